@@ -1,0 +1,6 @@
+"""The reference: SciPy and PyWavelets called, or the textbook written out.  Slow and literal on purpose."""
+
+from .fourier import dct, idct
+from .svd import svd, unsvd
+
+__all__ = ["dct", "idct", "svd", "unsvd"]

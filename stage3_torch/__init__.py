@@ -1,0 +1,6 @@
+"""torch alone: differentiable, batched, any device and float dtype.  The fast one, which the layers are built on."""
+
+from .fourier import dct, idct
+from .svd import svd, unsvd
+
+__all__ = ["dct", "idct", "svd", "unsvd"]

@@ -1,0 +1,13 @@
+"""The contract's checks for tensors."""
+
+import torch
+from torch import Tensor
+
+from contract import check_input, need
+
+
+def check_tensor(x: Tensor, ndim: int | None = None, dtype: str = "float", values: bool = True) -> None:
+    """`check_input`, reading the numbers only where that is free: not on a device, not in a compiled graph."""
+    need(isinstance(x, Tensor), "x", type(x).__name__, "a tensor")
+    values = values and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    check_input(x.detach() if values else x, ndim, dtype, values)

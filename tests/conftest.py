@@ -1,0 +1,12 @@
+"""Hypothesis profiles: `dev` by default, HYPOTHESIS_PROFILE=ci for the long, derandomised run."""
+
+import os
+
+import torch
+from hypothesis import settings
+
+settings.register_profile("dev", max_examples=30, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+torch.set_num_threads(1)  # the test processes already fill the cores
