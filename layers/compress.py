@@ -1,0 +1,100 @@
+"""Turn a plan into a network, and keep it: compress, save, load."""
+
+import copy
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from contract import need
+
+from .methods import Method, Spec, method
+from .plan import Plan
+from .surgery import replace
+
+Build = Callable[[Method, nn.Module, Spec], nn.Module]
+
+
+def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
+    """The model with every planned layer swapped for build(method, layer, spec), in place."""
+    rows = {row.name: row for row in plan.layers if row.kernel is not None}
+    unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
+    need(not unknown, "plan", unknown, "about layers that the model has")
+
+    def rule(name: str, module: nn.Module) -> nn.Module | None:
+        if name not in rows:
+            return None
+        row = rows[name]
+        chosen = method(str(row.kernel))
+        refused = chosen.refusal(module)
+        need(
+            refused is None,
+            f"plan for layer {name!r}",
+            f"{row.kernel}, but {refused}",
+            "a kernel that the layer can take",
+        )
+        return build(chosen, module, row.spec)
+
+    return replace(model, rule)
+
+
+def compress(model: nn.Module, plan: Plan) -> nn.Module:
+    """A new, compressed network; the given one is untouched.  ValueError if the plan does not fit the model."""
+    return _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.build(layer, spec))
+
+
+def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
+    """Write model.safetensors and plan.json into a folder that appears whole or not at all."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        safetensors.torch.save_model(small, str(temporary / "model.safetensors"))
+        plan.save(temporary / "plan.json")
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
+    """The compressed network from what `save` wrote and a fresh dense instance, which is untouched.
+
+    Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
+    """
+    folder = Path(folder)
+    for name in ("plan.json", "model.safetensors"):
+        need((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
+    plan = Plan.load(folder / "plan.json")
+    small = _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.shell(layer, spec))
+    load_tensors(small, folder / "model.safetensors")
+    return small
+
+
+def load_tensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Fill the model from a safetensors file, in place; ValueError names the tensors that do not fit."""
+    try:
+        tensors = safetensors.torch.load_file(str(path))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
+    wanted = model.state_dict()
+    # tied tensors are saved once, so a name may be absent if one of its aliases is there
+    alias = {name: tensor.data_ptr() for name, tensor in wanted.items() if tensor.numel()}
+    present = {alias[name] for name in tensors if name in alias}
+    wrong = [f"{name} is missing" for name in wanted if name not in tensors and alias.get(name) not in present]
+    wrong += [f"{name} is not in the model" for name in tensors if name not in wanted]
+    wrong += [
+        f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"{path} must hold the tensors of {type(model).__name__}, got: {'; '.join(wrong[:5])}{more}")
+    model.load_state_dict(tensors, strict=False)

@@ -1,0 +1,85 @@
+"""What a network costs: parameters, multiply-accumulates, bytes."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Cost(NamedTuple):
+    """Trained numbers, multiply-accumulates for the given input, and bytes of the checkpoint."""
+
+    params: int
+    macs: int
+    bytes: int
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]  # a vector here, not a longer tuple
+        return Cost(*(a + b for a, b in zip(self, other)))
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(*(a - b for a, b in zip(self, other)))
+
+
+def layer_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+    """One multiply-accumulate per weight of a filter and output value; bias, activation and pooling count nothing."""
+    if isinstance(module, CONVS):
+        return y.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
+    if isinstance(module, nn.Linear):
+        return y.numel() * module.in_features
+    return 0
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; every module's own mode is restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def trace(model: nn.Module, x: Tensor) -> dict[str, list[tuple[torch.Size, int]]]:
+    """Name of each convolution and Linear -> (input shape, macs) of each of its calls in one forward pass of x."""
+    calls: dict[str, list[tuple[torch.Size, int]]] = defaultdict(list)
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, (*CONVS, nn.Linear)):
+
+            def hook(module: nn.Module, args: tuple, y: Tensor, name: str = name) -> None:
+                calls[name].append((args[0].shape, layer_macs(module, args[0], y)))
+
+            handles.append(module.register_forward_hook(hook))
+    try:
+        with evaluating(model):
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return dict(calls)
+
+
+def storage(model: nn.Module) -> tuple[int, int]:
+    """(parameters, bytes of the state_dict), tied tensors counted once."""
+    tensors = {id(t): t for t in model.state_dict(keep_vars=True).values()}
+    return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def cost(model: nn.Module, x: Tensor) -> Cost:
+    """Parameters, multiply-accumulates per example of x (batch, ...), and checkpoint bytes.
+
+    Convolutions and Linear layers are counted, a shared layer once per call; a coded layer costs the parameters it
+    stores and the multiply-accumulates of the dense layer it decodes to.
+    """
+    macs = sum(macs for calls in trace(model, x).values() for _, macs in calls)
+    params, size = storage(model)
+    return Cost(params, macs // len(x), size)
