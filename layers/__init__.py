@@ -6,7 +6,8 @@ from .compress import compress, load, save
 from .cost import Cost, cost
 from .methods import METHODS
 from .plan import Plan
-from .planner import SELECTORS, make_plan
+from .planner import make_plan
+from .selectors import SELECTORS
 from .surgery import replace
 from .timing import Timing, interleaved, latency
 from .transform import Transform

@@ -1,0 +1,59 @@
+"""One run, one folder: its configuration, environment and results; complete when results.json is there."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from layers.plan import write_text
+
+from .config import Config
+
+COMPLETE = "results.json"
+
+
+def open_folder(config: Config) -> Path:
+    """The run's folder, created; ValueError if it cannot be written."""
+    folder = config.output.out / config.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out must be a folder that can be written, got {config.output.out} ({error})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"out must be a folder that can be written, got {folder} (permission denied)")
+    return folder
+
+
+def environment() -> dict[str, object]:
+    """What a reader needs to judge or repeat a measurement."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning")}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "commit": commit.stdout.strip() or None,
+        **packages,
+    }
+
+
+def write_json(path: Path, data: object) -> None:
+    """JSON, whole or not at all."""
+    write_text(path, json.dumps(data, indent=1, default=str) + "\n")
+
+
+def read_results(folder: Path) -> dict:
+    """The results of a complete run."""
+    return json.loads((folder / COMPLETE).read_text(encoding="utf-8"))

@@ -1,0 +1,111 @@
+"""A run's results as a terminal table, CSV and one self-contained HTML page."""
+
+import html
+import json
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from rich.console import Console
+from rich.table import Table
+
+from layers.plan import write_text
+
+COSTS = {"params": "parameters", "macs": "MACs", "bytes": "bytes"}
+
+
+def terminal_table(results: dict) -> Table:
+    """One row per network: top-1, parameters, MACs, bytes, latency against dense."""
+    rows, dense = results["rows"], results["rows"][0]
+    title = f"{results['config']['model']} on {results['config']['dataset']}, {results['test_images']:,} test images"
+    table = Table(title=title, title_justify="left")
+    for name in ("kernel", "budget", "top-1 %", "parameters", "MACs", "bytes", "latency ms", "x dense"):
+        table.add_column(name, justify="left" if name in ("kernel", "budget") else "right")
+    for row in rows:
+        costs = [f"{row[c]:,} ({row[c] / dense[c]:.0%})" if row is not dense else f"{row[c]:,}" for c in COSTS]
+        speed = "" if row is dense else f"{row['latency'] / dense['latency']:.2f}"
+        table.add_row(row["kernel"], row["budget"], f"{row['top1']:.2f}", *costs, f"{1e3 * row['latency']:.3f}", speed)
+    table.caption = (
+        f"latency: median of one forward pass of {results['latency_batch']} images, networks in turn, "
+        f"{results['environment']['threads']} threads, {results['environment']['gpu'] or 'CPU'}"
+    )
+    return table
+
+
+def figure(results: dict) -> go.Figure:
+    """Accuracy against each cost, as fractions of the dense network."""
+    rows, dense = results["rows"], results["rows"][0]
+    fig = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.03)
+    colours = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
+    for column, (key, label) in enumerate(COSTS.items(), 1):
+        for row, colour in zip(rows, colours * len(rows)):
+            point = go.Scatter(
+                x=[row[key] / dense[key]],
+                y=[row["top1"]],
+                name=row["kernel"],
+                mode="markers",
+                marker={"size": 13, "color": colour, "symbol": "diamond" if row is dense else "circle"},
+                hovertemplate=f"{row['kernel']}<br>%{{y:.2f}} % top-1<br>{row[key]:,} {label}<extra></extra>",
+                legendgroup=row["kernel"],
+                showlegend=column == 1,
+            )
+            fig.add_trace(point, 1, column)
+        fig.update_xaxes(title_text=f"{label} kept", tickformat=".0%", range=[0, 1.08], row=1, col=column)
+    fig.update_yaxes(title_text="top-1 accuracy on the test images, %", row=1, col=1)
+    fig.update_layout(template="simple_white", height=420, margin={"t": 20, "r": 20}, font={"size": 14})
+    return fig
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse; margin: 1rem 0 }}
+th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }}
+th:first-child, td:first-child {{ text-align: left }}
+pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem; font-size: 13px }}
+</style></head><body>
+<h1>{title}</h1>
+<p>{summary}</p>
+{figure}
+{table}
+<h2>What became of each layer</h2>
+{plans}
+<h2>Configuration and environment</h2>
+<pre>{record}</pre>
+</body></html>
+"""
+
+
+def frame(results: dict) -> pd.DataFrame:
+    """The rows, with every cost and the latency also as a ratio to the dense network."""
+    table = pd.DataFrame(results["rows"])
+    for key in (*COSTS, "latency"):
+        table[f"{key} / dense"] = table[key] / table[key].iloc[0]
+    return table
+
+
+def write(results: dict, plans: dict[str, str], folder: Path) -> None:
+    """results.csv and report.html."""
+    table = frame(results)
+    write_text(folder / "results.csv", table.to_csv(index=False))
+    config = results["config"]
+    formats = {"top1": "{:.2f}".format, "val_top1": "{:.2f}".format, "latency": "{:.6f}".format}
+    formats |= {f"{key} / dense": "{:.3f}".format for key in (*COSTS, "latency")}
+    page = PAGE.format(
+        title=html.escape(f"{config['model']} on {config['dataset']}: accuracy against cost"),
+        summary=f"{results['test_images']:,} test images, seed {config['seed']}, one run. Latency is the median "
+        f"of one forward pass of {results['latency_batch']} images, the networks measured in turn.",
+        figure=figure(results).to_html(full_html=False, include_plotlyjs="inline"),
+        table=table.to_html(index=False, border=0, formatters=formats, na_rep=""),
+        plans="".join(f"<h3>{html.escape(k)}</h3><pre>{html.escape(plan)}</pre>" for k, plan in plans.items()),
+        record=html.escape(json.dumps({key: results[key] for key in ("config", "environment")}, indent=1)),
+    )
+    write_text(folder / "report.html", page)
+
+
+def show(results: dict, folder: Path) -> None:
+    """Print the table and where everything lies."""
+    console = Console()
+    console.print(terminal_table(results))
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
