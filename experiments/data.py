@@ -54,7 +54,7 @@ def _halves(split: Split, part: float, seed: int) -> tuple[Split, Split]:
 
 
 def digits(data: Data, seed: int) -> Dataset:
-    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), 8 x 8, enlarged to 32 x 32; 60 : 20 : 20."""
+    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20."""
     raw = load_digits()
     images = torch.from_numpy(raw.images / 16 * 255)[:, None]
     images = v2.functional.resize(images, [32, 32], antialias=True).round().clamp(0, 255).to(torch.uint8)
@@ -96,9 +96,7 @@ def folder(data: Data, seed: int) -> Dataset:
     if len(inner) == 1 and not (root / "train").is_dir():
         root = inner[0]
     parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
-    need(
-        "train" in parts and len(parts) > 1, "data root", str(root), "a folder with train/CLASS/ and test/CLASS/ images"
-    )
+    need({"train"} < set(parts), "data root", str(root), "a folder with images as train/CLASS/FILE and test/CLASS/FILE")
     try:
         classes = torchvision.datasets.folder.find_classes(parts["train"])[0]
     except FileNotFoundError:

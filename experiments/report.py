@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,13 +20,13 @@ def terminal_table(results: dict) -> Table:
     """One row per network: top-1, parameters, MACs, bytes, latency against dense."""
     rows, dense = results["rows"], results["rows"][0]
     title = f"{results['config']['model']} on {results['config']['dataset']}, {results['test_images']:,} test images"
-    table = Table(title=title, title_justify="left")
-    for name in ("kernel", "budget", "top-1 %", "parameters", "MACs", "bytes", "latency ms", "x dense"):
-        table.add_column(name, justify="left" if name in ("kernel", "budget") else "right")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("kernel", "top-1", "parameters", "MACs", "bytes", "latency"):
+        table.add_column(name, justify="left" if name == "kernel" else "right", no_wrap=True)
     for row in rows:
-        costs = [f"{row[c]:,} ({row[c] / dense[c]:.0%})" if row is not dense else f"{row[c]:,}" for c in COSTS]
-        speed = "" if row is dense else f"{row['latency'] / dense['latency']:.2f}"
-        table.add_row(row["kernel"], row["budget"], f"{row['top1']:.2f}", *costs, f"{1e3 * row['latency']:.3f}", speed)
+        costs = [f"{row[c]:,} {row[c] / dense[c]:4.0%}" for c in COSTS]
+        latency = f"{1e3 * row['latency']:.2f} ms {row['latency'] / dense['latency']:.2f}x"
+        table.add_row(row["kernel"], f"{row['top1']:.2f}", *costs, latency)
     table.caption = (
         f"latency: median of one forward pass of {results['latency_batch']} images, networks in turn, "
         f"{results['environment']['threads']} threads, {results['environment']['gpu'] or 'CPU'}"

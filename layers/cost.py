@@ -26,7 +26,15 @@ class Cost(NamedTuple):
         return Cost(*(a - b for a, b in zip(self, other)))
 
 
-def layer_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+class Call(NamedTuple):
+    """One use of a layer in a forward pass."""
+
+    input: torch.Size
+    output: torch.Size
+    macs: int
+
+
+def layer_macs(module: nn.Module, y: Tensor) -> int:
     """One multiply-accumulate per weight of a filter and output value; bias, activation and pooling count nothing."""
     if isinstance(module, CONVS):
         return y.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
@@ -48,15 +56,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def trace(model: nn.Module, x: Tensor) -> dict[str, list[tuple[torch.Size, int]]]:
-    """Name of each convolution and Linear -> (input shape, macs) of each of its calls in one forward pass of x."""
-    calls: dict[str, list[tuple[torch.Size, int]]] = defaultdict(list)
+def trace(model: nn.Module, x: Tensor) -> dict[str, list[Call]]:
+    """Name of each convolution and Linear -> its calls in one forward pass of x."""
+    calls: dict[str, list[Call]] = defaultdict(list)
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, (*CONVS, nn.Linear)):
 
             def hook(module: nn.Module, args: tuple, y: Tensor, name: str = name) -> None:
-                calls[name].append((args[0].shape, layer_macs(module, args[0], y)))
+                calls[name].append(Call(args[0].shape, y.shape, layer_macs(module, y)))
 
             handles.append(module.register_forward_hook(hook))
     try:
@@ -80,6 +88,6 @@ def cost(model: nn.Module, x: Tensor) -> Cost:
     Convolutions and Linear layers are counted, a shared layer once per call; a coded layer costs the parameters it
     stores and the multiply-accumulates of the dense layer it decodes to.
     """
-    macs = sum(macs for calls in trace(model, x).values() for _, macs in calls)
+    macs = sum(call.macs for calls in trace(model, x).values() for call in calls)
     params, size = storage(model)
     return Cost(params, macs // len(x), size)

@@ -5,11 +5,14 @@ on any device, with or without the weights.  All that a convolution can be asked
 groups) goes to the factor that owns the axis, so the sequence equals the dense layer wherever the weights do.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from .cost import Call, Cost
 
 Dense = nn.Conv2d | nn.Linear  # what can be factored
 
@@ -24,8 +27,8 @@ class Shape(NamedTuple):
     groups: int = 1
 
 
-def _factor(layer: Dense, shape: Shape, bias: bool, device: torch.device | str) -> nn.Module:
-    dtype = layer.weight.dtype
+def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
+    device, dtype = layer.weight.device, layer.weight.dtype
     if isinstance(layer, nn.Linear):
         return nn.Linear(shape.inputs, shape.outputs, bias, device=device, dtype=dtype)
     owns = (shape.height, shape.width)
@@ -51,13 +54,34 @@ def _factor(layer: Dense, shape: Shape, bias: bool, device: torch.device | str) 
     )
 
 
-def shell(layer: Dense, shapes: Sequence[Shape], device: torch.device | str | None = None) -> nn.Sequential:
-    """The sequence with unset weights; the bias belongs to the last factor.  device="meta" costs no memory."""
-    device = layer.weight.device if device is None else device
+def price(layer: Dense, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
+    """What the sequence costs for these calls of the dense layer, without building it.
+
+    A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
+    """
+    kernel = (1, 1) if isinstance(layer, nn.Linear) else layer.kernel_size
+    owned = [(s.height, s.width) for s in shapes]
+    weights = [
+        s.outputs * (s.inputs // s.groups) * math.prod(k for k, own in zip(kernel, owns) if own)
+        for s, owns in zip(shapes, owned)
+    ]
+    macs = 0
+    for call in calls:
+        if isinstance(layer, nn.Linear):
+            macs += call.output.numel() // layer.out_features * sum(weights)
+            continue
+        size = list(call.input[-2:])
+        for weight, owns in zip(weights, owned):
+            size = [after if own else now for now, after, own in zip(size, call.output[-2:], owns)]
+            macs += call.output[:-3].numel() * math.prod(size) * weight
+    params = sum(weights) + (0 if layer.bias is None else layer.bias.numel())
+    return Cost(params, macs, params * layer.weight.element_size())
+
+
+def shell(layer: Dense, shapes: Sequence[Shape]) -> nn.Sequential:
+    """The sequence with unset weights; the bias belongs to the last factor."""
     last = len(shapes) - 1
-    factors = nn.Sequential(
-        *(_factor(layer, s, i == last and layer.bias is not None, device) for i, s in enumerate(shapes))
-    )
+    factors = nn.Sequential(*(_factor(layer, s, i == last and layer.bias is not None) for i, s in enumerate(shapes)))
     for parameter in factors.parameters():
         parameter.requires_grad_(layer.weight.requires_grad)
     return factors.train(layer.training)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ import stage3_torch
 from contract import KERNELS, need
 
 from .coded import code
-from .factored import Dense, shell
+from .cost import Call, Cost
+from .factored import Dense, price, shell
 from .svd import CHANNEL, SPATIAL, Scheme
 from .transform import Transform
 
@@ -32,7 +33,8 @@ class Method(NamedTuple):
 
     refusal: Callable[[nn.Module], str | None]  # why it cannot, or None
     candidates: Callable[..., list[Candidate]]  # (layer): from the smallest to the largest
-    shell: Callable[..., nn.Module]  # (layer, spec, device): the new module, numbers unset
+    price: Callable[..., Cost]  # (layer, spec, calls): what it costs, without building it
+    shell: Callable[..., nn.Module]  # (layer, spec): the new module, numbers unset
     build: Callable[..., nn.Module]  # (layer, spec): the new module
     saves: frozenset[str]  # which of a Cost's fields can shrink
 
@@ -41,9 +43,8 @@ MOST_CANDIDATES = 128  # per layer and method: finer steps than 1/128 of the ran
 
 
 def _grid(largest: int) -> list[int]:
-    """Up to MOST_CANDIDATES integers from 1 to largest, evenly spaced."""
-    step = math.ceil(largest / MOST_CANDIDATES)
-    return list(range(step, largest + 1, step))
+    """Up to MOST_CANDIDATES integers, evenly spaced, ascending to the largest."""
+    return list(range(largest, 0, -math.ceil(largest / MOST_CANDIDATES)))[::-1]
 
 
 def _rank_candidates(scheme: Scheme, layer: Dense) -> list[Candidate]:
@@ -52,14 +53,17 @@ def _rank_candidates(scheme: Scheme, layer: Dense) -> list[Candidate]:
 
 
 def _svd(scheme: Scheme) -> Method:
-    def empty(layer: Dense, spec: Spec, device: torch.device | str | None = None) -> nn.Module:
-        return shell(layer, scheme.shapes(layer, spec["rank"]), device)
+    def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
+        return price(layer, scheme.shapes(layer, spec["rank"]), calls)
+
+    def empty(layer: Dense, spec: Spec) -> nn.Module:
+        return shell(layer, scheme.shapes(layer, spec["rank"]))
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
         return scheme.build(layer, spec["rank"])
 
     return Method(
-        scheme.refusal, partial(_rank_candidates, scheme), empty, build, frozenset({"params", "macs", "bytes"})
+        scheme.refusal, partial(_rank_candidates, scheme), cost, empty, build, frozenset({"params", "macs", "bytes"})
     )
 
 
@@ -83,11 +87,15 @@ def _transform(name: str) -> Method:
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
         return [Candidate({"keep": n, "axes": axes}, float(energies[n - 1])) for n in _grid(len(squares))]
 
-    def build(layer: Dense, spec: Spec, device: torch.device | str | None = None) -> nn.Module:
-        layer = copy.deepcopy(layer) if device is None else copy.deepcopy(layer).to(device)
-        return code(layer, Transform(name, **spec))
+    def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
+        bias, size = 0 if layer.bias is None else layer.bias.numel(), layer.weight.element_size()
+        params = spec["keep"] + bias
+        return Cost(params, sum(call.macs for call in calls), params * size + math.ceil(layer.weight.numel() / 8))
 
-    return Method(refusal, candidates, build, build, frozenset({"params", "bytes"}))
+    def build(layer: Dense, spec: Spec) -> nn.Module:
+        return code(copy.deepcopy(layer), Transform(name, **spec))
+
+    return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}))
 
 
 METHODS = {

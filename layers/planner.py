@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from contract import need
@@ -26,22 +25,14 @@ class Layer(NamedTuple):
     reason: str
 
 
-def _price(module: nn.Module, shapes: Sequence[torch.Size], batch: int) -> Cost:
-    """Cost of a module, on the meta device, for all its calls."""
-    dtype = next(module.parameters()).dtype
-    calls = [call for s in shapes for call in trace(module, torch.empty(s, device="meta", dtype=dtype)).values()]
-    params, size = storage(module)
-    return Cost(params, sum(macs for call in calls for _, macs in call) // batch, size)
-
-
 def survey(model: nn.Module, budget: Budget, kernels: Sequence[str], example: Tensor, where: Where) -> list[Layer]:
     """Every convolution and Linear that `example` reaches, with the options that are smaller in the budget's metric."""
     blocked = obstacles(model)
     layers = []
     for name, calls in trace(model, example).items():
-        module, shapes = model.get_submodule(name), [shape for shape, _ in calls]
+        module = model.get_submodule(name)
         params, size = storage(module)
-        before = Cost(params, sum(macs for _, macs in calls) // len(example), size)
+        before = Cost(params, sum(call.macs for call in calls) // len(example), size)
         reasons = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
         options = []
         for kernel in kernels if not reasons else ():
@@ -50,7 +41,8 @@ def survey(model: nn.Module, budget: Budget, kernels: Sequence[str], example: Te
                 reasons.append(refused)
                 continue
             for candidate in row.candidates(module):
-                after = _price(row.shell(module, candidate.spec, "meta"), shapes, len(example))
+                params, macs, size = row.price(module, candidate.spec, calls)
+                after = Cost(params, macs // len(example), size)
                 if budget.of(after) < budget.of(before):
                     options.append(Option(kernel, candidate, after))
         reason = "" if options else "; ".join(dict.fromkeys(reasons)) or f"no form has fewer {budget.metric}"

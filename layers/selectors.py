@@ -68,8 +68,9 @@ SELECTORS = {"uniform": uniform, "energy": energy}
 def spend(selector: str, layers: Sequence[Sequence[Option]], budget: Budget, limit: int) -> list[Option]:
     """One option per layer, together at most `limit`: all staircases are climbed at once, in the order of the dial.
 
-    Each layer's options end with the dense one.  A step that does not fit is passed over, so what is left of the budget
-    goes to later, smaller steps.  Raises ValueError if even the lowest steps cost more.
+    Each layer's options end with the dense one.  A step that does not fit is passed over; what is left in the end goes,
+    again and again, to the one option anywhere that still fits and takes most error away.  Raises ValueError if even
+    the lowest steps cost more.
     """
 
     def price(option: Option) -> int:
@@ -87,4 +88,15 @@ def spend(selector: str, layers: Sequence[Sequence[Option]], budget: Budget, lim
         extra = price(option) - price(choice[layer])
         if extra <= left:
             choice[layer], left = option, left - extra
-    return choice
+    while True:
+        gains = [
+            (choice[layer].error - option.error, layer, option)
+            for layer, options in enumerate(layers)
+            for option in options
+            if price(option) - price(choice[layer]) <= left
+        ]
+        gain, layer, option = max(gains, key=lambda item: item[0])
+        if gain <= 0:
+            return choice
+        left -= price(option) - price(choice[layer])
+        choice[layer] = option

@@ -1,0 +1,152 @@
+"""Costs, budgets, plans: counted right, met always, refused in a sentence."""
+
+import itertools
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.models.lenet import LeNet
+from layers import SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
+from layers.methods import Candidate
+from layers.selectors import Option, spend
+
+X = torch.zeros(2, 1, 32, 32)
+
+
+@pytest.fixture
+def lenet():
+    torch.manual_seed(0)
+    return LeNet()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "googlenet"])
+def test_macs_are_half_of_torchs_flops(name):
+    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    model, x = getattr(torchvision.models, name)(**options).eval(), torch.randn(2, 3, 64, 64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    assert 2 * 2 * cost(model, x).macs == counter.get_total_flops()  # two examples, two operations each
+
+
+def test_cost_by_hand(lenet):
+    # conv1 6 filters of 25 at 28 x 28; conv2 16 of 150 at 10 x 10; Linear 400 x 120, 120 x 84, 84 x 10
+    macs = 6 * 25 * 784 + 16 * 150 * 100 + 400 * 120 + 120 * 84 + 84 * 10
+    assert cost(lenet, X) == Cost(61_706, macs, 4 * 61_706)
+
+
+def test_a_shared_layer_is_stored_once_and_runs_twice():
+    layer = nn.Linear(3, 3, bias=False)
+    assert cost(nn.Sequential(layer, layer), torch.zeros(1, 3)) == Cost(9, 18, 36)
+
+
+def test_cost_leaves_every_mode_alone(lenet):
+    lenet.conv1.eval()
+    cost(lenet, X)
+    assert lenet.training
+    assert not lenet.conv1.training
+
+
+@pytest.mark.parametrize("metric", ["macs", "params", "bytes"])
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("fraction", [0.3, 0.5, 0.9, 1.0])
+def test_the_budget_is_met_and_the_plan_tells_the_truth(lenet, selector, metric, fraction):
+    plan = make_plan(lenet, Budget(**{metric: fraction}), ("svd", "spatial"), selector, example=X)
+    small = compress(lenet, plan)
+    assert cost(small, X) == plan.after
+    assert getattr(plan.after, metric) <= fraction * getattr(plan.before, metric)
+    assert getattr(plan.after, metric) > 0.9 * fraction * getattr(plan.before, metric)  # and it is spent
+    for row in plan.layers:
+        assert (row.kernel is None) == (row.after == row.before) == bool(row.reason)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.5])
+def test_coded_layers_meet_a_parameter_budget(lenet, fraction):
+    plan = make_plan(lenet, Budget(params=fraction), ("dct",), example=X)
+    assert cost(compress(lenet, plan), X) == plan.after
+    assert 0.9 * fraction < plan.after.params / plan.before.params <= fraction
+    assert plan.after.macs == plan.before.macs
+
+
+def test_more_budget_is_never_worse(lenet):
+    errors = []
+    for tenths in range(2, 11):
+        plan = make_plan(lenet, Budget(macs=tenths / 10), selector="energy", example=X)
+        errors.append(sum(row.error**2 for row in plan.layers))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] == 0
+
+
+def test_energy_is_within_one_step_of_the_best_of_all_plans():
+    def option(price, energy, kernel="svd"):
+        return Option(kernel, Candidate({}, energy), Cost(0, price, 0))
+
+    layers = [
+        [option(1, 0.2), option(3, 0.7), option(6, 0.95), option(9, 1.0, None)],
+        [option(2, 0.5), option(4, 0.6), option(5, 0.9), option(8, 1.0, None)],
+        [option(10, 1.0, None)],
+    ]
+    everything = list(itertools.product(*layers))
+    for limit in range(13, 28):
+        choice = spend("energy", layers, Budget(macs=0.5), limit)
+        assert sum(o.cost.macs for o in choice) <= limit
+        best = min(sum(o.error for o in c) for c in everything if sum(o.cost.macs for o in c) <= limit)
+        largest_step = 0.5  # of error, between neighbours on either hull
+        assert best <= sum(o.error for o in choice) <= best + largest_step
+    assert [o.cost.macs for o in spend("energy", layers, Budget(macs=0.5), 21)] == [6, 5, 10]  # a corner: exact
+
+
+def test_plans_come_back_from_json(lenet, tmp_path):
+    plan = make_plan(lenet, Budget(params=0.5), ("dct",), example=X)
+    plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == plan
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    for row in plan.layers:
+        assert row.name in str(plan)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1, "layers": [{}]}'])
+def test_what_is_no_plan_is_refused(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ValueError, match=r"plan must be .*, got .*plan.json"):
+        Plan.load(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"kernels": ["tucker3"]}, "kernel must be one of svd, .*, got 'tucker3'"),
+        ({"kernels": ["dct"]}, "budget for kernel dct must be on bytes or params, got 'macs=0.5'"),
+        ({"selector": "magic"}, "selector must be one of uniform, energy.*, got 'magic'"),
+        ({"budget": Budget(macs=0.001)}, "budget must be at least .*, got macs=0.001"),
+    ],
+)
+def test_impossible_plans_are_refused(lenet, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make_plan(lenet, **{"budget": Budget(macs=0.5), "example": X} | arguments)
+
+
+@pytest.mark.parametrize("text", ["macs=1.5", "macs=0", "macs=half", "flops=0.5", "0.5", "macs=nan", ""])
+def test_impossible_budgets_are_refused(text):
+    with pytest.raises(ValueError, match=r"budget.* must be .*, got"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"macs": 0.5, "params": 0.5}, {"macs": True}])
+def test_a_budget_limits_one_thing(arguments):
+    with pytest.raises(ValueError, match=r"budget.* must be"):
+        Budget(**arguments)
+
+
+def test_tied_layers_and_excluded_ones_stay_dense_with_a_reason(lenet):
+    lenet.fc2 = nn.Linear(120, 84)
+    lenet.fc4 = nn.Linear(10, 10)
+    lenet.fc5 = nn.Linear(10, 10)
+    lenet.fc5.weight = lenet.fc4.weight
+    plan = make_plan(lenet, Budget(macs=0.6), example=X, where=lambda name, module: name != "conv1")
+    reasons = {row.name: row.reason for row in plan.layers}
+    assert reasons["conv1"] == "excluded"
+    assert "tied to those of fc5" in reasons["fc4"]
+    compress(lenet, plan)
