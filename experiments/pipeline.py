@@ -109,7 +109,7 @@ def prepare(config: Config) -> Job:
             model(example[:1])
     except RuntimeError as error:
         size = "x".join(map(str, example.shape[1:]))
-        raise ValueError(f"images must fit {config.network.model}, got {size} ({error})") from None
+        raise ValueError(f"images must fit {config.network.model}, got {size} ({str(error).splitlines()[0]})") from None
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     skip = config.network.checkpoint is not None and training.max_epochs is None

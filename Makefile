@@ -1,0 +1,25 @@
+# make run: train, compress, compare, report.  make test: the tests.  Both set up .venv first.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: run test check clean
+
+run: .venv/installed
+	$(BIN)/python -m experiments.run
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else "Python must be 3.11 or later, got " + v + "; set it with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
