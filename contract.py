@@ -86,3 +86,10 @@ def check_axis(axis: int, ndim: int) -> None:
 def check_rank(rank: int, name: str = "rank") -> None:
     """Refuse a rank below 1.  There is no upper limit: more than the array has means all it has."""
     need(isinstance(rank, int) and rank >= 1, name, rank, "an integer of at least 1")
+
+
+def check_svd(code: SVD[Any]) -> None:
+    """Refuse factors that do not fit: a single singular value would be broadcast over every column."""
+    shapes = [tuple(array.shape) for array in code]
+    ok = len(shapes[1]) >= 1 and code.u.shape[-1:] == code.s.shape[-1:] == code.vt.shape[-2:-1]
+    need(ok, "code", shapes, "SVD(u (m, r), s (r,), vt (r, n))")
