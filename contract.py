@@ -30,6 +30,23 @@ class SVD(NamedTuple, Generic[A]):
     vt: A
 
 
+class Leaf(NamedTuple, Generic[A]):
+    """One mode of a dimension tree: u (n, r), orthonormal columns."""
+
+    u: A
+
+
+class Node(NamedTuple, Generic[A]):
+    """Two subtrees joined: basis_k = sum_ij b[i, j, k] left_i (x) right_j;  b (r_left, r_right, r), r = 1 at the root.
+
+    Orthonormal columns everywhere but at the root, which alone carries the norm of the tensor.
+    """
+
+    b: A
+    left: "Leaf[A] | Node[A]"
+    right: "Leaf[A] | Node[A]"
+
+
 class Kernel(NamedTuple):
     """One row of the grid: the names of the pair, and which of the two promises 2 it keeps."""
 
@@ -41,6 +58,7 @@ class Kernel(NamedTuple):
 KERNELS = {
     "dct": Kernel("dct", "idct", linear=True),
     "svd": Kernel("svd", "unsvd", linear=False),
+    "ht": Kernel("ht", "unht", linear=False),
 }
 
 
