@@ -47,6 +47,17 @@ class Node(NamedTuple, Generic[A]):
     right: "Leaf[A] | Node[A]"
 
 
+class EVB(NamedTuple, Generic[A]):
+    """What empirical variational Bayes says of a matrix: rank >= 1, noise variance, singular values of the mean.
+
+    s (min(m, n),) is shrunk, descending and zero from the first component that is noise.
+    """
+
+    rank: Any  # an int, a tensor of int64 in stage 3
+    sigma2: Any  # a float, a tensor in stage 3
+    s: A
+
+
 class Kernel(NamedTuple):
     """One row of the grid: the names of the pair, and which of the two promises 2 it keeps."""
 
@@ -111,3 +122,9 @@ def check_svd(code: SVD[Any]) -> None:
     shapes = [tuple(array.shape) for array in code]
     ok = len(shapes[1]) >= 1 and code.u.shape[-1:] == code.s.shape[-1:] == code.vt.shape[-2:-1]
     need(ok, "code", shapes, "SVD(u (m, r), s (r,), vt (r, n))")
+
+
+def check_spectrum(s: Any, shape: tuple[int, int]) -> None:
+    """Refuse a shape that is not a matrix's, or another number of singular values than it has."""
+    need(len(shape) == 2 and min(shape) >= 1, "shape", shape, "two positive integers")
+    need(s.ndim >= 1 and s.shape[-1] == min(shape), "s.shape", tuple(s.shape), f"(..., {min(shape)}) for a {shape}")
