@@ -38,7 +38,7 @@ def ht(
     tree, rank (post order, no root), tol and the error bound of Grasedyck 2010 as in stage 1.  The first `batch` axes
     of x index independent tensors and are the first axes of every array of the code; modes are counted after them.
     `tol` reads the ranks it finds, one for the whole batch, from the device; `rank` alone never waits for it.
-    Differentiable where the singular values at every node are distinct.
+    x_hat is differentiable once where, at every node, the kept singular values differ from the cut ones.
     """
     check_tensor(x)
     need(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
