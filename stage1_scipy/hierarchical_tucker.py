@@ -44,7 +44,7 @@ def ht(
     The basis of a node is sought among the Kronecker products of its children's, for the tensor projected onto every
     basis found so far.  These projections are nested or act on different modes, hence commute: x_hat is an orthogonal
     projection of x, the squares of the cuts add up, and none exceeds the error of the best approximation with these
-    ranks, so that |x - x_hat| <= sqrt(2d - 3) |x - x_best|: the bound of Grasedyck 2010, theorem 3.11.  (The root has
+    ranks, so that |x - x_hat| <= sqrt(2d - 3) |x - x_best|: the bound of Grasedyck 2010, section 3.  (The root has
     two children but one cut: they share their singular values, so the tolerance is spent on the left one only.)
     """
     check_input(x)

@@ -14,13 +14,14 @@ from contract import EVB, check_input, check_spectrum, need
 def energy_rank(s: NDArray, energy: float) -> int:
     """The smallest r with s_1^2 + ... + s_r^2 >= energy (s_1^2 + ... + s_n^2), at least 1; s (n,) in any order.
 
-    "At least" is meant up to the rounding of s itself: energy 1 keeps what counts in a sum of squares of that
-    precision, and singular values of 1e-17 do not.
+    "At least" is meant up to rounding: that of the fraction, and an error of eps s_1 in every value, which is what an
+    SVD leaves where the matrix has none.  Energy 1 keeps all but those.
     """
     check_input(s, ndim=1)
     need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    slack = float(np.finfo(np.float64).eps + s.size * np.finfo(s.dtype).eps ** 2)
     squares = sorted((float(value) ** 2 for value in s), reverse=True)
-    wanted = (energy - float(np.finfo(s.dtype).eps)) * fsum(squares)
+    wanted = (energy - slack) * fsum(squares)
     return next(r for r in range(1, len(squares) + 1) if fsum(squares[:r]) >= wanted)
 
 
@@ -34,9 +35,10 @@ def evbmf(x: NDArray) -> EVB[NDArray]:
 def evbmf_spectrum(s: NDArray, shape: tuple[int, int]) -> EVB[NDArray]:
     """The same from all singular values s (min(m, n),) of a matrix of that shape.
 
-    Nakajima, Sugiyama, Babacan & Tomioka 2013 (JMLR 14): the global solution given the noise variance (their
-    theorem 2), and the noise variance as the minimiser of the free energy.  That energy has a concave kink wherever
-    a component crosses the threshold, so its minima lie between the kinks, and every interval is searched.
+    The global solution of Nakajima, Sugiyama, Babacan & Tomioka 2013 (JMLR 14) in the simple form of Nakajima, Tomioka,
+    Sugiyama & Babacan 2015 (JMLR 16), which bounds the noise variance as well; that variance minimises the free energy.
+    The energy has a concave kink wherever a component crosses the threshold, so its minima lie between the kinks, and
+    every interval is searched.
     """
     check_input(s, ndim=1)
     check_spectrum(s, shape)
@@ -53,13 +55,13 @@ def evbmf_spectrum(s: NDArray, shape: tuple[int, int]) -> EVB[NDArray]:
         return 0.5 * (x - (1 + alpha) + np.sqrt((x - (1 + alpha)) ** 2 - 4 * alpha))
 
     def energy(sigma2: float) -> float:
-        """Their free energy but for the constant sum of log gamma^2, which is infinite for a rank-deficient x."""
+        """The free energy but for the constant sum of log gamma^2, which is infinite for a rank-deficient x."""
         x = gamma**2 / (large * sigma2)
         t = tau(x[x > x_low])
         psi = np.log(t + 1) + alpha * np.log(t / alpha + 1) - t
         return fsum(x) + small * log(sigma2) + fsum(psi)
 
-    most = min(ceil(small / (1 + alpha)) - 1, small - 1)
+    most = ceil(small / (1 + alpha)) - 1  # more components than this are never signal: their x - tau exceed small
     high = total / (small * large)
     floor = 4 * np.finfo(np.float64).eps * total / large  # what the eigenvalues of a Gram matrix in float64 resolve
     low = max(gamma[most] ** 2 / (large * x_low), fsum(gamma[most:] ** 2) / (large * (small - most)), floor)

@@ -28,7 +28,7 @@ def ht(
 
     The core starts as x.  Each node, children first, replaces its children's axes by one axis of its own, so that the
     core is at all times the coordinates of the projected tensor (Grasedyck 2010, section 3; Vannieuwenhoven et al.
-    2012, section 6 for the successive projections).  tree, rank (post order, no root) and tol as in stage 1.
+    2012 for successive projections).  tree, rank (post order, no root) and tol as in stage 1.
     """
     check_input(x)
     tree, ranks = dimension_tree(tree, x.ndim), node_ranks(rank, tol, x.ndim)

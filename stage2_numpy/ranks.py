@@ -12,19 +12,20 @@ from contract import EVB, check_input, check_spectrum, need
 def energy_rank(s: NDArray, energy: float) -> int:
     """The smallest r whose tail s_{r+1}^2 + ... + s_n^2 is within 1 - energy of the whole, at least 1; s in any order.
 
-    Tails are summed from the smallest value up, so that none is lost to rounding, and compared with the rounding of
-    s added: energy 1 keeps what counts in a sum of squares of that precision, singular values of 1e-17 do not.
+    Tails are summed from the smallest value up, so that none is lost to rounding.  What they may exceed their share by
+    is the rounding of energy, and an error of eps s_1 in every value, as an SVD leaves where the matrix has none.
     """
     check_input(s, ndim=1)
     need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    slack = np.finfo(np.float64).eps + s.size * float(np.finfo(s.dtype).eps) ** 2
     tails = np.cumsum(np.sort(s.astype(np.float64) ** 2))[::-1]  # tails[r] is what rank r leaves
-    return max(1, int((tails > (1 - energy + float(np.finfo(s.dtype).eps)) * tails[0]).sum()))
+    return max(1, int((tails > (1 - energy + slack) * tails[0]).sum()))
 
 
 def tau_threshold(alpha: float) -> float:
     """The zero of log(t + 1) + alpha log(t / alpha + 1) - t above sqrt(alpha), 0 < alpha <= 1.
 
-    Nakajima et al. 2013, theorem 4; they give 2.5129 sqrt(alpha) as an approximation, which would leave a step in the
+    Nakajima et al. 2015 (JMLR 16); they give 2.5129 sqrt(alpha) as an approximation, which would leave a step in the
     free energy.  The function is concave and falls there, so Newton's method from above converges monotonically.
     """
     t = 4.0
@@ -52,7 +53,7 @@ def _golden(function: Callable[[NDArray], NDArray], low: NDArray, high: NDArray)
 def evbmf_spectrum(s: NDArray, shape: tuple[int, int]) -> EVB[NDArray]:
     """The same from all singular values s (min(m, n),) of a matrix of that shape, in units of its largest.
 
-    Nakajima et al. 2013, theorems 2 and 4 and their section 4.2.  With x = s^2 / (max(m, n) sigma^2) a component is
+    Nakajima et al. 2013 and 2015.  With x = s^2 / (max(m, n) sigma^2) a component is
     signal where x is above (1 + t)(1 + alpha / t), t the threshold; its tau is the larger root of x = (1 + tau)(1 +
     alpha / tau), and its shrunk singular value s tau / x.  The free energy has concave kinks where components cross
     the threshold, hence a golden section between every two of them.

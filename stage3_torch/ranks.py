@@ -18,14 +18,14 @@ from .tensor import wide
 def energy_rank(s: Tensor, energy: float) -> Tensor:
     """The smallest r (...) of s (..., n) with s_1^2 + ... + s_r^2 >= energy |s|^2, at least 1; s in any order.
 
-    "At least" is meant up to the rounding of s itself: energy 1 keeps what counts in a sum of squares of that
-    precision, and singular values of 1e-17 do not.
+    "At least" is meant up to rounding: that of the fraction, and an error of eps s_1 in every value, which is what an
+    SVD leaves where the matrix has none.  Energy 1 keeps all but those.
     """
     check_tensor(s)
     need(0 < energy <= 1, "energy", energy, "in (0, 1]")
-    tails = wide(s).detach().double().square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
-    allowed = (1 - energy + torch.finfo(wide(s).dtype).eps) * tails[..., -1:]
-    return (tails > allowed).sum(-1).clamp(min=1)
+    slack = torch.finfo(torch.float64).eps + s.shape[-1] * torch.finfo(wide(s).dtype).eps ** 2
+    tails = s.detach().double().square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
+    return (tails > (1 - energy + slack) * tails[..., -1:]).sum(-1).clamp(min=1)
 
 
 def evbmf(x: Tensor) -> EVB[Tensor]:
@@ -56,52 +56,58 @@ def _tau(x: Tensor, alpha: float) -> Tensor:
     return half + (half.square() - alpha).clamp(min=0).sqrt()
 
 
-def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB[Tensor]:
-    """Nakajima et al. 2013 by stationarity: with k components of signal the free energy F of the noise variance has
+def _slopes(sigma2: Tensor, signal: Tensor, power: Tensor, alpha: float, x_low: float) -> Tensor:
+    """sum_{h <= k} (1 + alpha + alpha / tau_h), `signal` telling which h are at most k."""
+    tau = _tau((power / sigma2[..., None]).clamp(min=x_low), alpha)
+    return torch.where(signal, 1 + alpha + alpha / tau, 0).sum(-1)
 
-        dF / d log sigma^2 = small - sum_{h > k} x_h - sum_{h <= k} (1 + alpha + alpha / tau_h) = 0,
 
-    x_h = s_h^2 / (large sigma^2), x_h = (1 + tau_h)(1 + alpha / tau_h).  So sigma^2 = (what the k leave) / (small -
-    sum (1 + alpha + alpha / tau_h)), a fixed point of which three steps from tau = infinity place every k between
-    its kinks; the k of least F is then bisected.
+def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor: float) -> Tensor:
+    """sigma^2 (..., 1) of least free energy F for power_h = s_h^2 / large, whose sum is 1 / large (or 0).
+
+    With x_h = power_h / sigma^2 = (1 + tau_h)(1 + alpha / tau_h), and k components of signal (Nakajima et al. 2015),
+
+        F = sum_h x_h + small log sigma^2 + sum_{h <= k} (log(tau_h + 1) + alpha log(tau_h / alpha + 1) - tau_h),
+        dF / d log sigma^2 = small - sum_{h > k} x_h - sum_{h <= k} (1 + alpha + alpha / tau_h).
+
+    The zero sigma^2 = sum_{h > k} power_h / (small - sum_{h <= k} (1 + alpha + alpha / tau_h)) is a fixed point, of
+    which three steps from tau = infinity place every k at once.  The k of least F is then bisected.
     """
-    alpha, threshold = small / large, tau_threshold(small / large)
-    x_low = (1 + threshold) * (1 + alpha / threshold)
-    total = squares.sum(-1, keepdim=True)
-    power = squares / torch.where(total > 0, total, 1) / large  # x_h = power_h / sigma^2, for a matrix of norm 1
-    most = ceil(small / (1 + alpha)) - 1  # more components than this are never signal
-    tails = power.flip(-1).cumsum(-1).flip(-1)
-    floor = 4 * torch.finfo(torch.float64).eps / large  # what the eigenvalues of a Gram matrix in float64 resolve
-    low = torch.maximum(power[..., most] / x_low, tails[..., most] / (small - most)).clamp(min=floor)[..., None]
-    high = torch.clamp(low, min=1 / (small * large))
-    kinks = power[..., : most + 1] / x_low
-    a = torch.minimum(torch.maximum(kinks, low), high)  # (..., k): sigma^2 at which component k + 1 would be signal
-    b = torch.cat([high, a[..., :-1]], -1)
-    k = torch.arange(most + 1, device=squares.device)
-    signal, head = k < k[:, None], power[..., None, : most + 1]  # signal[k, h]: component h + 1 is among the first k
-
-    def slope(sigma2: Tensor, signal: Tensor, head: Tensor) -> Tensor:
-        """sum_{h <= k} (1 + alpha + alpha / tau_h)."""
-        tau = _tau((head / sigma2[..., None]).clamp(min=x_low), alpha)
-        return torch.where(signal, 1 + alpha + alpha / tau, 0).sum(-1)
-
-    sigma2 = tails[..., : most + 1] / (small - k * (1 + alpha))
+    most = ceil(small / (1 + alpha)) - 1  # with more components of signal than this the slope has no zero
+    tails, head = power.flip(-1).cumsum(-1).flip(-1)[..., : most + 1], power[..., : most + 1]
+    low = torch.maximum(head[..., -1:] / x_low, tails[..., -1:] / (small - most)).clamp(min=floor)
+    high = low.clamp(min=alpha / small**2)  # 1 / (small large): all of it is noise
+    a = torch.minimum(torch.maximum(head / x_low, low), high)  # below a_k component k + 1 is signal as well,
+    b = torch.cat([high, a[..., :-1]], -1)  # and above b_k component k is not
+    k = torch.arange(most + 1, device=power.device)
+    signal, each = k < k[:, None], head[..., None, :]
+    sigma2 = tails / (small - k * (1 + alpha))
     for _ in range(3):
         sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
-        left = small - slope(sigma2, signal, head)
-        sigma2 = torch.where(left > 0, tails[..., : most + 1] / left, b)
+        left = small - _slopes(sigma2, signal, each, alpha, x_low)
+        sigma2 = torch.where(left > 0, tails / left, b)
     sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
-    tau = _tau((head / sigma2[..., None]).clamp(min=x_low), alpha)
+    tau = _tau((each / sigma2[..., None]).clamp(min=x_low), alpha)
     psi = torch.log1p(tau) + alpha * torch.log1p(tau / alpha) - tau
     energy = power.sum(-1, keepdim=True) / sigma2 + small * sigma2.log() + torch.where(signal, psi, 0).sum(-1)
     best = energy.argmin(-1, keepdim=True)
     a, b, tail, signal = a.gather(-1, best), b.gather(-1, best), tails.gather(-1, best), (k < best)[..., None, :]
-    for _ in range(60):
+    for _ in range(60):  # the widest interval is the floor's: 2^-60 of log(1e13) is below 1e-16
         middle = (a * b).sqrt()
-        falling = small - slope(middle, signal, head) < tail / middle
+        falling = small - _slopes(middle, signal, each, alpha, x_low) < tail / middle
         a, b = torch.where(falling, middle, a), torch.where(falling, b, middle)
-    x = power / b
+    return b
+
+
+def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB[Tensor]:
+    """The analysis of squared singular values (..., small) in descending order, in units of their sum."""
+    alpha, threshold = small / large, tau_threshold(small / large)
+    x_low = (1 + threshold) * (1 + alpha / threshold)
+    total = squares.sum(-1, keepdim=True)
+    power = squares / torch.where(total > 0, total, 1) / large
+    floor = 4 * torch.finfo(torch.float64).eps / large  # what the eigenvalues of a Gram matrix in float64 resolve
+    sigma2 = _noise_variance(power, small, alpha, x_low, floor)
+    x = power / sigma2
     kept = x > x_low
-    tau = _tau(x.clamp(min=x_low), alpha)
-    shrunk = torch.where(kept, squares.sqrt() * tau / x.clamp(min=x_low), 0)
-    return EVB(kept.sum(-1).clamp(min=1), (b * total)[..., 0].to(dtype), shrunk.to(dtype))
+    shrunk = torch.where(kept, squares.sqrt() * _tau(x.clamp(min=x_low), alpha) / x.clamp(min=x_low), 0)
+    return EVB(kept.sum(-1).clamp(min=1), (sigma2 * total)[..., 0].to(dtype), shrunk.to(dtype))

@@ -139,6 +139,13 @@ def test_the_tolerance_finds_exact_ranks(stage):
 
 
 @stages
+def test_the_default_tree_is_balanced(stage):
+    x = np.random.default_rng(0).standard_normal((2, 3, 2, 3, 2))
+    for a, b in zip(leaves(both(stage, x, rank=2)[0]), leaves(both(stage, x, rank=2, tree=(((0, 1), 2), (3, 4)))[0])):
+        np.testing.assert_array_equal(a, b)
+
+
+@stages
 def test_zero(stage):
     for spec in ({"rank": 2}, {"tol": 0.1}):
         assert not both(stage, np.zeros((2, 3, 4)), **spec)[1].any()
@@ -146,7 +153,7 @@ def test_zero(stage):
 
 @stages
 @pytest.mark.parametrize(
-    "tree", [0, (0, 1, 2), ((0, 1), 1), ((0, 1), 3), (0, 1), ((0, -2), 1), "0", ((0,), (1, 2)), {}]
+    "tree", [0, (0, 1, 2), ((0, 1), (2, 2)), ((0, 1), 1), ((0, 1), 3), (0, 1), ((0, -2), 1), "0", ((0,), (1, 2)), {}]
 )
 def test_refuses_trees(stage, tree):
     with pytest.raises(ValueError, match=r"^tree must be .*, got "):
@@ -191,6 +198,8 @@ def test_a_spec_may_come_from_json(stage):
 @pytest.mark.parametrize("spec", [{"rank": 2}, {"rank": 3, "tree": (2, (0, 1))}, {"tol": 0.3}])
 def test_batch_axes(spec):
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 3, 4, 5)))
+    if "tol" in spec:
+        x[0, 0] = 1  # of rank 1, while the others need more
     code = stage3_torch.ht(x, batch=2, **spec)
     assert all(a.shape[:2] == (2, 3) for a in leaves(code))
     back = stage3_torch.unht(code, batch=2, **spec)

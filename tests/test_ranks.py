@@ -45,6 +45,8 @@ def planted(shape, rank, noise, seed=0):
         ([2, 1, 1, 1, 1], 1.0, 5),
         ([3, 1], 1.0, 2),
         ([3, 1, 1e-17], 1.0, 2),  # what rounding left is not energy
+        ([1, 1.2e-8], 1.0, 1),  # 1 + 1.44e-16 rounds up to more than 1, by less than a sum can be trusted
+        ([1, 1e-7], 1.0, 2),  # what counts is kept
         ([1, 0, 0], 1.0, 1),
         ([0, 0, 0], 1.0, 1),
         ([0, 0, 0], 0.5, 1),
@@ -63,6 +65,8 @@ def test_energy_rank_keeps_all_that_counts(stage):
     s = np.sqrt(np.full(1000, 0.1))  # a sum that rounds
     assert call(stage, "energy_rank", s, 1.0) == 1000
     assert call(stage, "energy_rank", s.astype(np.float32), 1.0) == 1000
+    for small, rank in ((1e-5, 2), (1e-8, 1)):  # the rounding of float32 lies between
+        assert call(stage, "energy_rank", np.array([1, small], np.float32), 1.0) == rank
 
 
 @given(st.lists(st.floats(0, 1e3, width=32), min_size=1, max_size=20), st.floats(0.01, 1))
