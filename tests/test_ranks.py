@@ -172,9 +172,17 @@ def test_evbmf_stages_agree_on_matrices(shape, noise):
 
 
 @stages
-def test_evbmf_minimises_the_free_energy(stage):
-    """Against a fine grid over the free energy in its plainest form, for a spectrum with several kinks."""
-    s, (small, large) = np.array([30.0, 14, 9, 8, 7, 6, 5, 4, 3, 2]), (10, 15)
+@pytest.mark.parametrize(
+    ("s", "shape"),
+    [
+        ([30, 14, 9, 8, 7, 6, 5, 4, 3, 2], (10, 15)),  # several kinks
+        ([34, 13, 6, 3], (4, 4)),  # two minima, of one signal and of none, of nearly the same energy
+        ([57, 33, 23, 21, 16, 3], (6, 8)),
+    ],
+)
+def test_evbmf_minimises_the_free_energy(stage, s, shape):
+    """Against a fine grid over the free energy in its plainest form."""
+    s, (small, large) = np.array(s, float), shape
     alpha, t = small / large, tau_threshold(small / large)
 
     def energy(sigma2):
