@@ -30,6 +30,34 @@ class SVD(NamedTuple, Generic[A]):
     vt: A
 
 
+class Leaf(NamedTuple, Generic[A]):
+    """One mode of a dimension tree: u (n, r), orthonormal columns."""
+
+    u: A
+
+
+class Node(NamedTuple, Generic[A]):
+    """Two subtrees joined: basis_k = sum_ij b[i, j, k] left_i (x) right_j;  b (r_left, r_right, r), r = 1 at the root.
+
+    Orthonormal columns everywhere but at the root, which alone carries the norm of the tensor.
+    """
+
+    b: A
+    left: "Leaf[A] | Node[A]"
+    right: "Leaf[A] | Node[A]"
+
+
+class EVB(NamedTuple, Generic[A]):
+    """What empirical variational Bayes says of a matrix: rank >= 1, noise variance, singular values of the mean.
+
+    s (min(m, n),) is shrunk, descending and zero from the first component that is noise.
+    """
+
+    rank: Any  # an int, a tensor of int64 in stage 3
+    sigma2: Any  # a float, a tensor in stage 3
+    s: A
+
+
 class Kernel(NamedTuple):
     """One row of the grid: the names of the pair, and which of the two promises 2 it keeps."""
 
@@ -41,6 +69,7 @@ class Kernel(NamedTuple):
 KERNELS = {
     "dct": Kernel("dct", "idct", linear=True),
     "svd": Kernel("svd", "unsvd", linear=False),
+    "ht": Kernel("ht", "unht", linear=False),
 }
 
 
@@ -86,3 +115,16 @@ def check_axis(axis: int, ndim: int) -> None:
 def check_rank(rank: int, name: str = "rank") -> None:
     """Refuse a rank below 1.  There is no upper limit: more than the array has means all it has."""
     need(isinstance(rank, int) and rank >= 1, name, rank, "an integer of at least 1")
+
+
+def check_svd(code: SVD[Any]) -> None:
+    """Refuse factors that do not fit: a single singular value would be broadcast over every column."""
+    shapes = [tuple(array.shape) for array in code]
+    ok = len(shapes[1]) >= 1 and code.u.shape[-1:] == code.s.shape[-1:] == code.vt.shape[-2:-1]
+    need(ok, "code", shapes, "SVD(u (m, r), s (r,), vt (r, n))")
+
+
+def check_spectrum(s: Any, shape: tuple[int, int]) -> None:
+    """Refuse a shape that is not a matrix's, or another number of singular values than it has."""
+    need(len(shape) == 2 and min(shape) >= 1, "shape", shape, "two positive integers")
+    need(s.ndim >= 1 and s.shape[-1] == min(shape), "s.shape", tuple(s.shape), f"(..., {min(shape)}) for a {shape}")

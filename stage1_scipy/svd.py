@@ -4,7 +4,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from contract import SVD, check_input, check_rank
+from contract import SVD, check_input, check_rank, check_svd
 
 
 def svd(x: NDArray, rank: int) -> SVD[NDArray]:
@@ -17,4 +17,5 @@ def svd(x: NDArray, rank: int) -> SVD[NDArray]:
 
 def unsvd(code: SVD[NDArray], rank: int | None = None) -> NDArray:
     """x_hat = u diag(s) vt, shape (m, n)."""
+    check_svd(code)
     return code.u @ np.diag(code.s) @ code.vt

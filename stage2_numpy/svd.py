@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import SVD, check_input, check_rank
+from contract import SVD, check_input, check_rank, check_svd
 
 
 def _orthonormal(a: NDArray) -> NDArray:
@@ -32,4 +32,5 @@ def svd(x: NDArray, rank: int) -> SVD[NDArray]:
 
 def unsvd(code: SVD[NDArray], rank: int | None = None) -> NDArray:
     """x_hat = (u * s) @ vt, shape (m, n)."""
+    check_svd(code)
     return (code.u * code.s) @ code.vt

@@ -29,6 +29,25 @@ def tensors(draw, ndim, spec):
     return x, spec(draw, shape)
 
 
+@st.composite
+def trees(draw, modes):
+    """Any binary dimension tree of these modes."""
+    if len(modes) == 1:
+        return modes[0]
+    cut = draw(st.integers(1, len(modes) - 1))
+    return draw(trees(modes[:cut])), draw(trees(modes[cut:]))
+
+
+def hierarchical(draw, shape):
+    """A spec for ht: modes in any order, and ranks for all nodes, for each of them, or from a tolerance."""
+    ndim = len(shape)
+    tree = draw(st.none() | st.permutations(range(ndim)).flatmap(trees))
+    each = st.lists(st.integers(1, 6), min_size=2 * ndim - 2, max_size=2 * ndim - 2).map(tuple)
+    limits = [{"rank": st.integers(1, 7)}, {"rank": each}, {"tol": st.floats(0.05, 0.9)}]
+    limit = draw(st.sampled_from(limits))
+    return {key: draw(values) for key, values in limit.items()} | ({} if tree is None else {"tree": tree})
+
+
 def magnitudes(code):
     """What a gauge of signs leaves alone."""
     return [abs(array) for array in leaves(code)]
@@ -41,6 +60,7 @@ class Case(NamedTuple):
     unique: Callable  # code -> the arrays that no gauge (sign, order, rotation) can change
     bad: dict[str, tuple]  # argument -> (x, spec) whose refusal names that argument
     tol: float = 1e-9  # float64, relative to 1 + max |x|
+    batch: dict | None = None  # what stage 3 must be told to take the first axis for a batch
 
 
 X1, X2 = np.ones(4), np.eye(3)
@@ -55,5 +75,15 @@ CASES = {
         tensors((2, 2), lambda draw, shape: {"rank": draw(st.integers(1, max(shape) + 1))}),
         magnitudes,
         {"rank": (X2, {"rank": 0}), "x.ndim": (X1, {"rank": 1})},
+    ),
+    "ht": Case(
+        tensors((1, 4), hierarchical),
+        magnitudes,
+        {
+            "rank": (X2, {"rank": 0}),
+            "tree": (X2, {"rank": 1, "tree": (0, 0)}),
+            "tol": (X2, {"tol": 1.0}),
+        },
+        batch={"batch": 1},
     ),
 }

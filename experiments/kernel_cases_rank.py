@@ -1,0 +1,94 @@
+"""What the SVD, EVBMF and hierarchical Tucker of stage 3 are timed against: the rows of `bench kernels`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from contract import SVD
+from stage3_torch import evbmf, evbmf_spectrum, ht, svd, unht, unsvd
+
+
+class Row(NamedTuple):
+    """One line of the table: theirs must take at least `at_least` times as long as ours."""
+
+    work: str
+    against: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    at_least: float
+    error: Callable[[Any], float] | None  # of what either side returned, relative
+
+
+def _planted(rows: int, columns: int, rank: int, noise: float, seed: int = 0) -> Tensor:
+    """A matrix of that rank with entries of about unit variance, in noise of that standard deviation."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = partial(torch.randn, generator=generator)
+    return draw(rows, rank) @ draw(rank, columns) / rank**0.5 + noise * draw(rows, columns)
+
+
+def _distance(x: Tensor, back: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x.double() - back.double()) / torch.linalg.vector_norm(x.double()))
+
+
+def _full_svd(x: Tensor, rank: int) -> SVD[Tensor]:
+    u, s, vt = torch.linalg.svd(x, full_matrices=False)
+    return SVD(u[:, :rank], s[:rank], vt[:rank])
+
+
+def svd_cases() -> list[Row]:
+    """Truncated against full, on the flattest spectrum there is and on one of low rank in noise."""
+    spectra = {"noise": _planted(512, 4608, 1, 1.0), "rank 64 in noise": _planted(512, 4608, 64, 0.5)}
+    return [
+        Row(
+            f"svd of 512x4608, rank 128, {name}",
+            "torch.linalg.svd, full",
+            partial(svd, x, 128),
+            partial(_full_svd, x, 128),
+            3.0,
+            lambda code, x=x: _distance(x, unsvd(code)),
+        )
+        for name, x in spectra.items()
+    ]
+
+
+def evbmf_cases() -> list[Row]:
+    """The same analysis of a full SVD; the error is that of the rank found, against the planted one."""
+    x = _planted(512, 4608, 64, 0.5)
+
+    def theirs() -> Any:
+        return evbmf_spectrum(torch.linalg.svd(x, full_matrices=False)[1], (512, 4608))
+
+    return [
+        Row(
+            "evbmf of 512x4608",
+            "the same on torch.linalg.svd, full",
+            partial(evbmf, x),
+            theirs,
+            5.0,
+            lambda found: abs(int(found.rank) - 64) / 64,
+        )
+    ]
+
+
+def ht_cases() -> list[Row]:
+    """Against our own Tucker at equal ranks of the modes; the inner nodes keep all they have."""
+    from stage3_torch import tucker, untucker
+
+    x = _planted(256, 2304, 64, 0.5).reshape(256, 256, 3, 3)
+    rows = []
+    for rank in (64, 128):
+        ranks = (rank, rank, 3, 3)
+        rows.append(
+            Row(
+                f"ht of 256x256x3x3, ranks {rank}",
+                "tucker at equal ranks",
+                partial(ht, x, (rank, rank, 9, 3, 3, 9)),
+                partial(tucker, x, ranks),
+                0.5,
+                lambda code, ranks=ranks: _distance(x, untucker(code) if hasattr(code, "core") else unht(code)),
+            )
+        )
+    return rows

@@ -1,0 +1,90 @@
+"""Hierarchical Tucker as in the textbook: explicit bases of every node, explicit Kronecker products."""
+
+from functools import reduce
+from math import sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from contract import Leaf, Node, check_input, leaves
+from trees import Tree, check_nodes, dimension_tree, node_ranks, post_order
+
+
+class _Block(NamedTuple):
+    """A node while the tree grows: its modes, the explicit basis u (product of their sizes, r), its code."""
+
+    modes: tuple[int, ...]
+    u: NDArray
+    code: Any
+
+
+def _kron(matrices: list[NDArray], dtype: np.dtype) -> NDArray:
+    return reduce(np.kron, matrices, np.ones((1, 1), dtype))
+
+
+def _basis(y: NDArray, rank: int, limit: float | None) -> NDArray:
+    """The first left singular vectors of y: at most `rank`, and no more than leave a tail of norm `limit`."""
+    u, s, _ = scipy.linalg.svd(y, full_matrices=False)
+    if limit is not None:
+        rank = min(rank, next(r for r in range(1, len(s) + 1) if np.linalg.norm(s[r:]) <= limit))
+    return u[:, :rank]
+
+
+def ht(
+    x: NDArray, rank: int | tuple[int, ...] | None = None, tree: Tree | None = None, tol: float | None = None
+) -> Leaf[NDArray] | Node[NDArray]:
+    """x (n_0, ..., n_{d-1}) ~ nested bases over a binary tree of its modes, truncated from the leaves to the root.
+
+    tree: nested pairs of mode numbers such as ((0, 1), (2, 3)) or (0, (2, (3, 1))); None is balanced.
+    rank: the largest rank of every node; a tuple gives one per node in post order (left, right, parent), no root.
+    tol: ranks such that |x - x_hat| <= tol |x|: each of 2d - 3 cuts may drop tol / sqrt(2d - 3) |x|.
+
+    The basis of a node is sought among the Kronecker products of its children's, for the tensor projected onto every
+    basis found so far.  These projections are nested or act on different modes, hence commute: x_hat is an orthogonal
+    projection of x, the squares of the cuts add up, and none exceeds the error of the best approximation with these
+    ranks, so that |x - x_hat| <= sqrt(2d - 3) |x - x_best|: the bound of Grasedyck 2010, section 3.  (The root has
+    two children but one cut: they share their singular values, so the tolerance is spent on the left one only.)
+    """
+    check_input(x)
+    tree, ranks = dimension_tree(tree, x.ndim), node_ranks(rank, tol, x.ndim)
+    cuts = max(2 * x.ndim - 3, 1)
+    limits = [None if tol is None else tol / sqrt(cuts) * float(np.linalg.norm(x))] * cuts + [None]
+    blocks: dict[Tree, _Block] = {m: _Block((m,), np.eye(n, dtype=x.dtype), None) for m, n in enumerate(x.shape)}
+    for number, t in enumerate(post_order(tree)):
+        here = [blocks.pop(child) for child in ([t] if isinstance(t, int) else t)]
+        modes, w = sum((block.modes for block in here), ()), _kron([block.u for block in here], x.dtype)
+        order = sum((block.modes for block in blocks.values()), modes)
+        others = _kron([block.u for block in blocks.values()], x.dtype)
+        y = w.T @ x.transpose(order).reshape(len(w), -1) @ others
+        b = y if t == tree else _basis(y, ranks[number], limits[number])
+        code: Any = Leaf(b)
+        if len(here) == 2:
+            code = Node(b.reshape(here[0].u.shape[1], here[1].u.shape[1], -1), here[0].code, here[1].code)
+        blocks[t] = _Block(modes, w @ b, code)
+    return blocks[tree].code
+
+
+def unht(
+    code: Leaf[NDArray] | Node[NDArray],
+    rank: int | tuple[int, ...] | None = None,
+    tree: Tree | None = None,
+    tol: float | None = None,
+) -> NDArray:
+    """x_hat (n_0, ..., n_{d-1}): the basis of the root, every inner basis being (left kron right) b."""
+    tree = dimension_tree(tree, (len(leaves(code)) + 1) // 2)
+    check_nodes(code, tree)
+
+    def basis(node: Leaf[NDArray] | Node[NDArray]) -> NDArray:
+        if isinstance(node, Leaf):
+            return node.u
+        return np.kron(basis(node.left), basis(node.right)) @ node.b.reshape(-1, node.b.shape[2])
+
+    modes = [t for t in post_order(tree) if isinstance(t, int)]
+    sizes = [len(array) for array in _leaf_bases(code)]
+    return basis(code).reshape(sizes).transpose(np.argsort(modes))
+
+
+def _leaf_bases(code: Leaf[NDArray] | Node[NDArray]) -> list[NDArray]:
+    return [code.u] if isinstance(code, Leaf) else _leaf_bases(code.left) + _leaf_bases(code.right)

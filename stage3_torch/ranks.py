@@ -1,0 +1,113 @@
+"""Ranks from spectra without reading a number back: every rank is tried at once, in float64, over batch axes.
+
+Ranks are piecewise constant in x: nothing here has a gradient.
+"""
+
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from contract import EVB, check_spectrum, need
+from stage2_numpy.ranks import tau_threshold
+
+from .checks import check_tensor
+from .tensor import wide
+
+
+def energy_rank(s: Tensor, energy: float) -> Tensor:
+    """The smallest r (...) of s (..., n) with s_1^2 + ... + s_r^2 >= energy |s|^2, at least 1; s in any order.
+
+    "At least" is meant up to rounding: that of the fraction, and an error of eps s_1 in every value, which is what an
+    SVD leaves where the matrix has none.  Energy 1 keeps all but those.
+    """
+    check_tensor(s)
+    need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    slack = torch.finfo(torch.float64).eps + s.shape[-1] * torch.finfo(wide(s).dtype).eps ** 2
+    tails = s.detach().double().square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
+    return (tails > (1 - energy + slack) * tails[..., -1:]).sum(-1).clamp(min=1)
+
+
+def evbmf(x: Tensor) -> EVB[Tensor]:
+    """Rank, noise variance and shrunk singular values of x (..., m, n) by empirical variational Bayes.
+
+    The squared singular values are the eigenvalues of the Gram matrix of the shorter side, in float64: accurate to
+    1e-16 of the largest, which is where `evbmf_spectrum` ends the noise.
+    """
+    check_tensor(x)
+    need(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
+    y = x.detach().double()
+    y = y if x.shape[-2] <= x.shape[-1] else y.mT
+    squares = torch.linalg.eigvalsh(y @ y.mT).clamp(min=0)
+    return _analyse(squares.flip(-1), min(x.shape[-2:]), max(x.shape[-2:]), x.dtype)
+
+
+def evbmf_spectrum(s: Tensor, shape: tuple[int, int]) -> EVB[Tensor]:
+    """The same from all singular values s (..., min(m, n)) of matrices of that shape."""
+    check_tensor(s)
+    check_spectrum(s, shape)
+    squares = s.detach().double().square().sort(-1, descending=True).values
+    return _analyse(squares, min(shape), max(shape), s.dtype)
+
+
+def _tau(x: Tensor, alpha: float) -> Tensor:
+    """The larger root of x = (1 + tau)(1 + alpha / tau), for x above the threshold."""
+    half = (x - (1 + alpha)) / 2
+    return half + (half.square() - alpha).clamp(min=0).sqrt()
+
+
+def _slopes(sigma2: Tensor, signal: Tensor, power: Tensor, alpha: float, x_low: float) -> Tensor:
+    """sum_{h <= k} (1 + alpha + alpha / tau_h), `signal` telling which h are at most k."""
+    tau = _tau((power / sigma2[..., None]).clamp(min=x_low), alpha)
+    return torch.where(signal, 1 + alpha + alpha / tau, 0).sum(-1)
+
+
+def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor: float) -> Tensor:
+    """sigma^2 (..., 1) of least free energy F for power_h = s_h^2 / large, whose sum is 1 / large (or 0).
+
+    With x_h = power_h / sigma^2 = (1 + tau_h)(1 + alpha / tau_h), and k components of signal (Nakajima et al. 2015),
+
+        F = sum_h x_h + small log sigma^2 + sum_{h <= k} (log(tau_h + 1) + alpha log(tau_h / alpha + 1) - tau_h),
+        dF / d log sigma^2 = small - sum_{h > k} x_h - sum_{h <= k} (1 + alpha + alpha / tau_h).
+
+    The zero sigma^2 = sum_{h > k} power_h / (small - sum_{h <= k} (1 + alpha + alpha / tau_h)) is a fixed point, of
+    which three steps from tau = infinity place every k at once.  The k of least F is then bisected.
+    """
+    most = ceil(small / (1 + alpha)) - 1  # with more components of signal than this the slope has no zero
+    tails, head = power.flip(-1).cumsum(-1).flip(-1)[..., : most + 1], power[..., : most + 1]
+    low = torch.maximum(head[..., -1:] / x_low, tails[..., -1:] / (small - most)).clamp(min=floor)
+    high = low.clamp(min=alpha / small**2)  # 1 / (small large): all of it is noise
+    a = torch.minimum(torch.maximum(head / x_low, low), high)  # below a_k component k + 1 is signal as well,
+    b = torch.cat([high, a[..., :-1]], -1)  # and above b_k component k is not
+    k = torch.arange(most + 1, device=power.device)
+    signal, each = k < k[:, None], head[..., None, :]
+    sigma2 = tails / (small - k * (1 + alpha))
+    for _ in range(3):
+        sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
+        left = small - _slopes(sigma2, signal, each, alpha, x_low)
+        sigma2 = torch.where(left > 0, tails / left, b)
+    sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
+    tau = _tau((each / sigma2[..., None]).clamp(min=x_low), alpha)
+    psi = torch.log1p(tau) + alpha * torch.log1p(tau / alpha) - tau
+    energy = power.sum(-1, keepdim=True) / sigma2 + small * sigma2.log() + torch.where(signal, psi, 0).sum(-1)
+    best = energy.argmin(-1, keepdim=True)
+    a, b, tail, signal = a.gather(-1, best), b.gather(-1, best), tails.gather(-1, best), (k < best)[..., None, :]
+    for _ in range(60):  # the widest interval is the floor's: 2^-60 of log(1e13) is below 1e-16
+        middle = (a * b).sqrt()
+        falling = small - _slopes(middle, signal, each, alpha, x_low) < tail / middle
+        a, b = torch.where(falling, middle, a), torch.where(falling, b, middle)
+    return b
+
+
+def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB[Tensor]:
+    """The analysis of squared singular values (..., small) in descending order, in units of their sum."""
+    alpha, threshold = small / large, tau_threshold(small / large)
+    x_low = (1 + threshold) * (1 + alpha / threshold)
+    total = squares.sum(-1, keepdim=True)
+    power = squares / torch.where(total > 0, total, 1) / large
+    floor = 4 * torch.finfo(torch.float64).eps / large  # what the eigenvalues of a Gram matrix in float64 resolve
+    sigma2 = _noise_variance(power, small, alpha, x_low, floor)
+    x = power / sigma2
+    kept = x > x_low
+    shrunk = torch.where(kept, squares.sqrt() * _tau(x.clamp(min=x_low), alpha) / x.clamp(min=x_low), 0)
+    return EVB(kept.sum(-1).clamp(min=1), (sigma2 * total)[..., 0].to(dtype), shrunk.to(dtype))
