@@ -10,7 +10,7 @@ from contract import CP, RIDGE, check_cp, check_factors, need
 from .checks import check_tensor
 from .cp_steps import least_squares, normalise, smallest
 from .cp_sweep import cut_modes, khatri_rao, sweep
-from .tensor import leading_vectors, mode_product, unfold, wide
+from .tensor import gram, leading_vectors, mode_product, wide
 
 
 def cp(
@@ -48,13 +48,13 @@ def _start(x: Tensor, rank: int, batch: int) -> tuple[Tensor, list[Tensor]]:
     shape = x.shape[batch:]
     long, short, *_ = order = sorted(range(len(shape)), key=lambda mode: -shape[mode])
     rest, head = sorted(order[2:]), x.shape[:batch]
-    bases = {mode: leading_vectors(unfold(x, mode, batch), shape[mode], columns=True) for mode in rest}
+    bases = {mode: leading_vectors(gram(x, mode, batch), shape[mode], columns=True).to(x.dtype) for mode in rest}
     y = x
     for mode, basis in bases.items():
         y = mode_product(y, basis.mT, mode, batch)
     y = y.permute(*range(batch), *(batch + mode for mode in (*rest, short, long)))
     y = y.reshape(*head, -1, shape[short], shape[long])
-    u = leading_vectors(y, shape[short], columns=True)
+    u = leading_vectors(gram(y, 0, batch + 1), shape[short], columns=True).to(y.dtype)
     v = u.mT @ y  # rows s_k v_k: orthogonal projections of the slices, even where rounding has turned u
     s = v.square().sum(-1).flatten(-2)
     chosen = s.sort(dim=-1, descending=True, stable=True).indices[..., :rank]

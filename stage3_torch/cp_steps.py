@@ -12,8 +12,8 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # (m, gram, now) -> factor
 
 def solve(gram: Tensor, ridge: Tensor | float, right: Tensor) -> tuple[Tensor, Tensor]:
     """((gram + ridge I)^-1 right, whether the Cholesky factor exists), without a word to the host."""
-    diagonal = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) * ridge
-    root, info = torch.linalg.cholesky_ex(gram + diagonal)
+    damped = gram + torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) * ridge
+    root, info = torch.linalg.cholesky_ex(damped)
     return torch.cholesky_solve(right, root), (info == 0)[..., None, None]
 
 
@@ -21,8 +21,8 @@ def least_squares(ridge: float) -> Step:
     """argmin |X - B^T K^T|^2 + ridge |B - now|^2 (proximal point: the error cannot rise)."""
 
     def step(m: Tensor, gram: Tensor, now: Tensor) -> Tensor:
-        change, ok = solve(gram, ridge, m - gram @ now)  # solving for the change keeps its rounding errors small
-        return torch.where(ok, now + change, now)
+        factor, ok = solve(gram, ridge, torch.add(m, now, alpha=ridge))
+        return torch.where(ok, factor, now)
 
     return step
 
@@ -62,7 +62,6 @@ def smallest(energy: Tensor, allowed: Tensor) -> Step:
 
 def normalise(factor: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """(norms, unit rows); a row of zeros keeps the direction it had before."""
-    square = factor.square().sum(-1, keepdim=True)
-    some = square > 0
-    norms = torch.where(some, square, 1).sqrt()  # inside the root too: its derivative at zero is infinite
-    return torch.where(some, norms, 0).squeeze(-1), torch.where(some, factor / norms, before)
+    norms = torch.linalg.vector_norm(factor, dim=-1, keepdim=True)
+    unit = factor / norms.clamp_min(torch.finfo(factor.dtype).tiny)
+    return norms.squeeze(-1), torch.where(norms > 0, unit, before)

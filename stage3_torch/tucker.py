@@ -7,7 +7,7 @@ from torch import Tensor
 from contract import Tucker, check_count, check_factors, check_modes, check_ranks, need
 
 from .checks import check_tensor
-from .tensor import leading_vectors, mode_product, unfold, wide
+from .tensor import gram, leading_vectors, mode_product, wide
 
 
 def tucker(
@@ -24,19 +24,30 @@ def tucker(
     modes = check_modes(modes, x.ndim - batch)
     check_count(sweeps)
     ranks = check_ranks(ranks, modes, x.shape[batch:])
-    y = wide(x)
-    bases = {mode: leading_vectors(unfold(y, mode, batch), rank) for mode, rank in zip(modes, ranks)}
+    size = x.ndim - batch
+    order = [*(mode for mode in range(size) if mode not in modes), *modes]  # `modes` last, where products need no copy
+    y = wide(x).permute(*range(batch), *(batch + mode for mode in order)).contiguous()
+    places = range(size - len(modes), size)
+    # the first basis of the start is not looked at: the first step of the first sweep replaces it
+    bases = {i: _basis(y, i, rank, batch) for i, rank in zip(places, ranks) if sweeps == 0 or i > places[0]}
+    rest = y
     for _ in range(sweeps):
-        for mode, rank in zip(modes, ranks):
-            bases[mode] = leading_vectors(unfold(_project(y, bases, batch, skip=mode), mode, batch), rank)
-    core = _project(y, bases, batch)
-    return Tucker(core.to(x.dtype), tuple(basis.to(x.dtype) for basis in bases.values()))
+        for i, rank in zip(places, ranks):
+            rest = _project(y, {j: bases[j] for j in places if j != i}, batch)
+            bases[i] = _basis(rest, i, rank, batch)
+    core = mode_product(rest, bases[size - 1].mT, size - 1, batch) if sweeps else _project(y, bases, batch)
+    core = core.permute(*range(batch), *(batch + order.index(mode) for mode in range(size)))
+    return Tucker(core.to(x.dtype), tuple(bases[i].to(x.dtype) for i in places))
 
 
-def _project(x: Tensor, bases: dict[int, Tensor], batch: int, skip: int | None = None) -> Tensor:
-    """x x_i U_i^T for every mode i but `skip`."""
+def _basis(x: Tensor, mode: int, rank: int, batch: int) -> Tensor:
+    return leading_vectors(gram(x, mode, batch), rank).to(x.dtype)
+
+
+def _project(x: Tensor, bases: dict[int, Tensor], batch: int) -> Tensor:
+    """x x_i U_i^T for the modes i given."""
     for mode, basis in bases.items():
-        x = x if mode == skip else mode_product(x, basis.mT, mode, batch)
+        x = mode_product(x, basis.mT, mode, batch)
     return x
 
 
