@@ -108,6 +108,7 @@ def check_rank(rank: int, name: str = "rank") -> None:
 
 def check_modes(modes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """The modes counted from the front, all of them for None; refuse one that x lacks or that is named twice."""
+    need(modes is None or isinstance(modes, Sequence), "modes", modes, "None or a sequence of integers")
     chosen = tuple(range(ndim)) if modes is None else tuple(modes)
     ok = all(isinstance(mode, int) and -ndim <= mode < ndim for mode in chosen)
     ok = ok and 0 < len(chosen) == len({mode % ndim for mode in chosen})

@@ -10,7 +10,7 @@ from .svd import svd
 from .tensor import mode_product, unfold
 
 
-def tucker(x: NDArray, ranks: Sequence[int], modes: Sequence[int] | None = None, sweeps: int = 0) -> Tucker[NDArray]:
+def tucker(x: NDArray, ranks: Sequence[int], modes: Sequence[int] | None = None, sweeps: int = 3) -> Tucker[NDArray]:
     """min |x - core x_1 U_1 ... x_d U_d|, U_i (n_i, ranks[i]) orthonormal, one for each of `modes` (default: all).
 
     HOSVD start and `sweeps` of orthogonal iteration (De Lathauwer et al. 2000a, b): x is contracted with every other
@@ -35,7 +35,7 @@ def _project(x: NDArray, bases: dict[int, NDArray], skip: int | None = None) -> 
 
 
 def untucker(
-    code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 0
+    code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 3
 ) -> NDArray:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`."""
     need(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")

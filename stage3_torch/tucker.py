@@ -11,7 +11,7 @@ from .tensor import gram, leading_vectors, mode_product, wide
 
 
 def tucker(
-    x: Tensor, ranks: Sequence[int], modes: Sequence[int] | None = None, sweeps: int = 0, batch: int = 0
+    x: Tensor, ranks: Sequence[int], modes: Sequence[int] | None = None, sweeps: int = 3, batch: int = 0
 ) -> Tucker[Tensor]:
     """min |x - core x_1 U_1 ... x_d U_d|, U_i (..., n_i, ranks[i]) orthonormal, one for each of `modes` (default: all).
 
@@ -55,7 +55,7 @@ def untucker(
     code: Tucker[Tensor],
     ranks: Sequence[int] | None = None,
     modes: Sequence[int] | None = None,
-    sweeps: int = 0,
+    sweeps: int = 3,
     batch: int = 0,
 ) -> Tensor:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`; the batch axes are those that the factors have before (n, r)."""
