@@ -89,8 +89,9 @@ def test_float32_keeps_small_singular_values():
     rng = np.random.default_rng(3)
     u, v = (np.linalg.qr(rng.standard_normal((n, 6)))[0] for n in (20, 36))
     x = torch.from_numpy((u * np.logspace(0, -5, 6)) @ v.T).float().reshape(20, 6, 6)
-    x_hat = stage3_torch.untucker(stage3_torch.tucker(x, (6,), (0,)), modes=(0,))
-    assert (x - x_hat).norm() <= 1e-6 * x.norm()
+    for ranks, modes in (((6,), (0,)), ((6, 6), (0, 1))):  # the mode of interest last, and not last
+        x_hat = stage3_torch.untucker(stage3_torch.tucker(x, ranks, modes, 0), modes=modes)
+        assert (x - x_hat).norm() <= 1e-6 * x.norm()
 
 
 @pytest.mark.parametrize("x", [torch.zeros(3, 3, 3), torch.eye(9).reshape(3, 3, 9), torch.ones(3, 3, 3)])
