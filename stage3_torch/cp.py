@@ -28,8 +28,9 @@ def cp(
     y = wide(x)
     weights, units = _start(y, rank, batch)
     # Cholesky in float32 needs a ridge above its rounding errors, which grow with the rank
-    step = least_squares(max(ridge, RIDGE, 4 * rank * torch.finfo(y.dtype).eps))
-    energy = y.double().square().flatten(batch).sum(-1)
+    damping = max(ridge, RIDGE, 4 * rank * torch.finfo(y.dtype).eps)
+    step = least_squares(damping, torch.eye(rank, dtype=y.dtype, device=y.device))
+    energy = torch.linalg.vector_norm(y.flatten(batch), dim=-1, dtype=torch.float64).square()
     left = energy - weights.double().square().sum(-1)
     for _ in range(sweeps):
         weights, units, fit, square = sweep(y, weights, units, step)

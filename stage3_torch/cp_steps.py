@@ -10,18 +10,18 @@ from contract import RIDGE
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # (m, gram, now) -> factor
 
 
-def solve(gram: Tensor, ridge: Tensor | float, right: Tensor) -> tuple[Tensor, Tensor]:
-    """((gram + ridge I)^-1 right, whether the Cholesky factor exists), without a word to the host."""
-    damped = gram + torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) * ridge
-    root, info = torch.linalg.cholesky_ex(damped)
+def solve(gram: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """(gram^-1 right, whether the Cholesky factor exists), without a word to the host."""
+    root, info = torch.linalg.cholesky_ex(gram)
     return torch.cholesky_solve(right, root), (info == 0)[..., None, None]
 
 
-def least_squares(ridge: float) -> Step:
+def least_squares(ridge: float, identity: Tensor) -> Step:
     """argmin |X - B^T K^T|^2 + ridge |B - now|^2 (proximal point: the error cannot rise)."""
+    damping = ridge * identity
 
     def step(m: Tensor, gram: Tensor, now: Tensor) -> Tensor:
-        factor, ok = solve(gram, ridge, torch.add(m, now, alpha=ridge))
+        factor, ok = solve(gram + damping, torch.add(m, now, alpha=ridge))
         return torch.where(ok, factor, now)
 
     return step
@@ -36,6 +36,7 @@ def smallest(energy: Tensor, allowed: Tensor) -> Step:
     """
 
     def step(m: Tensor, gram: Tensor, now: Tensor) -> Tensor:
+        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         g, vectors = torch.linalg.eigh(gram.detach().double())
         g, c = g.clamp_min(0), (vectors.mT @ m.detach().double()).square().sum(-1)
         limit = (energy - allowed).detach()
@@ -49,12 +50,12 @@ def smallest(energy: Tensor, allowed: Tensor) -> Step:
             middle = (low * high).sqrt()
             enough = fits(middle)
             low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-        factor, ok = solve(gram, low[..., None, None].to(m.dtype), m)
+        factor, ok = solve(gram + low[..., None, None].to(m.dtype) * identity, m)
         if m.requires_grad:  # one Newton step of value zero carries the derivative of mu
             fit = ((2 * m - gram @ factor) * factor).flatten(-2).sum(-1) - (energy - allowed)
             slope = (2 * c * low[..., None] / (g + low[..., None]) ** 3).sum(-1)
             mu = low + (fit - fit.detach()) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
-            factor, ok = solve(gram, mu[..., None, None].to(m.dtype), m)
+            factor, ok = solve(gram + mu[..., None, None].to(m.dtype) * identity, m)
         return torch.where(ok & possible[..., None, None], factor, now)
 
     return step

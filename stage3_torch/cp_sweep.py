@@ -11,8 +11,8 @@ from .cp_steps import Step, normalise
 
 
 def khatri_rao(units: Sequence[Tensor]) -> Tensor:
-    """Khatri-Rao product by rows: (..., r, product of the sizes)."""
-    return reduce(lambda a, b: (a[..., :, None] * b[..., None, :]).flatten(-2), units)
+    """Khatri-Rao product by rows: (..., r, product of the sizes); from the right, where kernel axes are short."""
+    return reduce(lambda right, left: (left[..., :, None] * right[..., None, :]).flatten(-2), reversed(units))
 
 
 def sweep(x: Tensor, weights: Tensor, units: list[Tensor], step: Step) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
