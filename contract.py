@@ -16,7 +16,7 @@ The promises (tests/test_contract.py has one property-based test each):
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 A = TypeVar("A")  # the stage's array type
@@ -58,6 +58,20 @@ class EVB(NamedTuple, Generic[A]):
     s: A
 
 
+class Tucker(NamedTuple, Generic[A]):
+    """x ~ core x_1 U_1 ... x_d U_d;  core as x but r_i long in mode i, factors[i] (n_i, r_i) orthonormal."""
+
+    core: A
+    factors: tuple[A, ...]
+
+
+class CP(NamedTuple, Generic[A]):
+    """x ~ sum_k weights[k] a_k o b_k o ...;  weights (r,) not negative, factors[i] (n_i, r) of unit columns."""
+
+    weights: A
+    factors: tuple[A, ...]
+
+
 class Kernel(NamedTuple):
     """One row of the grid: the names of the pair, and which of the two promises 2 it keeps."""
 
@@ -70,7 +84,11 @@ KERNELS = {
     "dct": Kernel("dct", "idct", linear=True),
     "svd": Kernel("svd", "unsvd", linear=False),
     "ht": Kernel("ht", "unht", linear=False),
+    "tucker": Kernel("tucker", "untucker", linear=False),
+    "cp": Kernel("cp", "uncp", linear=False),
 }
+
+RIDGE = 1e-4  # the smallest ridge of a CP sweep: sqrt(eps) of float32, so that both precisions take the same steps
 
 
 def leaves(code: Any) -> list[Any]:
@@ -128,3 +146,51 @@ def check_spectrum(s: Any, shape: tuple[int, int]) -> None:
     """Refuse a shape that is not a matrix's, or another number of singular values than it has."""
     need(len(shape) == 2 and min(shape) >= 1, "shape", shape, "two positive integers")
     need(s.ndim >= 1 and s.shape[-1] == min(shape), "s.shape", tuple(s.shape), f"(..., {min(shape)}) for a {shape}")
+
+
+def check_modes(modes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The modes counted from the front, all of them for None; refuse one that x lacks or that is named twice."""
+    need(modes is None or isinstance(modes, Sequence), "modes", modes, "None or a sequence of integers")
+    chosen = tuple(range(ndim)) if modes is None else tuple(modes)
+    ok = all(isinstance(mode, int) and -ndim <= mode < ndim for mode in chosen)
+    ok = ok and 0 < len(chosen) == len({mode % ndim for mode in chosen})
+    need(ok, "modes", modes, f"one or more, distinct and in {-ndim} to {ndim - 1} for {ndim} modes")
+    return tuple(mode % ndim for mode in chosen)
+
+
+def check_ranks(ranks: Sequence[int], modes: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Refuse all but one rank of at least 1 per mode; cut each to what there is.
+
+    That is the size of the mode and the product of all other sizes of the core.  At most one rank can exceed that
+    product (two would need r_i r_j > prod(core)), and cutting it leaves the others allowed: one pass is enough.
+    """
+    ok = isinstance(ranks, Sequence) and len(ranks) == len(modes) and all(isinstance(r, int) and r >= 1 for r in ranks)
+    need(ok, "ranks", ranks, f"{len(modes)} integers of at least 1, one per mode")
+    core = list(shape)
+    for mode, rank in zip(modes, ranks):
+        core[mode] = min(rank, shape[mode])
+    return tuple(min(core[mode], math.prod(core) // core[mode]) for mode in modes)
+
+
+def check_factors(factors: Sequence[Any], ranks: Sequence[int], batch: Sequence[int] = ()) -> None:
+    """Refuse factors that are not one (*batch, n, rank) for each of the ranks."""
+    need(len(factors) == len(ranks), "code.factors", f"{len(factors)} of them", f"{len(ranks)} arrays")
+    for i, (factor, rank) in enumerate(zip(factors, ranks)):
+        shape = tuple(factor.shape)
+        ok = shape[:-2] == tuple(batch) and len(shape) == len(batch) + 2 and shape[-1] == rank
+        need(ok, f"code.factors[{i}].shape", shape, f"({', '.join(map(str, (*batch, 'n', rank)))})")
+
+
+def check_count(count: int, name: str = "sweeps") -> None:
+    """Refuse a negative number of iterations."""
+    need(isinstance(count, int) and count >= 0, name, count, "an integer of at least 0")
+
+
+def check_cp(rank: int, sweeps: int, ridge: float, bound: float | None, shape: Sequence[int]) -> int:
+    """Refuse what CP cannot use; the rank, cut to prod(shape) / max(shape), which suffices for every tensor."""
+    need(len(shape) >= 2, "x.ndim", len(shape), "at least 2, batch axes not counted")
+    check_rank(rank)
+    check_count(sweeps)
+    need(0 <= ridge < math.inf, "ridge", ridge, "a finite number of at least 0")
+    need(bound is None or 0 <= bound < 1, "bound", bound, "None or a relative error from 0 to below 1")
+    return min(rank, math.prod(shape) // max(shape))

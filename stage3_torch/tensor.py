@@ -1,9 +1,55 @@
-"""What the stage's kernels share about tensors."""
+"""Unfolding, mode product and leading subspaces of tensors whose first `batch` axes count independent tensors."""
+
+import math
 
 import torch
 from torch import Tensor
 
 
+def unfold(x: Tensor, mode: int, batch: int = 0) -> Tensor:
+    """X_(mode), shape (..., n_mode, product of the other sizes)."""
+    return x.movedim(batch + mode, batch).reshape(*x.shape[:batch], x.shape[batch + mode], -1)
+
+
+def mode_product(x: Tensor, matrix: Tensor, mode: int, batch: int = 0) -> Tensor:
+    """Y_(mode) = matrix X_(mode), matrix (..., m, n_mode); the mode becomes m long."""
+    modes, head = x.ndim - batch, x.shape[:batch]
+    if modes >= 2 and mode >= modes - 2:  # the last two axes are a matrix already: nothing to copy
+        lifted = matrix.reshape(*head, *[1] * (modes - 2), *matrix.shape[-2:])
+        return x @ lifted.mT if mode == modes - 1 else lifted @ x
+    others = [size for axis, size in enumerate(x.shape) if axis >= batch and axis != batch + mode]
+    return (matrix @ unfold(x, mode, batch)).reshape(*head, matrix.shape[-2], *others).movedim(batch, batch + mode)
+
+
+def gram(x: Tensor, mode: int, batch: int = 0) -> Tensor:
+    """X_(mode) X_(mode)^T (..., n_mode, n_mode) in float64: float32 would lose singular values below sqrt(eps)."""
+    if mode == x.ndim - batch - 1:  # the last axis: no need to transpose
+        y = x.reshape(*x.shape[:batch], -1, x.shape[-1]).double()
+        return y.mT @ y
+    y = unfold(x, mode, batch).double()
+    return y @ y.mT
+
+
 def wide(x: Tensor) -> Tensor:
     """bf16 and f16 as float32, in which their sums are computed; float32 and float64 as they are."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def leading_vectors(gram: Tensor, rank: int, columns: bool = False) -> Tensor:
+    """The `rank` leading eigenvectors of a Gram matrix (..., n, n), as columns.
+
+    The derivative is that of perturbation theory, dv_k = sum_i v_i (v_i^T dG v_k) / (l_k - l_i) (Kato 1966, section
+    II.2), with i over the vectors cut off: what is right for every function of the subspace, and finite where kept
+    eigenvalues coincide.  `columns` adds i over the kept ones, for functions of the single columns.  A pair without
+    a gap contributes nothing.
+    """
+    values, vectors = torch.linalg.eigh(gram.detach())
+    values, vectors = values.flip(-1), vectors.flip(-1)
+    kept = vectors[..., :rank]
+    if gram.requires_grad:
+        first = 0 if columns else rank
+        others, gap = vectors[..., first:], values[..., None, :rank] - values[..., first:, None]
+        closed = gap.abs() <= 1e-14 * values[..., :1, None]  # below the rounding errors of the eigenvalues
+        turn = others @ ((others.mT @ gram @ kept) / torch.where(closed, math.inf, gap))
+        kept = kept + (turn - turn.detach())
+    return kept

@@ -53,6 +53,20 @@ def magnitudes(code):
     return [abs(array) for array in leaves(code)]
 
 
+def tucker_spec(draw, shape):
+    """Any modes in any order, counted from either end, ranks up to beyond the size, few sweeps."""
+    modes = draw(st.permutations(range(len(shape))))[: draw(st.integers(1, len(shape)))]
+    ranks = tuple(draw(st.integers(1, shape[mode] + 1)) for mode in modes)
+    modes = tuple(mode - draw(st.sampled_from([0, len(shape)])) for mode in modes)
+    return {"ranks": ranks, "modes": modes, "sweeps": draw(st.integers(0, 2))}
+
+
+def cp_spec(draw, shape):
+    """Ranks from 1 to beyond every mode, few sweeps, with and without a ridge."""
+    rank, sweeps = draw(st.integers(1, max(shape) + 3)), draw(st.integers(0, 3))
+    return {"rank": rank, "sweeps": sweeps, "ridge": draw(st.sampled_from([0.0, 0.1]))}
+
+
 class Case(NamedTuple):
     """How one kernel is tested."""
 
@@ -84,6 +98,30 @@ CASES = {
             "tree": (X2, {"rank": 1, "tree": (0, 0)}),
             "tol": (X2, {"tol": 1.0}),
         },
+        batch={"batch": 1},
+    ),
+    "tucker": Case(
+        tensors((1, 4), tucker_spec),
+        magnitudes,
+        {
+            "ranks": (X2, {"ranks": (2, 0)}),
+            "modes": (X2, {"ranks": (2, 2), "modes": (0, -2)}),
+            "sweeps": (X2, {"ranks": (2, 2), "sweeps": -1}),
+        },
+        tol=1e-7,  # a spectral gap of 1e-8, which 200 draws hardly miss, turns a basis by eps / gap
+        batch={"batch": 1},
+    ),
+    "cp": Case(
+        tensors((2, 4), cp_spec),
+        magnitudes,
+        {
+            "rank": (X2, {"rank": 0}),
+            "sweeps": (X2, {"rank": 1, "sweeps": -1}),
+            "ridge": (X2, {"rank": 1, "ridge": -1.0}),
+            "bound": (X2, {"rank": 1, "bound": 1.0}),
+            "x.ndim": (X1, {"rank": 1}),
+        },
+        tol=1e-7,  # as for tucker: the start is made of singular vectors
         batch={"batch": 1},
     ),
 }
