@@ -40,6 +40,11 @@ class Kernel(NamedTuple):
 
 KERNELS = {
     "dct": Kernel("dct", "idct", linear=True),
+    "dst": Kernel("dst", "idst", linear=True),
+    "dft": Kernel("dft", "idft", linear=True),
+    "dht": Kernel("dht", "idht", linear=True),
+    "dwt": Kernel("dwt", "idwt", linear=True),
+    "shannon": Kernel("shannon", "ishannon", linear=True),
     "svd": Kernel("svd", "unsvd", linear=False),
 }
 
@@ -86,3 +91,41 @@ def check_axis(axis: int, ndim: int) -> None:
 def check_rank(rank: int, name: str = "rank") -> None:
     """Refuse a rank below 1.  There is no upper limit: more than the array has means all it has."""
     need(isinstance(rank, int) and rank >= 1, name, rank, "an integer of at least 1")
+
+
+def check_type(type: int, n: int, wave: str = "cos") -> None:
+    """Refuse a trigonometric transform that is not of type I to IV; the DCT-I alone needs two samples."""
+    need(type in (1, 2, 3, 4), "type", type, "1, 2, 3 or 4")
+    need(n >= 2 or type != 1 or wave != "cos", "x.shape[axis]", n, "at least 2 for the DCT of type 1")
+
+
+WAVELETS = (
+    "haar",
+    *(f"db{order}" for order in range(1, 39)),
+    *(f"sym{order}" for order in range(2, 21)),
+    *(f"coif{order}" for order in range(1, 18)),
+)
+
+
+def check_wavelet(wavelet: str) -> None:
+    """Refuse a wavelet that is not one of the orthogonal ones of compact support that PyWavelets has."""
+    need(wavelet in WAVELETS, "wavelet", wavelet, "haar, db1 to db38, sym2 to sym20 or coif1 to coif17")
+
+
+def check_levels(levels: int, n: int) -> None:
+    """Refuse more levels than n samples have: each takes n to ceil(n / 2), and one sample has none left."""
+    most = (n - 1).bit_length()
+    need(isinstance(levels, int) and 0 <= levels <= most, "levels", levels, f"0 to {most} for {n} samples")
+
+
+def check_wavelet_code(code: tuple[Any, ...], levels: int | None, axis: int) -> None:
+    """Refuse what no `dwt` returned: (approx, coarsest detail, ..., finest), each detail as long or one shorter."""
+    need(isinstance(code, tuple) and len(code) >= 1, "code", type(code).__name__, "a tuple (approx, *details)")
+    need(levels in (None, len(code) - 1), "levels", levels, f"{len(code) - 1}, the number of details in the code")
+    for part in code:
+        check_input(part, values=False)
+        check_axis(axis, part.ndim)
+    n = code[0].shape[axis]
+    for detail in code[1:]:
+        need(detail.shape[axis] in (n, n - 1), "code", detail.shape[axis], f"details of {n} or {n - 1} samples here")
+        n += detail.shape[axis]
