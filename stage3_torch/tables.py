@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from contract import leaves, refill
 
@@ -16,8 +17,9 @@ COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 @lru_cache(maxsize=64)  # at most 8 MiB each: nothing asks for a matrix larger than 1024 x 1024
 def _made(make: Callable[..., Any], arguments: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # A table first asked for under inference_mode must serve a training step later.
-    with torch.inference_mode(False):
+    # What is kept must serve every later call: a table first asked for under inference_mode would refuse to train, and
+    # one first asked for while torch.export traces would be a fake without numbers.  (There is no public name for it.)
+    with torch.inference_mode(False), _disable_current_modes():
         return torch.as_tensor(make(*arguments)).to(device, dtype).contiguous()
 
 
