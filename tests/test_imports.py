@@ -15,7 +15,8 @@ MAY = {  # package -> (our packages, third parties)
     "layers": ({"contract", "stage3_torch"}, {"torch", "safetensors"}),
     "experiments": (
         {"contract", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
-        {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"},
+        {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
+        | {"scipy", "pywt", "torch_dct"},  # peers that kernel_cases.py measures against
     ),
 }
 OURS = {*MAY, "tests", "thesis"}
