@@ -12,9 +12,11 @@ from stage2_numpy.fourier import SHIFTS, dht_basis, ends, trig_basis
 from .checks import check_tensor
 from .tables import along, length, table
 
-# Up to here one matrix product beats the FFT and its passes over memory before and after: measured in float32 on two
-# AVX-512 cores, the two cross between 512 and 1024 samples (types I and II, Hartley) and at about 2048 (III and IV).
-DENSE = 1024
+# Up to here one matrix product beats the FFT and its passes over memory before and after.  Milliseconds per 2^21 values
+# in float32 on one AVX-512 core, product / FFT: type II of 256 samples 7 / 15, of 512 10 / 10, of 1024 21 / 9.
+DENSE = 512
+DENSE_IV = 1024  # its FFT is complex and twice as long: 12 / 38, 23 / 43 at 1024, 79 / 70 at 2048
+DENSE_HARTLEY = 256  # nothing but a subtraction follows its FFT: 1.5 / 3 at 64, 11 / 8 at 256, 10 / 3 at 512
 
 INVERSE = {1: 1, 2: 3, 3: 2, 4: 4}  # the type of the transposed matrix, which is the inverse
 
@@ -50,7 +52,7 @@ def _half_step(n: int) -> Tensor:
 def _trig(x: Tensor, wave: str, type: int) -> Tensor:
     """T x along the last axis, T the orthonormal matrix of `trig_basis`."""
     n = length(x)
-    if n <= DENSE:
+    if n <= (DENSE_IV if type == 4 else DENSE):
         return x @ table(trig_basis, n, wave, INVERSE[type], like=x)
     period = n + SHIFTS[wave, type][2]
     if type == 3:  # the adjoint of the type II, step by step backwards
@@ -67,7 +69,7 @@ def _trig(x: Tensor, wave: str, type: int) -> Tensor:
 
 def _hartley(x: Tensor) -> Tensor:
     """H x along the last axis."""
-    if length(x) <= DENSE:
+    if length(x) <= DENSE_HARTLEY:
         return x @ table(dht_basis, length(x), like=x)  # H is symmetric
     spectrum = torch.fft.fft(x, norm="ortho")
     return spectrum.real - spectrum.imag

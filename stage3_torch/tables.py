@@ -1,12 +1,14 @@
 """Constant matrices as tensors, and the one way in which every transform goes along an axis."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from operator import index
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 from torch.utils._python_dispatch import _disable_current_modes
 
 from contract import leaves, refill
@@ -49,7 +51,8 @@ def along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
     precision, and the inverse would no longer invert.
     """
     dtype, device = leaves(code)[0].dtype, leaves(code)[0].device
-    with torch.autocast(device.type, enabled=False):
+    known = is_autocast_available(device.type)  # the meta device has no autocast to switch off
+    with torch.autocast(device.type, enabled=False) if known else nullcontext():
         lines = [(x.float() if dtype in HALVES else x).movedim(axis, -1) for x in leaves(code)]
         result = function(refill(code, iter(lines)))
     found = [y.movedim(-1, axis) for y in leaves(result)]

@@ -62,7 +62,7 @@ def test_by_hand(stage, name, type):
 
 @stages
 @real
-@pytest.mark.parametrize("n", [1, 2, 3, 16, 17, DENSE, DENSE + 1, 1500])
+@pytest.mark.parametrize("n", [1, 2, 3, 16, 17, DENSE, DENSE + 1, 1200])
 def test_any_length_any_axis(stage, name, spec, n):
     if (name, spec, n) == ("dct", {"type": 1}, 1):
         pytest.skip("the DCT-I of one sample does not exist")
@@ -73,7 +73,7 @@ def test_any_length_any_axis(stage, name, spec, n):
     else:
         want = getattr(scipy.fft, name)(x, axis=1, norm="ortho", **spec)
     y = call(stage, name, x, axis=1, **spec)
-    assert np.abs(y - want).max() < 1e-12  # 1500 roundings of numbers of order one
+    assert np.abs(y - want).max() < 1e-12  # 1200 roundings of numbers of order one
     assert np.abs(call(stage, "i" + name, y, axis=1, **spec) - x).max() < 1e-12
 
 
@@ -128,6 +128,11 @@ def test_autocast_does_not_round():
         back = stage3_torch.idct(stage3_torch.dct(x))
     assert back.dtype == torch.float32
     assert (back - x).abs().max() < 1e-5  # float32; bfloat16 would be off by 1e-2
+
+
+def test_shapes_on_the_meta_device():
+    x = torch.empty(3, 20, device="meta")
+    assert stage3_torch.idct(stage3_torch.dct(x, axis=0), axis=0).shape == x.shape
 
 
 def test_a_table_from_inference_mode_serves_training():

@@ -23,7 +23,7 @@ MUTANTS = [
     ("stage2_numpy/fourier.py", "dft_basis(y.shape[axis]).conj()", "dft_basis(y.shape[axis])"),
     ("stage2_numpy/fourier.py", "np.cos(angle) + np.sin(angle)", "np.cos(angle) - np.sin(angle)"),
     ("stage2_numpy/fourier.py", "np.result_type(x.dtype, np.complex64)", "np.complex128"),
-    ("stage2_numpy/filters.py", "for _ in range(3):", "for _ in range(0):"),
+    ("stage2_numpy/filters.py", "k) / 4.0**k for", "k) / 4.0**0 for"),
     ("stage2_numpy/filters.py", "return h if late ==", "return h if late !="),
     ("stage2_numpy/filters.py", "bend.argmin()", "bend.argmax()"),
     ("stage2_numpy/filters.py", "2 ** (len(z) - 1)", "2 ** (len(z) - 2)"),
