@@ -15,8 +15,7 @@ The promises (tests/test_contract.py has one property-based test each):
 5. bad input raises ValueError, naming the argument, its value and what is allowed.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 A = TypeVar("A")  # the stage's array type
@@ -82,11 +81,23 @@ class Kernel(NamedTuple):
 
 KERNELS = {
     "dct": Kernel("dct", "idct", linear=True),
+    "dst": Kernel("dst", "idst", linear=True),
+    "dft": Kernel("dft", "idft", linear=True),
+    "dht": Kernel("dht", "idht", linear=True),
+    "dwt": Kernel("dwt", "idwt", linear=True),
+    "shannon": Kernel("shannon", "ishannon", linear=True),
     "svd": Kernel("svd", "unsvd", linear=False),
     "ht": Kernel("ht", "unht", linear=False),
     "tucker": Kernel("tucker", "untucker", linear=False),
     "cp": Kernel("cp", "uncp", linear=False),
 }
+
+WAVELETS = (
+    "haar",
+    *(f"db{order}" for order in range(1, 39)),
+    *(f"sym{order}" for order in range(2, 21)),
+    *(f"coif{order}" for order in range(1, 18)),
+)
 
 RIDGE = 1e-4  # the smallest ridge of a CP sweep: sqrt(eps) of float32, so that both precisions take the same steps
 
@@ -102,95 +113,3 @@ def refill(code: Any, arrays: Iterator[Any]) -> Any:
         return next(arrays)
     parts = [refill(part, arrays) for part in code]
     return type(code)(*parts) if hasattr(code, "_fields") else tuple(parts)
-
-
-def need(ok: bool, argument: str, value: object, allowed: str) -> None:
-    """Promise 5 in one sentence, the same in every stage."""
-    if not ok:
-        raise ValueError(f"{argument} must be {allowed}, got {value!r}")
-
-
-def check_input(x: Any, ndim: int | None = None, dtype: str = "float", values: bool = True) -> None:
-    """Refuse what no kernel can encode: not an array, wrong ndim or dtype, an empty axis, NaN or infinity.
-
-    Works on NumPy arrays and tensors alike.  `values=False` leaves the numbers unread, where reading one would stall
-    a device or break a compiled graph.
-    """
-    need(hasattr(x, "ndim") and hasattr(x, "dtype"), "x", type(x).__name__, "an array")
-    need(any(word in str(x.dtype) for word in dtype.split("|")), "x.dtype", str(x.dtype), f"{dtype} of any width")
-    need(x.ndim >= 1 if ndim is None else x.ndim == ndim, "x.ndim", x.ndim, "at least 1" if ndim is None else f"{ndim}")
-    need(0 not in x.shape, "x.shape", tuple(x.shape), "without an empty axis")
-    if values:
-        largest = float(abs(x).max())
-        need(math.isfinite(largest), "x", f"an array with max |x| = {largest}", "finite everywhere")
-
-
-def check_axis(axis: int, ndim: int) -> None:
-    """Refuse an axis that x does not have."""
-    need(-ndim <= axis < ndim, "axis", axis, f"in {-ndim} to {ndim - 1} for {ndim} axes")
-
-
-def check_rank(rank: int, name: str = "rank") -> None:
-    """Refuse a rank below 1.  There is no upper limit: more than the array has means all it has."""
-    need(isinstance(rank, int) and rank >= 1, name, rank, "an integer of at least 1")
-
-
-def check_svd(code: SVD[Any]) -> None:
-    """Refuse factors that do not fit: a single singular value would be broadcast over every column."""
-    shapes = [tuple(array.shape) for array in code]
-    ok = len(shapes[1]) >= 1 and code.u.shape[-1:] == code.s.shape[-1:] == code.vt.shape[-2:-1]
-    need(ok, "code", shapes, "SVD(u (m, r), s (r,), vt (r, n))")
-
-
-def check_spectrum(s: Any, shape: tuple[int, int]) -> None:
-    """Refuse a shape that is not a matrix's, or another number of singular values than it has."""
-    need(len(shape) == 2 and min(shape) >= 1, "shape", shape, "two positive integers")
-    need(s.ndim >= 1 and s.shape[-1] == min(shape), "s.shape", tuple(s.shape), f"(..., {min(shape)}) for a {shape}")
-
-
-def check_modes(modes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """The modes counted from the front, all of them for None; refuse one that x lacks or that is named twice."""
-    need(modes is None or isinstance(modes, Sequence), "modes", modes, "None or a sequence of integers")
-    chosen = tuple(range(ndim)) if modes is None else tuple(modes)
-    ok = all(isinstance(mode, int) and -ndim <= mode < ndim for mode in chosen)
-    ok = ok and 0 < len(chosen) == len({mode % ndim for mode in chosen})
-    need(ok, "modes", modes, f"one or more, distinct and in {-ndim} to {ndim - 1} for {ndim} modes")
-    return tuple(mode % ndim for mode in chosen)
-
-
-def check_ranks(ranks: Sequence[int], modes: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Refuse all but one rank of at least 1 per mode; cut each to what there is.
-
-    That is the size of the mode and the product of all other sizes of the core.  At most one rank can exceed that
-    product (two would need r_i r_j > prod(core)), and cutting it leaves the others allowed: one pass is enough.
-    """
-    ok = isinstance(ranks, Sequence) and len(ranks) == len(modes) and all(isinstance(r, int) and r >= 1 for r in ranks)
-    need(ok, "ranks", ranks, f"{len(modes)} integers of at least 1, one per mode")
-    core = list(shape)
-    for mode, rank in zip(modes, ranks):
-        core[mode] = min(rank, shape[mode])
-    return tuple(min(core[mode], math.prod(core) // core[mode]) for mode in modes)
-
-
-def check_factors(factors: Sequence[Any], ranks: Sequence[int], batch: Sequence[int] = ()) -> None:
-    """Refuse factors that are not one (*batch, n, rank) for each of the ranks."""
-    need(len(factors) == len(ranks), "code.factors", f"{len(factors)} of them", f"{len(ranks)} arrays")
-    for i, (factor, rank) in enumerate(zip(factors, ranks)):
-        shape = tuple(factor.shape)
-        ok = shape[:-2] == tuple(batch) and len(shape) == len(batch) + 2 and shape[-1] == rank
-        need(ok, f"code.factors[{i}].shape", shape, f"({', '.join(map(str, (*batch, 'n', rank)))})")
-
-
-def check_count(count: int, name: str = "sweeps") -> None:
-    """Refuse a negative number of iterations."""
-    need(isinstance(count, int) and count >= 0, name, count, "an integer of at least 0")
-
-
-def check_cp(rank: int, sweeps: int, ridge: float, bound: float | None, shape: Sequence[int]) -> int:
-    """Refuse what CP cannot use; the rank, cut to prod(shape) / max(shape), which suffices for every tensor."""
-    need(len(shape) >= 2, "x.ndim", len(shape), "at least 2, batch axes not counted")
-    check_rank(rank)
-    check_count(sweeps)
-    need(0 <= ridge < math.inf, "ridge", ridge, "a finite number of at least 0")
-    need(bound is None or 0 <= bound < 1, "bound", bound, "None or a relative error from 0 to below 1")
-    return min(rank, math.prod(shape) // max(shape))

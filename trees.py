@@ -7,7 +7,8 @@ JSON.  Its nodes are counted in post order, children first, the root last; the r
 import sys
 from typing import Any, TypeAlias
 
-from contract import Leaf, Node, check_rank, need
+from checks import check_rank, need
+from contract import Leaf, Node
 
 Tree: TypeAlias = int | tuple["Tree", "Tree"]
 

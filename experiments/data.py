@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchvision.transforms import v2
 
-from contract import need
+from checks import need
 
 from .config import Data
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
-from contract import need
+from checks import need
 from layers import Budget, Cost, Plan, compress, cost, make_plan, save
 from layers.compress import load_tensors
 from layers.cost import evaluating

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from contract import need
+from checks import need
 
 from .cost import Cost
 

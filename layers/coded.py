@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import stage3_torch
-from contract import KERNELS, leaves, need, refill
+from checks import need
+from contract import KERNELS, leaves, refill
 
 
 class Decoded(nn.Module):

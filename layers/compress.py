@@ -11,7 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from contract import need
+from checks import need
 
 from .methods import Method, Spec, method
 from .plan import Plan

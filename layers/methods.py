@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import stage3_torch
-from contract import KERNELS, need
+from checks import need
+from contract import KERNELS
 
 from .coded import code
 from .cost import Call, Cost

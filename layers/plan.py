@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from contract import need
+from checks import need
 
 from .budget import Budget
 from .cost import Cost

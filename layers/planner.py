@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from contract import need
+from checks import need
 
 from .budget import Budget
 from .cost import Cost, cost, storage, trace

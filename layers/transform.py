@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 import stage3_torch
-from contract import KERNELS, need
+from checks import need
+from contract import KERNELS
 
 from .coded import Decoded
 

@@ -9,7 +9,8 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from contract import CP, RIDGE, check_cp, check_factors, check_input, need
+from checks import check_cp, check_factors, check_input, need
+from contract import CP, RIDGE
 
 from .tensor import mode_product, unfold
 

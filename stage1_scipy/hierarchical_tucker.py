@@ -8,7 +8,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from contract import Leaf, Node, check_input, leaves
+from checks import check_input
+from contract import Leaf, Node, leaves
 from trees import Tree, check_nodes, dimension_tree, node_ranks, post_order
 
 

@@ -8,7 +8,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from contract import EVB, check_input, check_spectrum, need
+from checks import check_input, check_spectrum, need
+from contract import EVB
 
 
 def energy_rank(s: NDArray, energy: float) -> int:

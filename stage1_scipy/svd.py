@@ -4,7 +4,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from contract import SVD, check_input, check_rank, check_svd
+from checks import check_input, check_rank, check_svd
+from contract import SVD
 
 
 def svd(x: NDArray, rank: int) -> SVD[NDArray]:

@@ -7,7 +7,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from contract import Tucker, check_count, check_factors, check_input, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_input, check_modes, check_ranks, need
+from contract import Tucker
 
 from .tensor import unfold
 

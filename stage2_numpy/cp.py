@@ -5,7 +5,8 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import CP, RIDGE, check_cp, check_factors, check_input, need
+from checks import check_cp, check_factors, check_input, need
+from contract import CP, RIDGE
 
 from .svd import svd
 from .tensor import mode_product, unfold

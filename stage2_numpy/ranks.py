@@ -6,7 +6,8 @@ from math import ceil, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import EVB, check_input, check_spectrum, need
+from checks import check_input, check_spectrum, need
+from contract import EVB
 
 
 def energy_rank(s: NDArray, energy: float) -> int:

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import SVD, check_input, check_rank, check_svd
+from checks import check_input, check_rank, check_svd
+from contract import SVD
 
 
 def _orthonormal(a: NDArray) -> NDArray:

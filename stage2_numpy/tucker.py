@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from numpy.typing import NDArray
 
-from contract import Tucker, check_count, check_factors, check_input, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_input, check_modes, check_ranks, need
+from contract import Tucker
 
 from .svd import svd
 from .tensor import mode_product, unfold

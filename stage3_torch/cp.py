@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from contract import CP, RIDGE, check_cp, check_factors, need
+from checks import check_cp, check_factors, need
+from contract import CP, RIDGE
 
 from .checks import check_tensor
 from .cp_steps import least_squares, normalise, smallest

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contract import Leaf, Node, leaves, need, refill
+from checks import need
+from contract import Leaf, Node, leaves, refill
 from trees import Tree, check_nodes, dimension_tree, node_ranks, post_order
 
 from .checks import check_tensor

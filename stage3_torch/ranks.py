@@ -8,7 +8,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from contract import EVB, check_spectrum, need
+from checks import check_spectrum, need
+from contract import EVB
 from stage2_numpy.ranks import tau_threshold
 
 from .checks import check_tensor

@@ -16,7 +16,8 @@ included, and give NaN for two filters pruned to zero.  `_turning` asks for a ga
 import torch
 from torch import Tensor
 
-from contract import SVD, check_rank, check_svd, need
+from checks import check_rank, check_svd, need
+from contract import SVD
 
 from .checks import check_tensor
 from .tensor import wide

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from contract import Tucker, check_count, check_factors, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_modes, check_ranks, need
+from contract import Tucker
 
 from .checks import check_tensor
 from .tensor import gram, leading_vectors, mode_product, wide

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from contract import leaves
+from contract import WAVELETS, leaves
 
 FLOATS = st.floats(-1e3, 1e3, allow_subnormal=False, width=32)
 
@@ -19,6 +19,13 @@ def signals(draw, **spec):
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     x = draw(hnp.arrays(np.float64, shape, elements=FLOATS))
     return x, {key: draw(values) for key, values in spec.items()} | {"axis": axis}
+
+
+@st.composite
+def wavelet_signals(draw):
+    """(x, spec): as `signals`, with any wavelet and as many levels as the axis allows, up to 3."""
+    x, spec = draw(signals(wavelet=st.sampled_from(WAVELETS)))
+    return x, spec | {"levels": draw(st.integers(0, min(3, (x.shape[spec["axis"]] - 1).bit_length())))}
 
 
 @st.composite
@@ -85,6 +92,23 @@ CASES = {
         leaves,
         {"type": (X1, {"type": 5}), "axis": (X1, {"axis": 1}), "x.shape[axis]": (X1[:1], {"type": 1})},
     ),
+    "dst": Case(
+        signals(type=st.sampled_from([1, 2, 3, 4])),
+        leaves,
+        {"type": (X1, {"type": 0}), "axis": (X1, {"axis": -2})},
+    ),
+    "dft": Case(signals(), leaves, {"axis": (X1, {"axis": 1})}),
+    "dht": Case(signals(), leaves, {"axis": (X1, {"axis": 1})}),
+    "dwt": Case(
+        wavelet_signals(),
+        leaves,
+        {
+            "wavelet": (X1, {"wavelet": "bior2.2"}),
+            "levels": (X1, {"levels": 3}),
+            "axis": (X1, {"axis": 1}),
+        },
+    ),
+    "shannon": Case(signals(), leaves, {"axis": (X1, {"axis": 1})}),
     "svd": Case(
         tensors((2, 2), lambda draw, shape: {"rank": draw(st.integers(1, max(shape) + 1))}),
         magnitudes,

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 
-from contract import need
+from checks import need
 
 MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=
     "lenet": "experiments.models.lenet:LeNet",

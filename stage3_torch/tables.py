@@ -1,0 +1,59 @@
+"""Constant matrices as tensors, and the one way in which every transform goes along an axis."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import lru_cache
+from operator import index
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp import is_autocast_available
+from torch.utils._python_dispatch import _disable_current_modes
+
+from contract import leaves, refill
+
+HALVES = (torch.float16, torch.bfloat16)
+COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+@lru_cache(maxsize=64)  # at most 8 MiB each: nothing asks for a matrix larger than 1024 x 1024
+def _made(make: Callable[..., Any], arguments: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # What is kept must serve every later call: a table first asked for under inference_mode would refuse to train, and
+    # one first asked for while torch.export traces would be a fake without numbers.  (There is no public name for it.)
+    with torch.inference_mode(False), _disable_current_modes():
+        return torch.as_tensor(make(*arguments)).to(device, dtype).contiguous()
+
+
+@torch.compiler.assume_constant_result
+def _constant(make: Callable[..., Any], arguments: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # The compiler would trace through lru_cache and into NumPy; told that this is a constant it runs it once instead.
+    return _made(make, arguments, dtype, device)
+
+
+def table(make: Callable[..., Any], *arguments: Any, like: Tensor, complex: bool = False) -> Tensor:
+    """make(*arguments), computed once in float64 and kept in the dtype of `like` (or its complex one), on its device.
+
+    It is shared: never write to it.
+    """
+    return _constant(make, arguments, COMPLEX[like.dtype] if complex else like.dtype, like.device)
+
+
+def length(x: Tensor, axis: int = -1) -> int:
+    """x.shape[axis] as a number, also in a compiled graph, which is therefore for one length, as its tables are."""
+    return index(x.shape[axis])
+
+
+def along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
+    """function, which works along the last axis of a tensor or a tuple of them, along `axis` and in its dtype.
+
+    float16 and bfloat16 are computed in float32.  Autocast is off inside: it would round float32 input to half
+    precision, and the inverse would no longer invert.
+    """
+    dtype, device = leaves(code)[0].dtype, leaves(code)[0].device
+    known = is_autocast_available(device.type)  # the meta device has no autocast to switch off
+    with torch.autocast(device.type, enabled=False) if known else nullcontext():
+        lines = [(x.float() if dtype in HALVES else x).movedim(axis, -1) for x in leaves(code)]
+        result = function(refill(code, iter(lines)))
+    found = [y.movedim(-1, axis) for y in leaves(result)]
+    return refill(result, iter([y.to(dtype) if dtype in HALVES and not y.is_complex() else y for y in found]))

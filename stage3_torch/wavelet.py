@@ -1,0 +1,133 @@
+"""Orthonormal wavelet transforms: one matrix product for short axes, blocks or an FFT per octave for long ones."""
+
+import torch
+from torch import Tensor
+
+from checks import check_axis, check_levels, check_wavelet, check_wavelet_code
+from stage2_numpy.wavelet import dwt_basis, dwt_lengths, shannon_basis
+
+from .banded import analyse, levels_at_once, synthesise
+from .checks import check_tensor
+from .fourier import DENSE
+from .tables import along, length, table
+
+# Up to here one product with the matrix of all levels beats blocks with halos (float32, two AVX-512 cores).
+SHORT = 256
+
+
+def _plan(n: int, wavelet: str, levels: int) -> list[tuple[int, int]]:
+    """[(samples, levels composed in one step)], fine to coarse: all that are left once the signal is short."""
+    plan = []
+    while levels:
+        step = levels if n <= SHORT else levels_at_once(n - n % 2, wavelet, 1 if n % 2 else levels)
+        plan.append((n, step))
+        n, levels = -(-n // 2**step), levels - step
+    return plan
+
+
+def _step(x: Tensor, wavelet: str, levels: int) -> list[Tensor]:
+    """[approx, coarsest detail, ..., finest] of one step of the plan."""
+    n = length(x)
+    if n > SHORT:
+        approx, *details = analyse(x[..., : n - n % 2], wavelet, levels)
+        return [torch.cat([approx, x[..., n - 1 :]], -1) if n % 2 else approx, *details]
+    y = x @ table(dwt_basis, n, wavelet, levels, like=x).T
+    sizes = dwt_lengths(n, levels)
+    return [y[..., sum(sizes[:band]) : sum(sizes[: band + 1])] for band in range(levels + 1)]
+
+
+def _unstep(code: list[Tensor], wavelet: str) -> Tensor:
+    """x of one step of the plan."""
+    n = sum(length(part) for part in code)
+    if n > SHORT:
+        half = length(code[1])  # shorter than the approximation by the sample that passed, if there was one
+        even = synthesise([code[0][..., :half], *code[1:]], wavelet)
+        return torch.cat([even, code[0][..., half:]], -1) if n % 2 else even
+    return torch.cat(code, -1) @ table(dwt_basis, n, wavelet, len(code) - 1, like=code[0])
+
+
+def _dwt(x: Tensor, wavelet: str, levels: int) -> tuple[Tensor, ...]:
+    details: list[Tensor] = []
+    for _, step in _plan(length(x), wavelet, levels):
+        x, *found = _step(x, wavelet, step)
+        details = [*found, *details]
+    return (x, *details)
+
+
+def _idwt(code: tuple[Tensor, ...], wavelet: str) -> Tensor:
+    x, *details = code
+    for _, step in reversed(_plan(sum(length(part) for part in code), wavelet, len(details))):
+        x, details = _unstep([x, *details[:step]], wavelet), details[step:]
+    return x
+
+
+def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, axis: int = -1) -> tuple[Tensor, ...]:
+    """(approx, coarsest detail, ..., finest detail) = W x along `axis`; every other axis is a batch axis.
+
+    Odd lengths: the last sample passes unchanged into the approximation.  `levels` from 0 to ceil(log2 n).
+    """
+    check_tensor(x)
+    check_axis(axis, x.ndim)
+    check_wavelet(wavelet)
+    check_levels(levels, length(x, axis))
+    return along(lambda line: _dwt(line, wavelet, levels), x, axis)
+
+
+def idwt(code: tuple[Tensor, ...], wavelet: str = "haar", levels: int | None = None, axis: int = -1) -> Tensor:
+    """x = W^T (approx, *details) along `axis`.  The code alone says how many levels; a contradicting one is refused."""
+    check_wavelet(wavelet)
+    check_wavelet_code(code, levels, axis)
+    return along(lambda lines: _idwt(lines, wavelet), code, axis)
+
+
+def _octaves(n: int) -> list[tuple[int, int]]:
+    """[(first, count)] of the frequencies strictly between the mean and the Nyquist frequency of n samples."""
+    starts = [2**octave for octave in range(n.bit_length()) if 2**octave < (n + 1) // 2]
+    return [(a, min(a, (n + 1) // 2 - a)) for a in starts]
+
+
+def _shannon(x: Tensor) -> Tensor:
+    """S x along the last axis: one FFT down, one per octave up.
+
+    The coefficients on the analytic translates of a band are m^(-1/2) sum_f X_f exp(2 pi i f k / m), an inverse DFT of
+    length m once each f stands at f mod m.
+    """
+    n = length(x)
+    if n <= DENSE:
+        return x @ table(shannon_basis, n, like=x).T
+    spectrum = torch.fft.rfft(x, norm="ortho")
+    parts = [spectrum[..., :1].real]
+    for first, count in _octaves(n):
+        band = torch.fft.ifft(spectrum[..., first : first + count].roll(first % count, -1), norm="ortho")
+        parts += [2**0.5 * band.real, -(2**0.5) * band.imag]
+    return torch.cat(parts if n % 2 else [*parts, spectrum[..., -1:].real], -1)
+
+
+def _ishannon(y: Tensor) -> Tensor:
+    """S^T y along the last axis: `_shannon` backwards."""
+    n = length(y)
+    if n <= DENSE:
+        return y @ table(shannon_basis, n, like=y)
+    parts, end = [torch.complex(y[..., :1], torch.zeros_like(y[..., :1]))], 1
+    for first, count in _octaves(n):
+        cosine, sine = y[..., end : end + count], y[..., end + count : end + 2 * count]
+        band = torch.fft.fft(torch.complex(cosine, -sine) * 0.5**0.5, norm="ortho")
+        parts.append(band.roll(-(first % count), -1))
+        end += 2 * count
+    if n % 2 == 0:
+        parts.append(torch.complex(y[..., -1:], torch.zeros_like(y[..., -1:])))
+    return torch.fft.irfft(torch.cat(parts, -1), n, norm="ortho")
+
+
+def shannon(x: Tensor, axis: int = -1) -> Tensor:
+    """y = S x along `axis`: octave bands of band-limited translates, S orthonormal for every length."""
+    check_tensor(x)
+    check_axis(axis, x.ndim)
+    return along(_shannon, x, axis)
+
+
+def ishannon(y: Tensor, axis: int = -1) -> Tensor:
+    """x = S^T y along `axis`, the inverse and the adjoint of `shannon`."""
+    check_tensor(y, values=False)
+    check_axis(axis, y.ndim)
+    return along(_ishannon, y, axis)

@@ -1,0 +1,57 @@
+"""Deliberate faults in the Fourier and wavelet rooms, (file, old text, new text); the tests must notice every one."""
+
+MUTANTS = [
+    # stage 1
+    (
+        "stage1_scipy/fourier.py",
+        'scipy.fft.dst(x, type, axis=axis, norm="ortho"',
+        'scipy.fft.dst(x, 2, axis=axis, norm="ortho"',
+    ),
+    ("stage1_scipy/fourier.py", "scipy.fft.ifft(y, axis=axis", "scipy.fft.fft(y, axis=axis"),
+    (
+        "stage1_scipy/fourier.py",
+        "spectrum.real - spectrum.imag)\n\n\ndef idht",
+        "spectrum.real + spectrum.imag)\n\n\ndef idht",
+    ),
+    ("stage1_scipy/wavelet.py", "details.insert(0, high)", "details.append(high)"),
+    ("stage1_scipy/wavelet.py", "[low, approx[..., even:]]", "[approx[..., even:], low]"),
+    ("stage1_scipy/wavelet.py", "min(2 * low, (n + 1) // 2)", "min(2 * low, n // 2 + 1)"),
+    ("stage1_scipy/wavelet.py", "(np.arange(n) < high)", "(np.arange(n) <= high)"),
+    # stage 2
+    ("stage2_numpy/fourier.py", '("sin", 2): (1.0, 0.5, 0)', '("sin", 2): (0.0, 0.5, 0)'),
+    ("stage2_numpy/fourier.py", "(at == 0) | (at == period)", "(at == 0)"),
+    ("stage2_numpy/fourier.py", "dft_basis(y.shape[axis]).conj()", "dft_basis(y.shape[axis])"),
+    ("stage2_numpy/fourier.py", "np.cos(angle) + np.sin(angle)", "np.cos(angle) - np.sin(angle)"),
+    ("stage2_numpy/fourier.py", "np.result_type(x.dtype, np.complex64)", "np.complex128"),
+    ("stage2_numpy/filters.py", "k) / 4.0**k for", "k) / 4.0**0 for"),
+    ("stage2_numpy/filters.py", "return h if late ==", "return h if late !="),
+    ("stage2_numpy/filters.py", "bend.argmin()", "bend.argmax()"),
+    ("stage2_numpy/filters.py", "2 ** (len(z) - 1)", "2 ** (len(z) - 2)"),
+    (
+        "stage2_numpy/coiflets.py",
+        "-0.07273261951252645, 0.3378976624574818,",
+        "-0.07273261951252645, 0.3378976624564818,",
+    ),
+    ("stage2_numpy/wavelet.py", "h * (-1.0) ** (k + 1)", "h * (-1.0) ** k"),
+    ("stage2_numpy/wavelet.py", "2 * row + len(h) // 2 - k", "2 * row + len(h) // 2 - 1 - k"),
+    ("stage2_numpy/wavelet.py", "np.add.at(w, (row, column), h[::-1])", "w[row, column] = h[::-1]"),
+    ("stage2_numpy/wavelet.py", "a + (m - 1) / 2", "a + m / 2"),
+    # stage 3
+    ("stage3_torch/fourier.py", "INVERSE[type] if inverse else type", "type"),
+    ("stage3_torch/fourier.py", "torch.exp(-1j * pi * b * k / period)", "torch.exp(1j * pi * b * k / period)"),
+    ("stage3_torch/fourier.py", "/ (2 * torch.from_numpy(ends(n, a, n + p)) ** 2)", "/ 2"),
+    ("stage3_torch/fourier.py", "return spectrum.real - spectrum.imag", "return spectrum.real + spectrum.imag"),
+    ("stage3_torch/fourier.py", "torch.fft.ifft(line,", "torch.fft.ifft(line.detach(),"),
+    ("stage3_torch/tables.py", ".to(device, dtype)", ".to(device, torch.float32)"),
+    ("stage3_torch/tables.py", "torch.inference_mode(False), ", ""),
+    ("stage3_torch/tables.py", ", _disable_current_modes():", ":"),
+    ("stage3_torch/tables.py", "enabled=False", "enabled=True"),
+    ("stage3_torch/tables.py", "(x.float() if dtype in HALVES else x)", "x"),
+    ("stage3_torch/banded.py", "blocks[..., 1:, : 2 * halo]", "blocks[..., :-1, : 2 * halo]"),
+    ("stage3_torch/banded.py", "-(-reach(wavelet, depth) // 2**depth)", "reach(wavelet, depth) // 2**depth"),
+    ("stage3_torch/banded.py", "else 2 * BLOCK", "else BLOCK"),
+    ("stage3_torch/wavelet.py", "[*found, *details]", "[*details, *found]"),
+    ("stage3_torch/wavelet.py", "1 if n % 2 else levels)", "levels)"),
+    ("stage3_torch/wavelet.py", ".roll(first % count, -1)", ".roll(0, -1)"),
+    ("stage3_torch/wavelet.py", "torch.complex(cosine, -sine)", "torch.complex(cosine, sine)"),
+]
