@@ -14,10 +14,10 @@ def normalise(images: Tensor, dataset: Dataset) -> Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def augment(images: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """Each image shifted by up to an eighth of its size, edges filled with zeros, and mirrored at random if `flip`."""
+def augment(images: Tensor, most: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Each image shifted by up to `most` pixels each way, edges filled with zeros, and mirrored at random if `flip`."""
     n, _, h, w = images.shape
-    shift = [torch.randint(-(side // 8), side // 8 + 1, (n, 1), generator=generator) for side in (h, w)]
+    shift = [torch.randint(-most, most + 1, (n, 1), generator=generator) for _ in range(2)]
     rows, columns = (s + torch.arange(side) for s, side in zip(shift, (h, w)))
     if flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
@@ -49,5 +49,5 @@ class Batches:
         for index in order.split(self.size):
             images, labels = self.split.images[index], self.split.labels[index]
             if self.train:
-                images = augment(images, self.dataset.flip, self.generator)
+                images = augment(images, self.dataset.shift, self.dataset.flip, self.generator)
             yield normalise(images, self.dataset), labels

@@ -37,6 +37,7 @@ class Dataset(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     epochs: int  # that usually suffice
+    shift: int  # pixels by which an image may be moved in training
     flip: bool  # whether a mirrored image keeps its class
 
     @property
@@ -61,7 +62,7 @@ def digits(data: Data, seed: int) -> Dataset:
     rest, test = _halves(Split(images, torch.from_numpy(raw.target).long()), 0.2, seed)
     train, val = _halves(rest, 0.25, seed)
     names = [str(digit) for digit in range(10)]
-    return Dataset(lambda: train, lambda: val, lambda: test, names, (0.305,), (0.37,), 40, flip=False)
+    return Dataset(lambda: train, lambda: val, lambda: test, names, (0.305,), (0.37,), 40, shift=4, flip=False)
 
 
 def mnist(data: Data, seed: int) -> Dataset:
@@ -82,7 +83,7 @@ def mnist(data: Data, seed: int) -> Dataset:
     halves = cache(lambda: _halves(read(train=True), 0.1, seed))
     names = [str(digit) for digit in range(10)]
     return Dataset(
-        lambda: halves()[0], lambda: halves()[1], lambda: read(False), names, (0.1,), (0.275,), 3, flip=False
+        lambda: halves()[0], lambda: halves()[1], lambda: read(False), names, (0.1,), (0.275,), 3, shift=1, flip=False
     )
 
 
@@ -126,6 +127,7 @@ def folder(data: Data, seed: int) -> Dataset:
         mean=IMAGENET[0],
         std=IMAGENET[1],
         epochs=30,
+        shift=4,
         flip=True,
     )
 
