@@ -16,10 +16,13 @@ SHORT = 256
 
 
 def _plan(n: int, wavelet: str, levels: int) -> list[tuple[int, int]]:
-    """[(samples, levels composed in one step)], fine to coarse: all that are left once the signal is short."""
+    """[(samples, levels composed in one step)], fine to coarse: all that are left once the signal is short.
+
+    An odd length is planned as the even one below it: while that halves evenly, the last sample passes every level.
+    """
     plan = []
     while levels:
-        step = levels if n <= SHORT else levels_at_once(n - n % 2, wavelet, 1 if n % 2 else levels)
+        step = levels if n <= SHORT else levels_at_once(n - n % 2, wavelet, levels)
         plan.append((n, step))
         n, levels = -(-n // 2**step), levels - step
     return plan

@@ -51,7 +51,7 @@ MUTANTS = [
     ("stage3_torch/banded.py", "-(-reach(wavelet, depth) // 2**depth)", "reach(wavelet, depth) // 2**depth"),
     ("stage3_torch/banded.py", "else 2 * BLOCK", "else BLOCK"),
     ("stage3_torch/wavelet.py", "[*found, *details]", "[*details, *found]"),
-    ("stage3_torch/wavelet.py", "1 if n % 2 else levels)", "levels)"),
+    ("stage3_torch/wavelet.py", "x[..., n - 1 :]]", "x[..., :1]]"),
     ("stage3_torch/wavelet.py", ".roll(first % count, -1)", ".roll(0, -1)"),
     ("stage3_torch/wavelet.py", "torch.complex(cosine, -sine)", "torch.complex(cosine, sine)"),
 ]
