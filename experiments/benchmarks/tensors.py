@@ -1,8 +1,7 @@
 """What Tucker and CP of stage 3 are measured against: rows of `python -m experiments.bench kernels`."""
 
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,16 +9,7 @@ from torch import Tensor
 from contract import CP
 from stage3_torch import cp, tucker, uncp
 
-
-class Row(NamedTuple):
-    """One line of the table: the required ratio is seconds of `theirs` over seconds of `ours`."""
-
-    work: str
-    against: str
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
-    at_least: float
-    error: Callable[[Any], float] | None  # of a result of either: |x - x_hat| / |x|
+from .row import Row
 
 
 def _noise(*shape: int) -> Tensor:

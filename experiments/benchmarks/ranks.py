@@ -1,8 +1,7 @@
 """What the SVD, EVBMF and hierarchical Tucker of stage 3 are timed against: the rows of `bench kernels`."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,16 +9,7 @@ from torch import Tensor
 from contract import SVD
 from stage3_torch import evbmf, evbmf_spectrum, ht, svd, unht, unsvd
 
-
-class Row(NamedTuple):
-    """One line of the table: theirs must take at least `at_least` times as long as ours."""
-
-    work: str
-    against: str
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
-    at_least: float
-    error: Callable[[Any], float] | None  # of what either side returned, relative
+from .row import Row
 
 
 def _planted(rows: int, columns: int, rank: int, noise: float, seed: int = 0) -> Tensor:

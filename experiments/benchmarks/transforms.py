@@ -1,8 +1,6 @@
 """What the kernels must beat, one row per promise of speed; `theirs / ours` is to be at least `at_least`."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import pywt
 import scipy.fft
@@ -12,15 +10,7 @@ from torch import Tensor
 
 import stage3_torch
 
-
-class Row(NamedTuple):
-    """One comparison: `work` done by `ours` and by `theirs`, called without arguments."""
-
-    work: str
-    against: str
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any]
-    at_least: float  # the ratio theirs / ours; 0.5 where ours may take twice their time
+from .row import Row
 
 
 def _signal(rows: int, n: int) -> Tensor:

@@ -1,0 +1,49 @@
+"""One comparison of the speed tables, and how it is measured."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from layers import interleaved
+
+
+class Row(NamedTuple):
+    """`work` done by `ours` and by a peer, called without arguments."""
+
+    work: str
+    against: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    at_least: float  # seconds of theirs over seconds of ours; 0.5 where ours may take twice their time
+    error: Callable[[Any], float] | None = None  # of a result of either, where the two may differ
+
+
+class Measured(NamedTuple):
+    """Medians over the rounds, in seconds; errors are None where there is nothing to compare."""
+
+    work: str
+    against: str
+    ours: float
+    theirs: float
+    ratio: float
+    at_least: float
+    our_error: float | None
+    their_error: float | None
+
+
+def measure(rows: Sequence[Row], threads: int, seconds: float) -> list[Measured]:
+    """Every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return [_one(row, seconds) for row in rows]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _one(row: Row, seconds: float) -> Measured:
+    times = interleaved({"ours": row.ours, "theirs": row.theirs}, rounds=50, warmup=1, seconds=seconds)
+    ours, theirs = times["ours"].median, times["theirs"].median
+    errors = (None, None) if row.error is None else (row.error(row.ours()), row.error(row.theirs()))
+    return Measured(row.work, row.against, ours, theirs, theirs / ours, row.at_least, *errors)
