@@ -1,6 +1,7 @@
 """A run's results as a terminal table, CSV and one self-contained HTML page."""
 
 import html
+import math
 import json
 from pathlib import Path
 
@@ -16,22 +17,49 @@ from layers.plan import write_text
 COSTS = {"params": "parameters", "macs": "MACs", "bytes": "bytes"}
 
 
-def terminal_table(results: dict) -> Table:
-    """One row per network: top-1, parameters, MACs, bytes, latency against dense."""
+def short(number: float) -> str:
+    """Four digits and a unit: 61.71 k."""
+    power = min(3, int(math.log10(max(number, 1))) // 3)
+    return f"{number / 1000**power:.4g}{('', ' k', ' M', ' G')[power]}"
+
+
+def cells(results: dict) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per network: top-1, parameters, MACs, bytes, latency, each with its share of dense."""
     rows, dense = results["rows"], results["rows"][0]
+    table = []
+    for row in rows:
+        costs = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in COSTS]
+        latency = f"{1e3 * row['latency']:.3g} ms {row['latency'] / dense['latency']:.2f}x"
+        table.append([row["kernel"], f"{row['top1']:.2f}", *costs, latency])
+    return ["kernel", "top-1", *COSTS.values(), "latency"], table
+
+
+def caption(results: dict) -> str:
+    """How the numbers of the table were measured."""
+    device = results["environment"]["gpu"] or "CPU"
+    return (
+        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batch']} "
+        f"images, networks in turn, {results['environment']['threads']} threads, {device}"
+    )
+
+
+def terminal_table(results: dict) -> Table:
+    """The table for a terminal of 80 columns."""
     title = f"{results['config']['model']} on {results['config']['dataset']}, {results['test_images']:,} test images"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in ("kernel", "top-1", "parameters", "MACs", "bytes", "latency"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, caption=caption(results), caption_justify="left")
+    header, rows = cells(results)
+    for name in header:
         table.add_column(name, justify="left" if name == "kernel" else "right", no_wrap=True)
     for row in rows:
-        costs = [f"{row[c]:,} {row[c] / dense[c]:4.0%}" for c in COSTS]
-        latency = f"{1e3 * row['latency']:.2f} ms {row['latency'] / dense['latency']:.2f}x"
-        table.add_row(row["kernel"], f"{row['top1']:.2f}", *costs, latency)
-    table.caption = (
-        f"latency: median of one forward pass of {results['latency_batch']} images, networks in turn, "
-        f"{results['environment']['threads']} threads, {results['environment']['gpu'] or 'CPU'}"
-    )
+        table.add_row(*row)
     return table
+
+
+def wilson(percent: float, n: int) -> tuple[float, float]:
+    """95 % interval of an accuracy measured on n images, in percent (Wilson 1927)."""
+    z, p = 1.96, percent / 100
+    centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return 100 * (centre - half) / (1 + z * z / n), 100 * (centre + half) / (1 + z * z / n)
 
 
 def figure(results: dict) -> go.Figure:
@@ -41,9 +69,11 @@ def figure(results: dict) -> go.Figure:
     colours = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
     for column, (key, label) in enumerate(COSTS.items(), 1):
         for row, colour in zip(rows, colours * len(rows)):
+            low, high = wilson(row["top1"], results["test_images"])
             point = go.Scatter(
                 x=[row[key] / dense[key]],
                 y=[row["top1"]],
+                error_y={"array": [high - row["top1"]], "arrayminus": [row["top1"] - low], "width": 5, "thickness": 1},
                 name=row["kernel"],
                 mode="markers",
                 marker={"size": 13, "color": colour, "symbol": "diamond" if row is dense else "circle"},
@@ -88,17 +118,15 @@ def frame(results: dict) -> pd.DataFrame:
 
 def write(results: dict, plans: dict[str, str], folder: Path) -> None:
     """results.csv and report.html."""
-    table = frame(results)
-    write_text(folder / "results.csv", table.to_csv(index=False))
-    config = results["config"]
-    formats = {"top1": "{:.2f}".format, "val_top1": "{:.2f}".format, "latency": "{:.6f}".format}
-    formats |= {f"{key} / dense": "{:.3f}".format for key in (*COSTS, "latency")}
+    write_text(folder / "results.csv", frame(results).to_csv(index=False))
+    header, rows = cells(results)
     page = PAGE.format(
-        title=html.escape(f"{config['model']} on {config['dataset']}: accuracy against cost"),
-        summary=f"{results['test_images']:,} test images, seed {config['seed']}, one run. Latency is the median "
-        f"of one forward pass of {results['latency_batch']} images, the networks measured in turn.",
+        title=html.escape(f"{results['config']['model']} on {results['config']['dataset']}: accuracy against cost"),
+        summary=html.escape(
+            f"{results['test_images']:,} test images; bars: 95 % Wilson intervals; {caption(results)}."
+        ),
         figure=figure(results).to_html(full_html=False, include_plotlyjs="inline"),
-        table=table.to_html(index=False, border=0, formatters=formats, na_rep=""),
+        table=pd.DataFrame(rows, columns=header).to_html(index=False, border=0),
         plans="".join(f"<h3>{html.escape(k)}</h3><pre>{html.escape(plan)}</pre>" for k, plan in plans.items()),
         record=html.escape(json.dumps({key: results[key] for key in ("config", "environment")}, indent=1)),
     )
