@@ -1,8 +1,8 @@
 """A run's results as a terminal table, CSV and one self-contained HTML page."""
 
 import html
-import math
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
