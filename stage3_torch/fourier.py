@@ -10,21 +10,17 @@ from checks import check_axis, check_type
 from stage2_numpy.fourier import SHIFTS, dht_basis, ends, trig_basis
 
 from .checks import check_tensor
-from .tables import along, length, table
+from .tables import COMPLEX, along, length, table
 
-# Up to here one matrix product beats the FFT and its passes over memory before and after.  Milliseconds per 2^21 values
-# in float32 on one AVX-512 core, product / FFT: type II of 256 samples 7 / 15, of 512 10 / 10, of 1024 21 / 9.
-DENSE = 512
-DENSE_IV = 1024  # its FFT is complex and twice as long: 12 / 38, 23 / 43 at 1024, 79 / 70 at 2048
-DENSE_HARTLEY = 256  # nothing but a subtraction follows its FFT: 1.5 / 3 at 64, 11 / 8 at 256, 10 / 3 at 512
+# type -> up to how many samples one matrix product beats the FFT and its passes over memory before and after.
+# Milliseconds per 2^21 values in float32 on two AVX-512 cores, at 256, 512, 1024 and 2048 samples a line:
+#   product 2.7 5.1 10 21; type I 5.6 5.9 9.6 7.9; II 2.9 3.2 3.4 4.1; III 4.9 3.8 6.6 5.1; IV 14 16 24 21;
+#   Hartley 1.7 1.9 2.1 2.2
+# (lengths that are no power of two cost the FFT up to twice that, hence the margins)
+DENSE = {1: 768, 2: 384, 3: 384, 4: 2048}
+DENSE_HARTLEY = 192
 
 INVERSE = {1: 1, 2: 3, 3: 2, 4: 4}  # the type of the transposed matrix, which is the inverse
-
-
-def _weights(n: int, wave: str, type: int) -> Tensor:
-    """e_i of `trig_basis`, at its input."""
-    _, b, p = SHIFTS[wave, type]
-    return torch.from_numpy(ends(n, b, n + p))
 
 
 def _turn(n: int, wave: str, type: int) -> Tensor:
@@ -38,33 +34,83 @@ def _turn(n: int, wave: str, type: int) -> Tensor:
     return (2 / period) ** 0.5 * (turn if wave == "cos" else 1j * turn)
 
 
-def _adjoint_turn(n: int, wave: str, type: int) -> Tensor:
-    """conj(turn) weighted for irfft, which counts the frequencies 0 and P once and those between twice."""
-    a, _, p = SHIFTS[wave, type]
-    return _turn(n, wave, type).conj() / (2 * torch.from_numpy(ends(n, a, n + p)) ** 2)
+def _weights(n: int, wave: str) -> Tensor:
+    """e_i of the type I."""
+    return torch.from_numpy(ends(n, SHIFTS[wave, 1][1], n + SHIFTS[wave, 1][2]))
+
+
+def _fft_1(x: Tensor, wave: str) -> Tensor:
+    n, (low, _, p) = length(x), SHIFTS[wave, 1]
+    spectrum = torch.fft.rfft(x * table(_weights, n, wave, like=x), 2 * (n + p))[..., int(low) : int(low) + n]
+    return (spectrum * table(_turn, n, wave, 1, like=x, dtype=COMPLEX[x.dtype])).real
+
+
+def _fold(n: int) -> Tensor:
+    """Even samples upwards, then odd ones downwards, that sequence read backwards around the circle."""
+    folded = torch.cat([torch.arange(0, n, 2), torch.arange(1, n, 2).flip(0)])
+    return folded[-torch.arange(n) % n]
+
+
+def _unfold(n: int, wave: str) -> Tensor:
+    """Where X_k lies among Re Z_0, Im Z_0, Re Z_1, ...: at Re Z_k up to the middle, at Im Z_(n-k) beyond it."""
+    k = torch.arange(n)
+    at = torch.where(k <= n // 2, 2 * k, 2 * (n - k) + 1)
+    return at if wave == "cos" else at.flip(0)
+
+
+def _fft_2(x: Tensor, wave: str) -> Tensor:
+    """One real FFT of length n (Makhoul 1980, eq. 20): X_k = Re Z_k, X_(n-k) = Im Z_k, Z = turn* FFT(folded x).
+
+    Folded backwards, the FFT comes out conjugated, which spares a change of sign.  S x = reversed C (x_0, -x_1, ...).
+    """
+    n = length(x)
+    if wave == "sin":
+        x = x * table(_alternate, n, like=x)
+    spectrum = torch.fft.rfft(x.index_select(-1, table(_fold, n, like=x, dtype=torch.int64)))
+    spectrum.mul_(table(_half_turn, n, like=x, dtype=COMPLEX[x.dtype]))  # in place: one buffer less to page in
+    return torch.view_as_real(spectrum).flatten(-2).index_select(-1, table(_unfold, n, wave, like=x, dtype=torch.int64))
+
+
+def _half_turn(n: int) -> Tensor:
+    """turn* of the type II at the frequencies that a real FFT returns."""
+    return _turn(n, "cos", 2)[: n // 2 + 1].conj().resolve_conj()
+
+
+def _alternate(n: int) -> Tensor:
+    return (-1.0) ** torch.arange(n)
+
+
+def _adjoint_turn(n: int, wave: str) -> Tensor:
+    """conj(turn) of the type II, weighted for irfft, which counts the frequencies 0 and n once and others twice."""
+    return _turn(n, wave, 2).conj() / (2 * torch.from_numpy(ends(n, SHIFTS[wave, 2][0], n)) ** 2)
+
+
+def _fft_3(x: Tensor, wave: str) -> Tensor:
+    """The adjoint of the type II, by an inverse FFT of length 2n."""
+    n, low = length(x), int(SHIFTS[wave, 2][0])
+    spectrum = F.pad(x * table(_adjoint_turn, n, wave, like=x, dtype=COMPLEX[x.dtype]), (low, 1 - low))
+    return torch.fft.irfft(spectrum, 2 * n, norm="forward")[..., :n]
 
 
 def _half_step(n: int) -> Tensor:
-    """exp(-i pi i / 2n): moves every frequency of the type IV by one half."""
+    """exp(-i pi i / 2n): moves every frequency by one half."""
     return torch.exp(-0.5j * pi * torch.arange(n, dtype=torch.float64) / n)
+
+
+def _fft_4(x: Tensor, wave: str) -> Tensor:
+    n = length(x)
+    spectrum = torch.fft.fft(x * table(_half_step, n, like=x, dtype=COMPLEX[x.dtype]), 2 * n)[..., :n]
+    return (spectrum * table(_turn, n, wave, 4, like=x, dtype=COMPLEX[x.dtype])).real
+
+
+FAST = {1: _fft_1, 2: _fft_2, 3: _fft_3, 4: _fft_4}
 
 
 def _trig(x: Tensor, wave: str, type: int) -> Tensor:
     """T x along the last axis, T the orthonormal matrix of `trig_basis`."""
-    n = length(x)
-    if n <= (DENSE_IV if type == 4 else DENSE):
-        return x @ table(trig_basis, n, wave, INVERSE[type], like=x)
-    period = n + SHIFTS[wave, type][2]
-    if type == 3:  # the adjoint of the type II, step by step backwards
-        low = round(SHIFTS[wave, 2][0])
-        spectrum = F.pad(x * table(_adjoint_turn, n, wave, 2, like=x, complex=True), (low, period + 1 - low - n))
-        return torch.fft.irfft(spectrum, 2 * period, norm="forward")[..., :n]
-    if type == 4:
-        spectrum = torch.fft.fft(x * table(_half_step, n, like=x, complex=True), 2 * period)[..., :n]
-    else:
-        low = round(SHIFTS[wave, type][0])
-        spectrum = torch.fft.rfft(x * table(_weights, n, wave, type, like=x), 2 * period)[..., low : low + n]
-    return (spectrum * table(_turn, n, wave, type, like=x, complex=True)).real
+    if length(x) <= DENSE[type]:
+        return x @ table(trig_basis, length(x), wave, INVERSE[type], like=x)
+    return FAST[type](x, wave)
 
 
 def _hartley(x: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Constant matrices as tensors, and the one way in which every transform goes along an axis."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import lru_cache
 from operator import index
 from typing import Any
@@ -17,7 +16,7 @@ HALVES = (torch.float16, torch.bfloat16)
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
-@lru_cache(maxsize=64)  # at most 8 MiB each: nothing asks for a matrix larger than 1024 x 1024
+@lru_cache(maxsize=64)  # at most 32 MiB each, 2048 x 2048 in float64, and mostly far less
 def _made(make: Callable[..., Any], arguments: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     # What is kept must serve every later call: a table first asked for under inference_mode would refuse to train, and
     # one first asked for while torch.export traces would be a fake without numbers.  (There is no public name for it.)
@@ -31,12 +30,12 @@ def _constant(make: Callable[..., Any], arguments: tuple[Any, ...], dtype: torch
     return _made(make, arguments, dtype, device)
 
 
-def table(make: Callable[..., Any], *arguments: Any, like: Tensor, complex: bool = False) -> Tensor:
-    """make(*arguments), computed once in float64 and kept in the dtype of `like` (or its complex one), on its device.
+def table(make: Callable[..., Any], *arguments: Any, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """make(*arguments), computed once in float64 and kept in the dtype of `like`, or `dtype`, on the device of `like`.
 
     It is shared: never write to it.
     """
-    return _constant(make, arguments, COMPLEX[like.dtype] if complex else like.dtype, like.device)
+    return _constant(make, arguments, dtype or like.dtype, like.device)
 
 
 def length(x: Tensor, axis: int = -1) -> int:
@@ -50,10 +49,16 @@ def along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
     float16 and bfloat16 are computed in float32.  Autocast is off inside: it would round float32 input to half
     precision, and the inverse would no longer invert.
     """
-    dtype, device = leaves(code)[0].dtype, leaves(code)[0].device
-    known = is_autocast_available(device.type)  # the meta device has no autocast to switch off
-    with torch.autocast(device.type, enabled=False) if known else nullcontext():
-        lines = [(x.float() if dtype in HALVES else x).movedim(axis, -1) for x in leaves(code)]
-        result = function(refill(code, iter(lines)))
+    device = leaves(code)[0].device.type
+    if is_autocast_available(device) and torch.is_autocast_enabled(device):  # the meta device has none
+        with torch.autocast(device, enabled=False):
+            return _along(function, code, axis)
+    return _along(function, code, axis)
+
+
+def _along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
+    dtype = leaves(code)[0].dtype
+    lines = [(x.float() if dtype in HALVES else x).movedim(axis, -1) for x in leaves(code)]
+    result = function(refill(code, iter(lines)))
     found = [y.movedim(-1, axis) for y in leaves(result)]
     return refill(result, iter([y.to(dtype) if dtype in HALVES and not y.is_complex() else y for y in found]))

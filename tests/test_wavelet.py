@@ -13,8 +13,7 @@ import stage3_torch
 from contract import WAVELETS
 from stage2_numpy.filters import LATE_SYMLETS, filter_length, scaling_filter
 from stage2_numpy.wavelet import dwt_basis, dwt_lengths, shannon_basis
-from stage3_torch.fourier import DENSE
-from stage3_torch.wavelet import SHORT
+from stage3_torch.wavelet import DENSE_SHANNON, SHORT
 
 STAGES = {"scipy": stage1_scipy, "numpy": stage2_numpy, "torch": stage3_torch}
 stages = pytest.mark.parametrize("stage", STAGES)
@@ -182,7 +181,7 @@ def test_bases_are_orthonormal():
 @pytest.mark.parametrize("name", ["dwt", "shannon"])
 def test_adjoint_is_inverse(name, n):
     spec = {"wavelet": "db4", "levels": 3} if name == "dwt" else {}
-    n = n + (name == "shannon") * DENSE
+    n = n + (name == "shannon") * DENSE_SHANNON
     x, y = torch.randn(2, 3, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
     encode, decode = getattr(stage3_torch, name), getattr(stage3_torch, "i" + name)
     code = encode(y, **spec)
@@ -219,7 +218,7 @@ def test_levels_and_codes_that_cannot_be(stage):
 
 
 @stages
-@pytest.mark.parametrize("n", [*range(1, 18), 31, 32, 33, 64, DENSE + 1, 1100, 2048])
+@pytest.mark.parametrize("n", [*range(1, 18), 31, 32, 33, 64, DENSE_SHANNON + 1, 1100, 2048])
 def test_shannon_has_full_rank(stage, n):
     """Every band is what the DFT says it is, and together they lose nothing."""
     x = np.random.default_rng(n).standard_normal((2, n))
@@ -240,7 +239,7 @@ def test_shannon_has_full_rank(stage, n):
     assert start + (n % 2 == 0) == n
 
 
-@pytest.mark.parametrize("n", [DENSE + 1, 1100, 2048])
+@pytest.mark.parametrize("n", [DENSE_SHANNON + 1, 1100, 2048])
 def test_long_shannon_equals_its_basis(n):
     x = np.random.default_rng(n).standard_normal((2, n))
     near([call("torch", "shannon", x)], [x @ shannon_basis(n).T])
@@ -258,7 +257,7 @@ def test_shannon_rows_of_one_octave_are_translates():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("n", [30, 2 * SHORT + 1, DENSE + 7])
+@pytest.mark.parametrize("n", [30, 2 * SHORT + 1, DENSE_SHANNON + 7])
 def test_half_precision_goes_by_float32(dtype, n):
     x = torch.randn(3, n, generator=torch.Generator().manual_seed(n)).to(dtype)
     code, want = (stage3_torch.dwt(z, "db3", 3) for z in (x, x.float()))

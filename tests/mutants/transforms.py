@@ -39,7 +39,10 @@ MUTANTS = [
     # stage 3
     ("stage3_torch/fourier.py", "INVERSE[type] if inverse else type", "type"),
     ("stage3_torch/fourier.py", "torch.exp(-1j * pi * b * k / period)", "torch.exp(1j * pi * b * k / period)"),
-    ("stage3_torch/fourier.py", "/ (2 * torch.from_numpy(ends(n, a, n + p)) ** 2)", "/ 2"),
+    ("stage3_torch/fourier.py", "/ (2 * torch.from_numpy(ends(n, SHIFTS[wave, 2][0], n)) ** 2)", "/ 2"),
+    ("stage3_torch/fourier.py", "return folded[-torch.arange(n) % n]", "return folded"),
+    ("stage3_torch/fourier.py", "at.flip(0)", "at"),
+    ("stage3_torch/fourier.py", "-0.5j * pi", "0.5j * pi"),
     ("stage3_torch/fourier.py", "return spectrum.real - spectrum.imag", "return spectrum.real + spectrum.imag"),
     ("stage3_torch/fourier.py", "torch.fft.ifft(line,", "torch.fft.ifft(line.detach(),"),
     ("stage3_torch/tables.py", ".to(device, dtype)", ".to(device, torch.float32)"),
