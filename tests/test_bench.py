@@ -1,0 +1,58 @@
+"""The speed tables: rows are measured and judged right, and every row's two sides do the same work."""
+
+import csv
+
+import pytest
+
+from experiments.bench import main
+from experiments.benchmarks import TABLES, Row, measure, show
+from experiments.benchmarks.ranks import evbmf_cases, ht_cases, svd_cases
+from experiments.benchmarks.tensors import cp_cases, tucker_cases
+
+
+def work(count):
+    return lambda: sum(range(count))
+
+
+def test_ratios_and_verdict(tmp_path, capsys):
+    fast = Row("sum", "a longer sum", work(1_000), work(200_000), 2.0, lambda total: total / 1e6)
+    (measured,) = measure([fast], threads=1, seconds=1)
+    assert measured.ratio > 2
+    assert (measured.our_error, measured.their_error) == (0.4995, 19999.9)
+    assert show([measured], 1, tmp_path / "table.csv")
+    assert not show([measured._replace(at_least=measured.ratio + 1)], 1, None)
+    assert "longer" in capsys.readouterr().out
+    with (tmp_path / "table.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["ratio"]) == measured.ratio
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [svd_cases, evbmf_cases, ht_cases, lambda: tucker_cases(16, 8), lambda: cp_cases(16, 8, 5)],
+    ids=["svd", "evbmf", "ht", "tucker", "cp"],
+)
+def test_our_error_is_not_above_theirs(cases):
+    pytest.importorskip("tensorly")
+    for row in cases():
+        assert row.error(row.ours()) <= row.error(row.theirs()) + 0.02  # small random tensors have many minima
+
+
+def test_every_table_is_made_of_functions_that_make_rows():
+    assert set(TABLES) == {"kernels"}
+    for make in TABLES["kernels"]:
+        assert make.__doc__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["kernels", "--only", "fft of"], "only must be part of"), (["x"], "")]
+)
+def test_bad_input_ends_with_2(arguments, words, capsys):
+    pytest.importorskip("tensorly")
+    pytest.importorskip("torch_dct")
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert words in capsys.readouterr().err
