@@ -96,5 +96,5 @@ def execute(job: Job) -> None:
 def present(study: Study) -> None:
     """Print the summary of a complete study and where its tables and figures lie."""
     folder, console = study.output.out / study.name, Console()
-    console.print((folder / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False)
+    console.print((folder / "summary.md").read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
     console.print(f"tables and figures: {folder}", soft_wrap=True, highlight=False)

@@ -134,7 +134,7 @@ def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
     ax.legend(frameon=False, fontsize=9)
     shape = "x".join(map(str, facts["timed"]["shape"]))
     figure.suptitle(
-        f"Time per stage: {facts['timed']['name']} ({shape}), float32, {facts['environment']['threads']} threads;\n"
+        f"Time per stage: {facts['timed']['name']} ({shape}), float32, threads: {facts['environment']['threads']};\n"
         f"transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers",
         fontsize=11,
     )

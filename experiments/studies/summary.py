@@ -6,6 +6,10 @@ from .clock import FRACTION
 from .measure import Tables, pooled
 from .tables import KINDS, fraction_name, kinds, label, near, wide
 
+AFTER_FLATTEN = (
+    "Behind a flatten, neighbours among the inputs of a Linear layer are neighbouring pixels of one channel: there the "
+    "order has a meaning that it lacks between channels.\n"
+)
 SAME = 0.005  # relative errors nearer than this are called equal: half of the second digit
 
 
@@ -131,6 +135,7 @@ def _section(results: Tables, kind: str, fractions: list[float]) -> str:
             f"**Is it training?** At {fraction_name(fraction)}: {_training(at)}\n",
             f"**Does the order of the channels matter?** At {fraction_name(fraction)}:\n",
             _order(at, by_layer) + "\n",
+            *([AFTER_FLATTEN] if kind == "linear" else []),
             f"**How compact?** {_energy(pooled(results.compaction, kind))}\n",
         ]
     )
@@ -144,7 +149,7 @@ def _time(clock: pd.DataFrame, facts: dict) -> str:
     slow = ms[3].idxmax()
     return (
         f"## Time\n\nOne encoding of {facts['timed']['name']} "
-        f"({'x'.join(map(str, facts['timed']['shape']))}), float32, {facts['environment']['threads']} torch threads, "
+        f"({'x'.join(map(str, facts['timed']['shape']))}), float32, threads: {facts['environment']['threads']}, "
         f"decompositions at {fraction_name(FRACTION)}: stage 3 is faster than stage 1 for {faster} of {len(ratio)} "
         f"kernels, from {ratio[low]:.2g} times as fast ({label(low[0], low[1])}) to {ratio[high]:.2g} times "
         f"({label(high[0], high[1])}). The slowest in stage 3 is {label(slow[0], slow[1])} with {ms[3][slow]:.3g} ms.\n"
@@ -158,12 +163,13 @@ def text(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
     parts = [
         f"# How well each kernel holds trained weights\n\nStudied: {facts['source']}, {len(facts['layers'])} weights."
         f"{skipped if facts['skipped'] else ''} Errors are |W - Ŵ| / |W|, means over layers weighted by their numbers; "
-        f"those nearer than {SAME} are called equal. Stored numbers include 32-bit shares for the positions of the "
-        f"largest coefficients. Random weights and orders are means of {config['repeats']} draws a layer.\n",
+        f"those nearer than {SAME} are called equal. Which coefficients are the largest must be stored too: "
+        f"their positions are paid for out of the same budget, at 32 bits a number. Random weights and orders are means of {config['repeats']} draws a layer.\n",
         *(_section(results, kind, config["fractions"]) for kind in kinds(results.errors)),
         *([_time(clock, facts)] if len(clock) else []),
         "## What this does not say\n\nThe error of a weight is not the accuracy of a network, and the numbers are "
-        "those of one network from one training. The order of sorted channels is stored for nothing: it is free only "
+        "those of one network from one training. Few coefficients save storage but no multiplications; factors save "
+        "both. The order of sorted channels is stored for nothing: it is free only "
         "where a layer's outputs may be permuted because all their readers follow.\n",
     ]
     return "\n".join(parts)

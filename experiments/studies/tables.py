@@ -88,7 +88,7 @@ def page(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
         parts += [
             f"## Milliseconds of one encoding of {facts['timed']['name']} ({shape}, float32)\n",
             f"Transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers. "
-            f"Medians, all measured in turn; torch with {facts['environment']['threads']} threads.\n",
+            f"Medians, all measured in turn; torch threads: {facts['environment']['threads']}.\n",
             markdown(ms),
         ]
     return "\n".join(parts)
