@@ -42,7 +42,7 @@ def _ranking(errors: pd.DataFrame, fractions: list[float]) -> str:
             f"- At {fraction_name(fraction)} of the numbers the best transform is {transform} with a relative error of "
             f"{first:.3f}, {compare(first, second)} the best decomposition, {factors}, with {second:.3f}. Keeping the "
             f"largest weights themselves leaves {plain:.3f}: the transform does {compare(first, plain)} that, the "
-            f"decomposition {compare(second, plain)} it."
+            f"decomposition {compare(second, plain)} that."
         )
     return "\n".join(lines)
 
@@ -60,11 +60,14 @@ def _training(at: pd.DataFrame) -> str:
             f"standard deviation ({a:.3f} against {b:.3f})."
         )
     plain = trained["none", "", "largest"], noise["none", "", "largest"]
-    verdict = "no" if abs(plain[0] - plain[1]) < SAME else "some" if plain[0] < plain[1] else "a negative"
-    lines.append(
-        f"Without any transform the two differ as well ({plain[0]:.3f} against {plain[1]:.3f}): {verdict} part of the "
-        "advantage is that trained weights are unequal in size."
-    )
+    a, b = plain
+    if abs(a - b) < SAME:
+        words = "the two are alike, so the advantage is structure and not that trained weights are unequal in size"
+    elif a < b:
+        words = "trained weights are ahead as well: part of the advantage is that they are unequal in size"
+    else:
+        words = "trained weights are behind"
+    lines.append(f"Without any transform {words} ({a:.3f} against {b:.3f}).")
     return " ".join(lines)
 
 
@@ -100,7 +103,7 @@ def _axes(at: pd.DataFrame) -> str:
     return (
         f"Along the kernel axes dct leaves {some['spatial']:.3f}, along the channels {some['channels']:.3f}, along all "
         f"{some['all']:.3f}; no transform at all leaves {plain:.3f}. So the kernel axes do "
-        f"{compare(some['spatial'], plain)} no transform, the channel axes {compare(some['channels'], plain)} it, and "
+        f"{compare(some['spatial'], plain)} no transform, the channel axes {compare(some['channels'], plain)} none, and "
         f"all axes together {compare(some['all'], some['spatial'])} the kernel axes alone."
     )
 
@@ -164,7 +167,8 @@ def text(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
         f"# How well each kernel holds trained weights\n\nStudied: {facts['source']}, {len(facts['layers'])} weights."
         f"{skipped if facts['skipped'] else ''} Errors are |W - Ŵ| / |W|, means over layers weighted by their numbers; "
         f"those nearer than {SAME} are called equal. Which coefficients are the largest must be stored too: "
-        f"their positions are paid for out of the same budget, at 32 bits a number. Random weights and orders are means of {config['repeats']} draws a layer.\n",
+        f"their positions are paid for out of the same budget, at 32 bits a number. "
+        f"Random weights and orders are means of {config['repeats']} draws a layer.\n",
         *(_section(results, kind, config["fractions"]) for kind in kinds(results.errors)),
         *([_time(clock, facts)] if len(clock) else []),
         "## What this does not say\n\nThe error of a weight is not the accuracy of a network, and the numbers are "
