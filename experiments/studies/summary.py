@@ -103,7 +103,8 @@ def _axes(at: pd.DataFrame) -> str:
     return (
         f"Along the kernel axes dct leaves {some['spatial']:.3f}, along the channels {some['channels']:.3f}, along all "
         f"{some['all']:.3f}; no transform at all leaves {plain:.3f}. So the kernel axes do "
-        f"{compare(some['spatial'], plain)} no transform, the channel axes {compare(some['channels'], plain)} none, and "
+        f"{compare(some['spatial'], plain)} no transform, "
+        f"the channel axes {compare(some['channels'], plain)} none, and "
         f"all axes together {compare(some['all'], some['spatial'])} the kernel axes alone."
     )
 
@@ -154,7 +155,7 @@ def _time(clock: pd.DataFrame, facts: dict) -> str:
         f"## Time\n\nOne encoding of {facts['timed']['name']} "
         f"({'x'.join(map(str, facts['timed']['shape']))}), float32, threads: {facts['environment']['threads']}, "
         f"decompositions at {fraction_name(FRACTION)}: stage 3 is faster than stage 1 for {faster} of {len(ratio)} "
-        f"kernels, from {ratio[low]:.2g} times as fast ({label(low[0], low[1])}) to {ratio[high]:.2g} times "
+        f"kernels, from {ratio[low]:.3g} times as fast ({label(low[0], low[1])}) to {ratio[high]:.3g} times "
         f"({label(high[0], high[1])}). The slowest in stage 3 is {label(slow[0], slow[1])} with {ms[3][slow]:.3g} ms.\n"
     )
 
