@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -78,6 +78,19 @@ class Output:
     """repeat a run that is complete"""
 
 
+def flat(config: Any) -> dict[str, object]:
+    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but `output`."""
+    groups = {name: group for name, group in asdict(config).items() if name != "output"}
+    return json.loads(json.dumps({k: v for group in groups.values() for k, v in group.items()}, default=str))
+
+
+def digest(config: Any) -> str:
+    """Eight hexadecimal digits; only fields that differ from their defaults count, so a new field renames no run."""
+    default = flat(type(config)())
+    changed = {key: value for key, value in flat(config).items() if value != default[key]}
+    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+
+
 @dataclass(frozen=True)
 class Config:
     """Train a network, compress it with each kernel, fine-tune, compare, and write a report."""
@@ -88,16 +101,11 @@ class Config:
     training: Training = field(default_factory=Training)
     output: Output = field(default_factory=Output)
 
-    def flat(self) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
-        groups = {name: group for name, group in asdict(self).items() if name != "output"}
-        return json.loads(json.dumps({k: v for group in groups.values() for k, v in group.items()}, default=str))
-
     @property
     def name(self) -> str:
-        """dataset-model-hash; only fields that differ from their defaults are hashed, so a new field renames no run."""
-        flat, default = self.flat(), Config().flat()
-        changed = {key: value for key, value in flat.items() if value != default[key]}
-        digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
-        model = str(flat["model"]).replace(":", ".")
-        return f"{flat['dataset']}-{model}-{digest}"
+        """dataset-model-hash."""
+        return f"{self.data.dataset}-{self.network.model.replace(':', '.')}-{digest(self)}"
+
+    def flat(self) -> dict[str, object]:
+        """Every field that decides the result, JSON-able."""
+        return flat(self)

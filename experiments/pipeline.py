@@ -1,6 +1,5 @@
 """The stages of a run: prepare (all that can be refused is refused here), execute, present."""
 
-import inspect
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from .batches import normalise
 from .config import Config
 from .data import Dataset, load_dataset
 from .evaluate import latencies, top1
-from .models import factory
+from .models import build, factory
 from .train import train
 
 LATENCY_BATCH = 32
@@ -57,13 +56,7 @@ def _budget(kernel: str, text: str | None) -> Budget:
 
 def _network(config: Config, dataset: Dataset) -> nn.Module:
     """The network, with the checkpoint's weights if there is one."""
-    name, arguments = config.network.model, {"classes": len(dataset.classes), "channels": dataset.channels}
-    make = factory(name)
-    try:
-        inspect.signature(make).bind(**arguments)
-    except TypeError:
-        raise ValueError(f"model must be a factory that takes classes= and channels=, got {name!r}") from None
-    model = make(**arguments)
+    model = build(config.network.model, len(dataset.classes), dataset.channels)
     if checkpoint := config.network.checkpoint:
         need(checkpoint.is_file(), "checkpoint", str(checkpoint), "a safetensors file")
         load_tensors(model, checkpoint)
@@ -84,6 +77,11 @@ def _plan(job: Job, kernel: str) -> Plan:
 
 def prepare(config: Config) -> Job:
     """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
+    return check(config)._replace(folder=record.open_folder(config))
+
+
+def check(config: Config) -> Job:
+    """The job without its folder: nothing is written."""
     training, images = config.training, config.data
     for name, value, least in (
         ("max epochs", training.max_epochs, 0),
@@ -118,7 +116,7 @@ def prepare(config: Config) -> Job:
     job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
-    return job._replace(folder=record.open_folder(config))
+    return job
 
 
 def _fit(job: Job, model: nn.Module, epochs: int, lr: float) -> float | None:
@@ -131,12 +129,17 @@ def _fit(job: Job, model: nn.Module, epochs: int, lr: float) -> float | None:
     )
 
 
+def train_dense(job: Job) -> float | None:
+    """Train the job's own network in place; the validation accuracy of its best epoch."""
+    return _fit(job, job.model, job.epochs, job.config.training.lr)
+
+
 def execute(job: Job) -> None:
     """Train, compress with each kernel, fine-tune, measure; results.json is written last."""
     console, lr = Console(stderr=True), job.config.training.lr
     record.write_json(job.folder / "config.json", job.config.flat())
     console.print(f"dense: {job.epochs} epochs", highlight=False)
-    val = {"dense": _fit(job, job.model, job.epochs, lr)}
+    val = {"dense": train_dense(job)}
     save_model(job.model, str(job.folder / "dense.safetensors"))
     models, plans = {"dense": job.model}, {}
     for kernel, budget in job.budgets.items():

@@ -1,7 +1,10 @@
 """Networks by name, or from anyone's package."""
 
 import importlib
+import inspect
 from collections.abc import Callable
+
+from torch import nn
 
 from checks import need
 
@@ -20,3 +23,13 @@ def factory(name: str) -> Callable:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"model must be package.module:factory that can be imported, got {name!r} ({error})") from None
+
+
+def build(name: str, classes: int, channels: int) -> nn.Module:
+    """The network of that name for so many classes and image channels; ValueError if its factory does not take them."""
+    make, arguments = factory(name), {"classes": classes, "channels": channels}
+    try:
+        inspect.signature(make).bind(**arguments)
+    except TypeError:
+        raise ValueError(f"model must be a factory that takes classes= and channels=, got {name!r}") from None
+    return make(**arguments)

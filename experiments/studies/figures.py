@@ -1,0 +1,159 @@
+"""The figures of a study, one message each, as PNG and PDF.  Drawn on matplotlib's objects: no global state."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+from .clock import FRACTION
+from .measure import Tables, pooled
+from .tables import KINDS, fraction_name, kinds, label, near
+from .versions import CONDITIONS
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222"]  # Wong 2011
+MARKERS = "osD^vPX"
+PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}")
+
+
+def _figure(columns: int, height: float) -> tuple[Figure, list]:
+    figure = Figure(figsize=(9, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    for ax in axes:
+        ax.grid(alpha=0.3, linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes)
+
+
+def _fractions(ax, fractions: list[float]) -> None:
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(fractions, [fraction_name(f) for f in fractions])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
+    """Relative error against the fraction stored: transforms on the left, decompositions on the right."""
+    figure, axes = _figure(2, 4.6)
+    trained = errors[errors.condition == "trained"]
+    best = _best_axes(trained, near(fractions))
+    noise = errors[(errors.condition == "random") & (errors.kernel == "none")].sort_values("fraction")
+    panels = [trained[(trained.keep == "largest")].merge(best), trained[trained.keep == "rank"]]
+    titles = [f"transforms ({best['axes'][best.kernel == 'dct'].iloc[0]} axes), largest coefficients", "decompositions"]
+    for ax, panel, title in zip(axes, panels, titles):
+        ax.plot(noise.fraction, noise.error, color="#888888", linestyle=":", label="random weights, largest")
+        for number, ((kernel, names), line) in enumerate(panel.groupby(["kernel", "axes"], sort=False)):
+            line = line.sort_values("fraction")
+            style = {"color": COLOURS[number % 7], "marker": MARKERS[number % 7], "markersize": 5, "linewidth": 1.4}
+            name = kernel if ax is axes[0] else label(kernel, names)
+            ax.plot(line.fraction, line.error, label="the weights themselves" if kernel == "none" else name, **style)
+        _fractions(ax, sorted(fractions))
+        ax.set_xlabel("fraction of the weight's numbers stored, positions paid")
+        ax.set_title(title, fontsize=10)
+        ax.legend(frameon=False, fontsize=8, loc="lower left")
+    axes[0].set_ylabel("relative error |W - Ŵ| / |W|")
+    axes[0].set_ylim(0, 1.02)
+    figure.suptitle(f"What each kernel loses of trained {KINDS[kind]}", fontsize=11)
+    return figure
+
+
+def _best_axes(trained: pd.DataFrame, at: float) -> pd.DataFrame:
+    """The one choice of axes (kernel, axes) that suits the DCT best, for every transform: equal terms."""
+    some = trained[(trained.fraction == at) & (trained.keep == "largest")]
+    dct = some[some.kernel == "dct"]
+    axes = dct["axes"][dct.error.idxmin()]
+    return some[(some["axes"] == axes) | (some.kernel == "none")][["kernel", "axes"]]
+
+
+def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
+    """Transforms along the channels: error of trained, shuffled, sorted and random weights."""
+    at = near(fractions)
+    some = errors[(errors.fraction == at) & (errors["axes"] == "channels") & (errors.keep != "rank")]
+    names = [(kernel, keep) for keep in ("largest", "lowest") for kernel in dict.fromkeys(some.kernel)]
+    figure, axes = _figure(2, 4.2)
+    for ax, wanted in zip(axes, ("largest", "lowest")):
+        rows = [kernel for kernel, keep in names if keep == wanted]
+        for number, condition in enumerate(CONDITIONS):
+            points = some[(some.condition == condition) & (some.keep == wanted)].set_index("kernel").error
+            heights = [row + 0.12 * (number - 2) for row in range(len(rows))]
+            ax.plot(points.loc[rows], heights, MARKERS[number], color=COLOURS[number], label=condition, markersize=6)
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set_xlabel(f"relative error, {fraction_name(at)} of the numbers stored")
+        ax.set_title(f"{wanted}{'-frequency' if wanted == 'lowest' else ''} coefficients", fontsize=10)
+    axes[0].invert_yaxis()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.suptitle(f"Transforms along the channels of {KINDS[kind]}: does the order of channels matter?", fontsize=11)
+    return figure
+
+
+def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
+    """Variance explained by the first n coefficients of the DCT, largest first and lowest frequency first."""
+    figure, axes = _figure(2, 4.2)
+    choices = list(dict.fromkeys(curves[curves.kernel == "dct"]["axes"]))
+    lines = [("none", "", "weights themselves"), *(("dct", name, f"dct ({name})") for name in choices)]
+    lines += [("svd", name, f"svd ({name})") for name in dict.fromkeys(curves[curves.kernel == "svd"]["axes"])]
+    for ax, keep in zip(axes, ("largest", "lowest")):
+        for number, (kernel, names, words) in enumerate(lines):
+            some = curves[(curves.kernel == kernel) & (curves["axes"] == names)]
+            some = some[some.keep == ("rank" if kernel == "svd" else keep)]
+            for condition, style in {"trained": "-", "random": ":"}.items():
+                line = some[some.condition == condition].sort_values("fraction")
+                name = words if condition == "trained" else None
+                ax.plot(line.fraction, line.explained, style, color=COLOURS[number], label=name if len(line) else None)
+        ax.set_xscale("log", base=2)
+        ticks = [2.0**-k for k in (8, 6, 4, 2, 0)]
+        ax.set_xticks(ticks, [fraction_name(f) if f < 1 else "1" for f in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("first n coefficients, as a fraction of all")
+        ax.set_title({"largest": "largest first", "lowest": "lowest frequency first"}[keep], fontsize=10)
+        ax.legend(frameon=False, fontsize=8, loc="upper left", title="solid: trained, dotted: random", title_fontsize=8)
+    axes[0].set_ylabel("variance explained")
+    axes[0].yaxis.set_major_formatter(PERCENT)
+    figure.suptitle(f"Energy of {KINDS[kind]} in the first coefficients; svd by its components", fontsize=11)
+    return figure
+
+
+def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
+    """Time of one encoding, one row per kernel, one point per stage with its quartiles."""
+    figure, (ax,) = _figure(1, 4.4)
+    rows = list(dict.fromkeys(zip(clock.kernel, clock["axes"])))
+    for number, (stage, some) in enumerate(clock.groupby("stage")):
+        place = [rows.index(key) + 0.16 * (number - 1) for key in zip(some.kernel, some["axes"])]
+        middle = some["median"] * 1e3
+        spread = [middle - some.low * 1e3, some.high * 1e3 - middle]
+        name = f"stage {stage}: {('SciPy', 'NumPy', 'torch')[number]}"
+        ax.errorbar(middle, place, xerr=spread, fmt=MARKERS[number], color=COLOURS[number], label=name, capsize=2)
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_yticks(range(len(rows)), [label(k, "" if a == "input channels" else a) for k, a in rows])
+    ax.invert_yaxis()
+    ax.set_xlabel("milliseconds of one encoding, median and quartiles")
+    ax.legend(frameon=False, fontsize=9)
+    shape = "x".join(map(str, facts["timed"]["shape"]))
+    figure.suptitle(
+        f"Time per stage: {facts['timed']['name']} ({shape}), float32, threads: {facts['environment']['threads']};\n"
+        f"transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers",
+        fontsize=11,
+    )
+    return figure
+
+
+def drawn(results: Tables, clock: pd.DataFrame, facts: dict) -> Iterator[tuple[str, Figure]]:
+    """(file name, figure): of the convolutions, or of the Linear layers where there are none."""
+    kind, fractions = kinds(results.errors)[0], facts["config"]["fractions"]
+    errors = pooled(results.errors, kind)
+    yield "error_by_fraction", by_fraction(errors, fractions, kind)
+    yield "error_by_condition", by_condition(errors, fractions, kind)
+    yield "variance_explained", by_coefficient(pooled(results.curves, kind), kind)
+    if len(clock):
+        yield "time_per_stage", by_stage(clock, facts)
+
+
+def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
+    """Every figure as PNG and PDF."""
+    for name, figure in drawn(results, clock, facts):
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
