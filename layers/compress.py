@@ -13,8 +13,9 @@ from torch import nn
 
 from checks import need
 
-from .methods import Method, Spec, method
+from .methods import METHODS, Method
 from .plan import Plan
+from .specs import Spec, check_spec
 from .surgery import replace
 
 Build = Callable[[Method, nn.Module, Spec], nn.Module]
@@ -22,22 +23,21 @@ Build = Callable[[Method, nn.Module, Spec], nn.Module]
 
 def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
     """The model with every planned layer swapped for build(method, layer, spec), in place."""
-    rows = {row.name: row for row in plan.layers if row.kernel is not None}
+    rows = {row.name: row for row in plan.layers}
+    need(len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each")
     unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
     need(not unknown, "plan", unknown, "about layers that the model has")
 
     def rule(name: str, module: nn.Module) -> nn.Module | None:
-        if name not in rows:
+        row = rows.get(name)
+        if row is None or row.kernel is None:
             return None
-        row = rows[name]
-        chosen = method(str(row.kernel))
+        where = f"plan for layer {name!r}"
+        need(row.kernel in METHODS, f"{where}: kernel", row.kernel, f"one of {', '.join(METHODS)}")
+        chosen = METHODS[row.kernel]
         refused = chosen.refusal(module)
-        need(
-            refused is None,
-            f"plan for layer {name!r}",
-            f"{row.kernel}, but {refused}",
-            "a kernel that the layer can take",
-        )
+        need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
+        check_spec(chosen.limits(module), row.spec, f"{where}: ")
         return build(chosen, module, row.spec)
 
     return replace(model, rule)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.models.lenet import LeNet
-from layers import SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
+from layers import METHODS, SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
 from layers.methods import Candidate
 from layers.selectors import Option, spend
 
@@ -150,3 +150,20 @@ def test_tied_layers_and_excluded_ones_stay_dense_with_a_reason(lenet):
     assert reasons["conv1"] == "excluded"
     assert "tied to those of fc5" in reasons["fc4"]
     compress(lenet, plan)
+
+
+def test_ranks_are_rounded_and_a_layer_that_would_not_shrink_stays_dense(lenet):
+    kernels = ("svd", "spatial", "tucker", "cp", "cp4", "ht")
+    plan = make_plan(lenet, Budget(macs=0.5), kernels, example=X, rank_multiple=4)
+    for row in plan.layers:
+        if row.kernel:
+            ranks = row.spec.get("ranks") or [row.spec["rank"]]
+            most = METHODS[row.kernel].candidates(lenet.get_submodule(row.name))[-1].spec
+            full = most.get("ranks") or [most["rank"]]
+            assert all(rank % 4 == 0 or rank == largest for rank, largest in zip(ranks, full))
+            assert row.after.macs < row.before.macs
+    assert cost(compress(lenet, plan), X) == plan.after
+    coarse = make_plan(lenet, Budget(macs=1.0), kernels, example=X, rank_multiple=1000)
+    assert {row.reason for row in coarse.layers if row.name.startswith("conv")} == {"no form has fewer macs"}
+    with pytest.raises(ValueError, match="rank_multiple must be an integer of at least 1, got 0"):
+        make_plan(lenet, Budget(macs=0.5), kernels, example=X, rank_multiple=0)
