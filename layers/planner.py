@@ -35,9 +35,9 @@ def survey(
         module = model.get_submodule(name)
         params, size = storage(module)
         before = Cost(params, sum(call.macs for call in calls) // len(example), size)
-        reasons = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
-        options = []
-        for kernel in kernels if not reasons else ():
+        barred = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
+        reasons, options = [*barred], []
+        for kernel in kernels if not barred else ():
             row = method(kernel)
             if refused := row.refusal(module):
                 reasons.append(refused)
@@ -47,7 +47,9 @@ def survey(
                 after = Cost(params, macs // len(example), size)
                 if budget.of(after) < budget.of(before):
                     options.append(Option(kernel, candidate, after))
-        reason = "" if options else "; ".join(dict.fromkeys(reasons)) or f"no form has fewer {budget.metric}"
+        if len(reasons) < len(kernels) and not barred:
+            reasons.append(f"no form has fewer {budget.metric}")
+        reason = "" if options else "; ".join(dict.fromkeys(reasons))
         layers.append(Layer(name, [*options, Option(None, Candidate({}, 1.0), before)], reason))
     return layers
 

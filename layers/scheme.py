@@ -57,7 +57,7 @@ def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:
     if height == width == 1:
         return "a 1x1 kernel is a matrix, which svd decomposes"
     if layer.in_channels == layer.groups:
-        return "a depthwise kernel has one input channel a filter: only its height and width separate (spatial)"
+        return "a filter has one input channel (depthwise), so there is no more to take apart than svd and spatial do"
     if spatial and 1 in layer.kernel_size:
         return f"a {height}x{width} kernel has no two spatial axes to separate"
     return None
