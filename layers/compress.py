@@ -9,12 +9,13 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from checks import need
 
 from .methods import METHODS, Method
 from .plan import Plan
+from .portable import describe, write_loader, write_program
 from .specs import Spec, check_spec
 from .surgery import replace
 
@@ -48,14 +49,21 @@ def compress(model: nn.Module, plan: Plan) -> nn.Module:
     return _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.build(layer, spec))
 
 
-def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
-    """Write model.safetensors and plan.json into a folder that appears whole or not at all."""
+def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: Tensor | None = None) -> None:
+    """Write model.safetensors, plan.json and loader.py into a folder that appears whole or not at all.
+
+    loader.py has the same `load` and needs torch and safetensors only.  With an example input (n, ...) there is also
+    program.pt2 for torch.export.load, which does not even need the model's code.
+    """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         safetensors.torch.save_model(small, str(temporary / "model.safetensors"))
-        plan.save(temporary / "plan.json")
+        plan.save(temporary / "plan.json", describe(small, plan))
+        write_loader(temporary)
+        if example is not None:
+            write_program(small, example, temporary / "program.pt2")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.replace(folder)

@@ -41,9 +41,10 @@ class Plan:
     before: Cost  # of the whole network
     after: Cost
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
-        write_text(Path(path), json.dumps({"version": VERSION, **asdict(self)}, indent=1) + "\n")
+    def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:
+        """Write the plan as JSON, whole or not at all; `modules` is for loader.py alone, `load` does not read it."""
+        beside = {} if modules is None else {"modules": modules}
+        write_text(Path(path), json.dumps({"version": VERSION, **asdict(self), **beside}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":

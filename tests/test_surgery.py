@@ -158,7 +158,7 @@ SIZES = {  # the smallest inputs, up to 64 pixels, that the network pools to at 
     "convnext_tiny": 64,
     "efficientnet_b0": 64,
 }
-SLOW = {"alexnet", "vgg16_bn", "resnet50", "densenet121", "convnext_tiny", "efficientnet_b0"}  # minutes on two cores
+SLOW = {"vgg16_bn", "resnet50", "convnext_tiny"}  # 10 to 40 seconds each on two cores
 # The float64 SVD of AlexNet's and VGG's classifiers, up to 25088 x 4096, takes minutes and tests what a small one does.
 LARGEST = 4_000_000
 
