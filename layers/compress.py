@@ -9,12 +9,14 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from checks import need
 
-from .methods import Method, Spec, method
+from .methods import METHODS, Method
 from .plan import Plan
+from .portable import describe, write_loader, write_program
+from .specs import Spec, check_spec
 from .surgery import replace
 
 Build = Callable[[Method, nn.Module, Spec], nn.Module]
@@ -22,22 +24,21 @@ Build = Callable[[Method, nn.Module, Spec], nn.Module]
 
 def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
     """The model with every planned layer swapped for build(method, layer, spec), in place."""
-    rows = {row.name: row for row in plan.layers if row.kernel is not None}
+    rows = {row.name: row for row in plan.layers}
+    need(len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each")
     unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
     need(not unknown, "plan", unknown, "about layers that the model has")
 
     def rule(name: str, module: nn.Module) -> nn.Module | None:
-        if name not in rows:
+        row = rows.get(name)
+        if row is None or row.kernel is None:
             return None
-        row = rows[name]
-        chosen = method(str(row.kernel))
+        where = f"plan for layer {name!r}"
+        need(row.kernel in METHODS, f"{where}: kernel", row.kernel, f"one of {', '.join(METHODS)}")
+        chosen = METHODS[row.kernel]
         refused = chosen.refusal(module)
-        need(
-            refused is None,
-            f"plan for layer {name!r}",
-            f"{row.kernel}, but {refused}",
-            "a kernel that the layer can take",
-        )
+        need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
+        check_spec(chosen.limits(module), row.spec, f"{where}: ")
         return build(chosen, module, row.spec)
 
     return replace(model, rule)
@@ -48,14 +49,21 @@ def compress(model: nn.Module, plan: Plan) -> nn.Module:
     return _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.build(layer, spec))
 
 
-def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str]) -> None:
-    """Write model.safetensors and plan.json into a folder that appears whole or not at all."""
+def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: Tensor | None = None) -> None:
+    """Write model.safetensors, plan.json and loader.py into a folder that appears whole or not at all.
+
+    loader.py has the same `load` and needs torch and safetensors only.  With an example input (n, ...) there is also
+    program.pt2 for torch.export.load, which does not even need the model's code.
+    """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         safetensors.torch.save_model(small, str(temporary / "model.safetensors"))
-        plan.save(temporary / "plan.json")
+        plan.save(temporary / "plan.json", describe(small, plan))
+        write_loader(temporary)
+        if example is not None:
+            write_program(small, example, temporary / "program.pt2")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.replace(folder)

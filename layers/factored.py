@@ -7,24 +7,12 @@ groups) goes to the factor that owns the axis, so the sequence equals the dense 
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .cost import Call, Cost
-
-Dense = nn.Conv2d | nn.Linear  # what can be factored
-
-
-class Shape(NamedTuple):
-    """One factor: channels in and out, and which of the convolution's two spatial axes it works on."""
-
-    inputs: int
-    outputs: int
-    height: bool = False
-    width: bool = False
-    groups: int = 1
+from .scheme import Dense, Shape
 
 
 def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
@@ -82,8 +70,13 @@ def shell(layer: Dense, shapes: Sequence[Shape]) -> nn.Sequential:
     """The sequence with unset weights; the bias belongs to the last factor."""
     last = len(shapes) - 1
     factors = nn.Sequential(*(_factor(layer, s, i == last and layer.bias is not None) for i, s in enumerate(shapes)))
-    for parameter in factors.parameters():
-        parameter.requires_grad_(layer.weight.requires_grad)
+    for name, parameter in factors.named_parameters():
+        like = layer.bias if name.endswith("bias") else layer.weight
+        parameter.requires_grad_(like is not None and like.requires_grad)
+    w = layer.weight
+    if w.ndim == 4 and w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous():
+        # the dense layer runs in channels_last; a contiguous factor would turn every feature map around
+        factors.to(memory_format=torch.channels_last)
     return factors.train(layer.training)
 
 

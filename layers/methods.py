@@ -2,9 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,59 +12,48 @@ import stage3_torch
 from checks import need
 from contract import KERNELS
 
+from . import hierarchical_tucker, tucker
 from .coded import code
 from .cost import Call, Cost
-from .factored import Dense, price, shell
-from .svd import CHANNEL, SPATIAL, Scheme
+from .cp import JOINT, SEPARABLE
+from .factored import fill, price, shell
+from .scheme import Dense, Scheme
+from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid
+from .svd import CHANNEL, SPATIAL
 from .transform import Transform
-
-Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
-
-
-class Candidate(NamedTuple):
-    """One compressed form of a layer: the arguments of `build`, and the part of |W|^2 it keeps."""
-
-    spec: Spec
-    energy: float
 
 
 class Method(NamedTuple):
     """How one kernel compresses a Conv2d or Linear."""
 
     refusal: Callable[[nn.Module], str | None]  # why it cannot, or None
-    candidates: Callable[..., list[Candidate]]  # (layer): from the smallest to the largest
+    candidates: Callable[..., list[Candidate]]  # (layer, multiple of the ranks): from the smallest to the largest
     price: Callable[..., Cost]  # (layer, spec, calls): what it costs, without building it
     shell: Callable[..., nn.Module]  # (layer, spec): the new module, numbers unset
     build: Callable[..., nn.Module]  # (layer, spec): the new module
     saves: frozenset[str]  # which of a Cost's fields can shrink
+    limits: Callable[..., Limits]  # (layer): what its spec may be
 
 
-MOST_CANDIDATES = 128  # per layer and method: finer steps than 1/128 of the ranks do not pay for planning time
+def _factored(name: str, scheme: Scheme) -> Method:
+    def check(layer: Dense, spec: Spec) -> None:
+        refused = scheme.refusal(layer)
+        need(refused is None, "layer", f"{layer}: {refused}", f"one that {name} can take apart")
+        check_spec(scheme.limits(layer), spec)
 
-
-def _grid(largest: int) -> list[int]:
-    """Up to MOST_CANDIDATES integers, evenly spaced, ascending to the largest."""
-    return list(range(largest, 0, -math.ceil(largest / MOST_CANDIDATES)))[::-1]
-
-
-def _rank_candidates(scheme: Scheme, layer: Dense) -> list[Candidate]:
-    energies = scheme.energies(layer).tolist()
-    return [Candidate({"rank": rank}, energies[rank - 1]) for rank in _grid(len(energies))]
-
-
-def _svd(scheme: Scheme) -> Method:
     def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
-        return price(layer, scheme.shapes(layer, spec["rank"]), calls)
+        return price(layer, scheme.shapes(layer, spec), calls)
 
     def empty(layer: Dense, spec: Spec) -> nn.Module:
-        return shell(layer, scheme.shapes(layer, spec["rank"]))
+        check(layer, spec)
+        return shell(layer, scheme.shapes(layer, spec))
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
-        return scheme.build(layer, spec["rank"])
+        check(layer, spec)
+        return fill(shell(layer, scheme.shapes(layer, spec)), scheme.weights(layer, spec), layer.bias)
 
-    return Method(
-        scheme.refusal, partial(_rank_candidates, scheme), cost, empty, build, frozenset({"params", "macs", "bytes"})
-    )
+    saves = frozenset({"params", "macs", "bytes"})
+    return Method(scheme.refusal, scheme.candidates, cost, empty, build, saves, scheme.limits)
 
 
 def _axes(layer: Dense) -> list[int]:
@@ -79,14 +67,14 @@ def _transform(name: str) -> Method:
         known = isinstance(layer, (nn.Conv2d, nn.Linear))
         return None if known else f"{type(layer).__name__} has no transform layer"
 
-    def candidates(layer: Dense) -> list[Candidate]:
+    def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
         axes = _axes(layer)
         y: Tensor = layer.weight.detach().double()
         for axis in axes:
             y = getattr(stage3_torch, KERNELS[name].encode)(y, axis=axis)
         squares = y.flatten().square().sort(descending=True).values
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return [Candidate({"keep": n, "axes": axes}, float(energies[n - 1])) for n in _grid(len(squares))]
+        return [Candidate({"keep": n, "axes": axes}, float(energies[n - 1])) for n in grid(len(squares))]
 
     def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
         bias, size = 0 if layer.bias is None else layer.bias.numel(), layer.weight.element_size()
@@ -94,14 +82,22 @@ def _transform(name: str) -> Method:
         return Cost(params, sum(call.macs for call in calls), params * size + math.ceil(layer.weight.numel() / 8))
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
+        check_spec(limits(layer), spec)
         return code(copy.deepcopy(layer), Transform(name, **spec))
 
-    return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}))
+    def limits(layer: Dense) -> Limits:
+        return {"keep": count(layer.weight.numel()), "axes": distinct(layer.weight.ndim)}
+
+    return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}), limits)
 
 
 METHODS = {
-    "svd": _svd(CHANNEL),
-    "spatial": _svd(SPATIAL),
+    "svd": _factored("svd", CHANNEL),
+    "spatial": _factored("spatial", SPATIAL),
+    "tucker": _factored("tucker", tucker),
+    "cp": _factored("cp", JOINT),
+    "cp4": _factored("cp4", SEPARABLE),
+    "ht": _factored("ht", hierarchical_tucker),
     "dct": _transform("dct"),
 }
 

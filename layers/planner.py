@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from checks import need
+from checks import check_rank, need
 
 from .budget import Budget
 from .cost import Cost, cost, storage, trace
@@ -25,7 +25,9 @@ class Layer(NamedTuple):
     reason: str
 
 
-def survey(model: nn.Module, budget: Budget, kernels: Sequence[str], example: Tensor, where: Where) -> list[Layer]:
+def survey(
+    model: nn.Module, budget: Budget, kernels: Sequence[str], example: Tensor, where: Where, multiple: int = 1
+) -> list[Layer]:
     """Every convolution and Linear that `example` reaches, with the options that are smaller in the budget's metric."""
     blocked = obstacles(model)
     layers = []
@@ -33,19 +35,21 @@ def survey(model: nn.Module, budget: Budget, kernels: Sequence[str], example: Te
         module = model.get_submodule(name)
         params, size = storage(module)
         before = Cost(params, sum(call.macs for call in calls) // len(example), size)
-        reasons = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
-        options = []
-        for kernel in kernels if not reasons else ():
+        barred = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
+        reasons, options = [*barred], []
+        for kernel in kernels if not barred else ():
             row = method(kernel)
             if refused := row.refusal(module):
                 reasons.append(refused)
                 continue
-            for candidate in row.candidates(module):
+            for candidate in row.candidates(module, multiple):
                 params, macs, size = row.price(module, candidate.spec, calls)
                 after = Cost(params, macs // len(example), size)
                 if budget.of(after) < budget.of(before):
                     options.append(Option(kernel, candidate, after))
-        reason = "" if options else "; ".join(dict.fromkeys(reasons)) or f"no form has fewer {budget.metric}"
+        if len(reasons) < len(kernels) and not barred:
+            reasons.append(f"no form has fewer {budget.metric}")
+        reason = "" if options else "; ".join(dict.fromkeys(reasons))
         layers.append(Layer(name, [*options, Option(None, Candidate({}, 1.0), before)], reason))
     return layers
 
@@ -58,6 +62,7 @@ def make_plan(
     *,
     example: Tensor,
     where: Where = lambda name, layer: True,
+    rank_multiple: int = 1,
 ) -> Plan:
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 
@@ -65,14 +70,15 @@ def make_plan(
     energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least.
 
     example: one input batch (n, ...), read for the sizes of the feature maps only; where(name, layer): the layers that
-    may be compressed.  Raises ValueError for an unknown kernel or selector, a kernel that cannot save the budget's
-    metric, and a budget that no plan meets.
+    may be compressed; rank_multiple: ranks are multiples of it, which fast kernels like, or full.  Raises ValueError
+    for an unknown kernel or selector, a kernel that cannot save the budget's metric, and a budget that no plan meets.
     """
     need(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
+    check_rank(rank_multiple, "rank_multiple")
     for kernel in kernels:
         saves = method(kernel).saves
         need(budget.metric in saves, f"budget for kernel {kernel}", str(budget), f"on {' or '.join(sorted(saves))}")
-    layers, before = survey(model, budget, kernels, example, where), cost(model, example)
+    layers, before = survey(model, budget, kernels, example, where, rank_multiple), cost(model, example)
     elsewhere = budget.of(before) - sum(budget.of(layer.options[-1].cost) for layer in layers)
     limit = int(budget.fraction * budget.of(before)) - elsewhere
     choice = spend(selector, [layer.options for layer in layers], budget, limit)

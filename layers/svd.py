@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from .factored import Dense, Shape, fill, shell
+from .scheme import Dense, Shape, grouped, is_plain
+from .specs import Candidate, Limits, Spec, count, grid, kept
 
 
 class Scheme(NamedTuple):
@@ -26,9 +27,9 @@ class Scheme(NamedTuple):
 
     def refusal(self, layer: nn.Module) -> str | None:
         """Why the layer cannot take this scheme, or None."""
-        if isinstance(layer, nn.Linear) and not self.spatial:
+        if is_plain(layer, nn.Linear) and not self.spatial:
             return None
-        if not isinstance(layer, nn.Conv2d):
+        if not isinstance(layer, nn.Conv2d) or not is_plain(layer, nn.Conv2d):
             return f"{type(layer).__name__} has no {'height and width' if self.spatial else 'SVD scheme'}"
         if self.spatial and 1 in layer.kernel_size:
             return f"a {layer.kernel_size[0]}x{layer.kernel_size[1]} kernel has no two spatial axes to separate"
@@ -36,35 +37,37 @@ class Scheme(NamedTuple):
 
     def matrices(self, layer: Dense) -> Tensor:
         """The weight as (groups, rows, columns)."""
-        w = layer.weight.detach()
         if isinstance(layer, nn.Linear):
-            return w[None]
-        o, i, h, k = w.shape
-        w = w.reshape(layer.groups, o // layer.groups, i, h, k)
+            return layer.weight.detach()[None]
+        w = grouped(layer)
         return w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2) if self.spatial else w.flatten(2)
 
-    def shapes(self, layer: Dense, rank: int) -> list[Shape]:
+    def limits(self, layer: Dense) -> Limits:
+        """Any rank that the matrices have."""
+        return {"rank": count(min(self.matrices(layer).shape[1:]))}
+
+    def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
+        """All ranks, or as many as a grid has; energies by Eckart & Young 1936."""
+        energies = kept(torch.linalg.svdvals(self.matrices(layer).double()).square().sum(0)).tolist()
+        return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
+
+    def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
         """The two factors, in the order in which they are applied."""
+        rank = spec["rank"]
         if isinstance(layer, nn.Linear):
             return [Shape(layer.in_features, rank), Shape(rank, layer.out_features)]
         g = layer.groups
         first = Shape(layer.in_channels, g * rank, height=True, width=not self.spatial, groups=g)
         return [first, Shape(g * rank, layer.out_channels, width=self.spatial, groups=g)]
 
-    def build(self, layer: Dense, rank: int) -> nn.Sequential:
+    def weights(self, layer: Dense, spec: Spec) -> list[Tensor]:
         """The factors of the best approximation of the weight of this rank, in the weight's own norm."""
-        factors = shell(layer, self.shapes(layer, rank))
-        u, s, vt = svd(self.matrices(layer), rank)
+        u, s, vt = svd(self.matrices(layer), spec["rank"])
         left, right = u * s.sqrt()[:, None, :], s.sqrt()[:, :, None] * vt  # (g, rows, r), (g, r, columns)
         if not self.spatial:
-            return fill(factors, [right, left], layer.bias)
+            return [right, left]
         right = right.unflatten(2, (-1, layer.weight.shape[-1])).transpose(1, 2)  # (g, outputs, r, width)
-        return fill(factors, [left.transpose(1, 2), right], layer.bias)
-
-    def energies(self, layer: Dense) -> Tensor:
-        """Kept part of |W|^2 at rank 1, 2, ..., full, in float64."""
-        squares = torch.linalg.svdvals(self.matrices(layer).double()).square().sum(0)
-        return squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
+        return [left.transpose(1, 2), right]
 
 
 CHANNEL, SPATIAL = Scheme(spatial=False), Scheme(spatial=True)

@@ -48,7 +48,7 @@ def test_loaded_outputs_are_bit_identical(saved):
     with torch.no_grad():
         assert torch.equal(loaded(X), small(X))
         assert torch.equal(fold(loaded)(X), fold(copy.deepcopy(small))(X))
-    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "plan.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["loader.py", "model.safetensors", "plan.json"]
     assert [path.name for path in folder.parent.iterdir()] == ["small"]
 
 

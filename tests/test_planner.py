@@ -1,6 +1,8 @@
 """Costs, budgets, plans: counted right, met always, refused in a sentence."""
 
+import copy
 import itertools
+import json
 
 import pytest
 import torch
@@ -9,11 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.models.lenet import LeNet
-from layers import SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
+from layers import METHODS, SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
 from layers.methods import Candidate
 from layers.selectors import Option, spend
 
 X = torch.zeros(2, 1, 32, 32)
+COLUMNS = ["kernel", "spec", *(f"{f}_{when}" for f in Cost._fields for when in ("before", "after")), "error", "reason"]
 
 
 @pytest.fixture
@@ -150,3 +153,70 @@ def test_tied_layers_and_excluded_ones_stay_dense_with_a_reason(lenet):
     assert reasons["conv1"] == "excluded"
     assert "tied to those of fc5" in reasons["fc4"]
     compress(lenet, plan)
+
+
+def test_ranks_are_rounded_and_a_layer_that_would_not_shrink_stays_dense(lenet):
+    kernels = ("svd", "spatial", "tucker", "cp", "cp4", "ht")
+    plan = make_plan(lenet, Budget(macs=0.5), kernels, example=X, rank_multiple=4)
+    for row in plan.layers:
+        if row.kernel:
+            ranks = row.spec.get("ranks") or [row.spec["rank"]]
+            most = METHODS[row.kernel].candidates(lenet.get_submodule(row.name))[-1].spec
+            full = most.get("ranks") or [most["rank"]]
+            assert all(rank % 4 == 0 or rank == largest for rank, largest in zip(ranks, full))
+            assert row.after.macs < row.before.macs
+    assert cost(compress(lenet, plan), X) == plan.after
+    coarse = make_plan(lenet, Budget(macs=1.0), kernels, example=X, rank_multiple=1000)
+    assert all(row.reason.endswith("no form has fewer macs") for row in coarse.layers if row.name.startswith("conv"))
+    with pytest.raises(ValueError, match="rank_multiple must be an integer of at least 1, got 0"):
+        make_plan(lenet, Budget(macs=0.5), kernels, example=X, rank_multiple=0)
+
+
+def test_a_plan_is_a_table(lenet):
+    plan = make_plan(lenet, Budget(macs=0.5), ("tucker", "svd"), example=X)
+    frame = plan.to_frame()
+    assert list(frame.columns) == COLUMNS
+    assert list(frame.index) == [*(row.name for row in plan.layers), "total"]
+    for row in plan.layers:
+        line = frame.loc[row.name]
+        assert line["kernel"] == (row.kernel or "dense")
+        assert line["spec"] == ", ".join(f"{key}={value}" for key, value in row.spec.items())
+        assert (line["params_before"], line["macs_after"]) == (row.before.params, row.after.macs)
+        assert line["reason"] == row.reason
+    total = frame.loc["total"]
+    assert Cost(*(int(total[f"{field}_before"]) for field in Cost._fields)) == plan.before == cost(lenet, X)
+    assert Cost(*(int(total[f"{field}_after"]) for field in Cost._fields)) == plan.after
+    assert total["error"] != total["error"]  # errors of layers have no sum
+
+
+HAND_EDITS = {
+    "a layer": ({"name": "fc9"}, r"plan must be about layers that the model has, got \['fc9'\]"),
+    "a path": ({"name": "../../x"}, r"plan must be about layers that the model has, got \['../../x'\]"),
+    "twice": ({"name": "conv1"}, "plan must be of layers that are named once each"),
+    "a kernel": ({"kernel": "fft"}, "plan for layer 'fc1': kernel must be one of svd, .*, got 'fft'"),
+    "a rank": ({"kernel": "svd", "spec": {"rank": 121}}, "plan for layer 'fc1': rank must be 1 to 120, got 121"),
+    "a key": (
+        {"kernel": "svd", "spec": {"ranks": 4}},
+        r"'fc1': keys of the spec must be exactly rank, got \['ranks'\]",
+    ),
+    "a spec": ({"kernel": "svd", "spec": [4]}, r"plan for layer 'fc1': spec must be a table of rank, got \[4\]"),
+    "a method": (
+        {"kernel": "tucker"},
+        "layer 'fc1' must be a kernel that the layer can take, got 'tucker, but",
+    ),
+    "no name": ({"name": None}, "plan must be the JSON that Plan.save writes"),
+}
+
+
+@pytest.mark.parametrize("edit", HAND_EDITS)
+def test_hand_edits_are_checked(lenet, tmp_path, edit):
+    change, sentence = HAND_EDITS[edit]
+    make_plan(lenet, Budget(macs=0.5), ("svd",), example=X).save(tmp_path / "plan.json")
+    data = json.loads((tmp_path / "plan.json").read_text())
+    row = next(row for row in data["layers"] if row["name"] == "fc1")
+    row.update(change)
+    (tmp_path / "plan.json").write_text(json.dumps(data))
+    before = copy.deepcopy(lenet.state_dict())
+    with pytest.raises(ValueError, match=sentence):
+        compress(lenet, Plan.load(tmp_path / "plan.json"))
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), lenet.state_dict().values()))

@@ -1,0 +1,100 @@
+"""A convolution as 1 x 1, k x 1, 1 x k, 1 x 1: hierarchical Tucker of its weight (Grasedyck 2010; Gabor & Zdunek 2023).
+
+The ranks of a spec are the channels between the four; the tree says which spatial axis comes first (row.py).  The
+spatial leaves keep full rank: they end inside the k x 1 and 1 x k kernels, whose size they would not change.  Groups
+are decomposed one by one, all to the same ranks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import stage3_torch
+from trees import Tree, dimension_tree, post_order
+
+from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
+from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
+from .specs import Candidate, Limit, Limits, Spec, counts, equal_energy, grid
+
+TREE = [[IN, HEIGHT], [WIDTH, OUT]]
+RANKS = 12  # tried per layer: each has to be decomposed anew
+
+
+def refusal(layer: nn.Module) -> str | None:
+    """Matrices are left to the svd, depthwise kernels and those with one spatial axis to fewer factors."""
+    return matrix_refusal(layer, spatial=True)
+
+
+def _cut(w: Tensor, ranks: Any, first: int) -> tuple[int, int, int]:
+    """(r_in, r_mid, r_out), none above what its neighbours leave."""
+    sizes = w.shape[1:]
+    near, far = sizes[first], sizes[HEIGHT + WIDTH - first]
+    into, mid, out = min(ranks[0], sizes[IN]), ranks[1], min(ranks[2], sizes[OUT])
+    for _ in range(3):  # a cut runs along the row at most once
+        mid = min(mid, into * near, far * out)
+        into, out = min(into, near * mid), min(out, mid * far)
+    return into, mid, out
+
+
+def limits(layer: Dense) -> Limits:
+    """Up to what the matricisations have, whichever spatial axis comes first."""
+    _, out, into, height, width = grouped(layer).shape
+    middle = max(min(into * height, out * width), min(into * width, out * height))
+    return {"ranks": counts(into=into, middle=middle, out=out), "tree": Limit(TREES, is_row)}
+
+
+def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
+    """The code with these ranks on the edges of the row; the other edges have full rank."""
+    known = {frozenset({IN}): ranks[0], frozenset({OUT}): ranks[2]}
+
+    def rank(t: Tree) -> int:
+        side = frozenset(modes(t))
+        if len(side) == 2:
+            return ranks[1]
+        alone = side if len(side) == 1 else frozenset(range(4)) - side
+        return known.get(alone) or w.shape[1 + min(alone)]
+
+    return stage3_torch.ht(w, tuple(rank(t) for t in post_order(tree)[:-1]), tree, batch=1)
+
+
+def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
+    """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
+    w, tree = grouped(layer), dimension_tree(TREE, 4)
+    sides = [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
+    out, into, mid = (torch.linalg.svdvals(side.double()).square().sum(0) for side in sides)
+    total, size = max(float(w.double().square().sum()), 1e-300), w.shape[1:].numel()
+    path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
+    full = path.pop()
+
+    def stored(r: tuple[int, int, int]) -> int:
+        _, o, i, height, width = w.shape
+        return i * r[0] + r[0] * height * r[1] + r[1] * width * r[2] + r[2] * o
+
+    small = [r for r in dict.fromkeys(path) if r != full and stored(r) < size]
+    found = []
+    for index in grid(len(small), most=RANKS) if small else []:
+        root = decomposed(w, small[index - 1], tree).b  # it alone carries the norm
+        energy = min(1.0, float(root.double().square().sum()) / total)
+        found.append(Candidate({"ranks": [*small[index - 1]], "tree": TREE}, energy))
+    return [*found, Candidate({"ranks": [*full], "tree": TREE}, 1.0)]
+
+
+def shapes(layer: Dense, spec: Spec) -> list[Shape]:
+    """1 x 1, one spatial axis, the other, 1 x 1, each in the groups of the layer."""
+    assert isinstance(layer, nn.Conv2d)
+    first, g = first_axis(spec["tree"]), layer.groups
+    into, mid, out = (g * rank for rank in _cut(grouped(layer), spec["ranks"], first))
+    return [
+        Shape(layer.in_channels, into, groups=g),
+        Shape(into, mid, height=first == HEIGHT, width=first == WIDTH, groups=g),
+        Shape(mid, out, height=first == WIDTH, width=first == HEIGHT, groups=g),
+        Shape(out, layer.out_channels, groups=g),
+    ]
+
+
+def weights(layer: Dense, spec: Spec) -> list[Tensor]:
+    """The transfer tensors absorbed into the row, scaled to the same norm."""
+    w, tree = grouped(layer), dimension_tree(spec["tree"], 4)
+    ranks = _cut(w, spec["ranks"], first_axis(tree))
+    return balanced(row(decomposed(w, ranks, tree), tree))

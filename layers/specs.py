@@ -1,0 +1,101 @@
+"""What a method may be told about one layer: specs, the limits of their values, and grids of ranks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from checks import need
+
+Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
+
+
+class Candidate(NamedTuple):
+    """One compressed form of a layer: the arguments of `build`, and the part of |W|^2 it keeps."""
+
+    spec: Spec
+    energy: float
+
+
+class Limit(NamedTuple):
+    """What one value of a spec may be, in words and as a predicate."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+Limits = Mapping[str, Limit]  # key of the spec -> its limit; a spec has exactly these keys
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def count(most: int) -> Limit:
+    """An integer from 1."""
+    return Limit(f"1 to {most}", lambda value: _is_count(value, most))
+
+
+def counts(**most: int) -> Limit:
+    """One integer from 1 for each name, in a list."""
+    words = ", ".join(f"{name} 1 to {largest}" for name, largest in most.items())
+    return Limit(
+        f"[{words}]",
+        lambda value: (
+            isinstance(value, list | tuple) and len(value) == len(most) and all(map(_is_count, value, most.values()))
+        ),
+    )
+
+
+def distinct(most: int) -> Limit:
+    """A list of one or more different integers below `most`."""
+
+    def holds(value: Any) -> bool:
+        ok = isinstance(value, list | tuple) and all(isinstance(v, int) and 0 <= v < most for v in value)
+        return ok and 0 < len(value) == len(set(value))
+
+    return Limit(f"a list of different integers in 0 to {most - 1}", holds)
+
+
+def check_spec(limits: Limits, spec: Any, where: str = "") -> None:
+    """Refuse a spec with a missing or unknown key or an impossible value; `where` begins the message."""
+    keys = " and ".join(limits)
+    need(isinstance(spec, Mapping), f"{where}spec", spec, f"a table of {keys}")
+    need(set(spec) == set(limits), f"{where}keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
+    for key, limit in limits.items():
+        need(limit.holds(spec[key]), f"{where}{key}", spec[key], limit.allowed)
+
+
+def rounded(rank: int, multiple: int, most: int) -> int:
+    """The rank rounded up to a multiple, but at most the full one."""
+    return min(-(-rank // multiple) * multiple, most)
+
+
+def grid(largest: int, multiple: int = 1, most: int = 128) -> list[int]:
+    """At most `most` multiples, evenly spaced, ascending, and the largest.
+
+    Finer steps than 1/128 of the ranks do not pay for planning time.
+    """
+    step = multiple * -(-largest // (multiple * most))
+    return [*range(step, largest, step), largest]
+
+
+def kept(squares: Tensor) -> Tensor:
+    """The part of the energy in the first 1, 2, ..., all of the squared singular values, in float64."""
+    sums = squares.double().clamp_min(0).cumsum(-1)
+    return sums / sums[-1].clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def equal_energy(spectra: Sequence[Tensor], multiple: int = 1, most: int = 64) -> list[tuple[int, ...]]:
+    """Ranks, one per spectrum of squared singular values, that keep equal parts of the energy of each; ascending.
+
+    The steps are even in the ranks of the longest spectrum.  The last has full rank everywhere.
+    """
+    parts = [kept(squares) for squares in spectra]
+    longest = max(parts, key=len)
+    path = []
+    for rank in grid(len(longest), multiple, most)[:-1]:
+        found = [int((part < longest[rank - 1]).sum()) + 1 for part in parts]
+        path.append(tuple(rounded(r, multiple, len(part)) for r, part in zip(found, parts)))
+    return [*path, tuple(map(len, parts))]
