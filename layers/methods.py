@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-import stage3_torch
 from checks import need
-from contract import KERNELS
 
 from .coded import code
 from .cost import Call, Cost
 from .factored import Dense, price, shell
 from .svd import CHANNEL, SPATIAL, Scheme
 from .transform import Transform
+from .transform_linear import TransformLinear
 
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
 
@@ -74,19 +73,19 @@ def _axes(layer: Dense) -> list[int]:
     return spatial or [0, 1]
 
 
-def _transform(name: str) -> Method:
+def _transform(name: str, wavelet: str | None = None) -> Method:
+    more = {} if wavelet is None else {"wavelet": wavelet}
+
     def refusal(layer: nn.Module) -> str | None:
         known = isinstance(layer, (nn.Conv2d, nn.Linear))
         return None if known else f"{type(layer).__name__} has no transform layer"
 
     def candidates(layer: Dense) -> list[Candidate]:
         axes = _axes(layer)
-        y: Tensor = layer.weight.detach().double()
-        for axis in axes:
-            y = getattr(stage3_torch, KERNELS[name].encode)(y, axis=axis)
-        squares = y.flatten().square().sort(descending=True).values
+        w: Tensor = layer.weight.detach().double()
+        squares = Transform(name, 1, axes, wavelet=wavelet).spectrum(w).flatten().square().sort(descending=True).values
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return [Candidate({"keep": n, "axes": axes}, float(energies[n - 1])) for n in _grid(len(squares))]
+        return [Candidate({"keep": n, "axes": axes} | more, float(energies[n - 1])) for n in _grid(len(squares))]
 
     def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
         bias, size = 0 if layer.bias is None else layer.bias.numel(), layer.weight.element_size()
@@ -94,7 +93,8 @@ def _transform(name: str) -> Method:
         return Cost(params, sum(call.macs for call in calls), params * size + math.ceil(layer.weight.numel() / 8))
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
-        return code(copy.deepcopy(layer), Transform(name, **spec))
+        transform = Transform(name, **spec)
+        return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)
 
     return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}))
 
@@ -103,6 +103,10 @@ METHODS = {
     "svd": _svd(CHANNEL),
     "spatial": _svd(SPATIAL),
     "dct": _transform("dct"),
+    "dst": _transform("dst"),
+    "dht": _transform("dht"),
+    "dwt": _transform("dwt", "haar"),
+    "shannon": _transform("shannon"),
 }
 
 
