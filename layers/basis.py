@@ -17,6 +17,7 @@ shannon   the rows of `stage1_scipy.shannon` with the lowest frequency of the ba
 from math import ceil, pi, sqrt
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from checks import need
@@ -25,8 +26,12 @@ COMPLEX = ("dft", "complex_shannon")
 BASES = ("dct", "dst", "dht", "shannon", *COMPLEX)
 
 
-def wave(turns: Tensor, shift: Tensor, scale: Tensor, n: int, complex: bool, dtype: torch.dtype) -> Tensor:
+def wave(
+    turns: Tensor, shift: Tensor, scale: Tensor, n: int, complex: bool, dtype: torch.dtype, window: Tensor | None = None
+) -> Tensor:
     """scale exp(2 pi i (turns t + shift)) for t = 0, ..., n - 1, (rows, n), or its real part; arguments (rows,).
+
+    window (rows, A B), zero beyond n, is multiplied in place: the product it would be multiplied with needs no copy.
 
     With t = a B + b, B about sqrt(n), it is a product of two small factors, which are computed in float64: sqrt(n) / 2
     times fewer sines, no loss in large angles, and autograd keeps the factors instead of the angles.
@@ -43,6 +48,8 @@ def wave(turns: Tensor, shift: Tensor, scale: Tensor, n: int, complex: bool, dty
     else:  # cos(x + y) = cos x cos y - sin x sin y
         left, right = torch.stack([c, -s], -1), torch.stack([fine.cos(), fine.sin()], -2)
         full = left.to(dtype) @ right.to(dtype)
+    if window is not None:
+        full.mul_(window.reshape(full.shape))
     return full.flatten(1)[:, :n]
 
 
@@ -101,7 +108,9 @@ class Basis(nn.Module):
         return _spread(self.rows, self.n).double() if self.rows <= self.n else k * (self.n - 1) / (self.rows - 1)
 
     def window(self, like: Tensor) -> Tensor:
-        """amplitude sin(pi m theta) / sin(pi theta), theta = t/n - k/m: the periodic sinc (rows, n) of each band."""
+        """amplitude sin(pi m theta) / sin(pi theta), theta = t/n - k/m: the periodic sinc of each band.
+
+        (rows, n), padded with zeros to the blocks of `wave`."""
         if self._window is None or self._window.dtype != like.dtype or self._window.device != like.device:
             t = torch.arange(self.n, dtype=torch.float64)
             parts = []
@@ -110,7 +119,8 @@ class Basis(nn.Module):
                 centre = t * m == k * self.n
                 kernel = torch.where(centre, m, torch.sin(pi * m * at) / torch.sin(pi * torch.where(centre, 0.5, at)))
                 parts.append((kernel / (self.n * m).sqrt()).to(like.device, like.dtype))
-            self._window = torch.cat(parts)
+            block = ceil(sqrt(self.n))
+            self._window = F.pad(torch.cat(parts), (0, -self.n % block))
         return self._window
 
     def forward(self, frequency: Tensor) -> Tensor:
@@ -130,6 +140,6 @@ class Basis(nn.Module):
         centre = f + (m - 1) / 2
         if self.kernel == "shannon":  # the mean and the Nyquist frequency stand alone, all others in pairs
             scale = torch.where(2 * first % n == 0, 1.0, one * sqrt(2))
-            return wave(centre / n, -centre * k / m - phase, scale, n, False, dtype) * self.window(frequency)
+            return wave(centre / n, -centre * k / m - phase, scale, n, False, dtype, self.window(frequency))
         sign = torch.where(phase == 0, 1.0, -1.0)  # u and its conjugate, in place of sqrt 2 Re u and sqrt 2 Im u
-        return wave(sign * centre / n, -sign * centre * k / m, one, n, True, dtype) * self.window(frequency)
+        return wave(sign * centre / n, -sign * centre * k / m, one, n, True, dtype, self.window(frequency))

@@ -34,7 +34,7 @@ class Decoded(nn.Module):
     def _decode(self, *arrays: Tensor) -> Tensor:
         # Autocast would round the weight, and the cache would then serve the rounded one where there is no autocast.
         with torch.autocast(arrays[0].device.type, enabled=False):
-            return self.decode(*arrays)
+            return self.decode(*arrays).contiguous()  # else every convolution would copy it
 
 
 class Coded(Decoded):
