@@ -2,8 +2,18 @@
 
 from .budget import Budget
 from .coded import Coded, code, fold
+from .complex_modules import (
+    Cardioid,
+    ComplexAvgPool2d,
+    ComplexBatchNorm2d,
+    ComplexMaxPool2d,
+    ConcatenatedReLU,
+    Magnitude,
+)
 from .compress import compress, load, save
 from .cost import Cost, cost
+from .frequency import FrequencyConv2d, FrequencyLinear
+from .frequency_swap import frequency_layers
 from .methods import METHODS
 from .plan import Plan
 from .planner import make_plan
@@ -11,20 +21,31 @@ from .selectors import SELECTORS
 from .surgery import replace
 from .timing import Timing, interleaved, latency
 from .transform import Transform
+from .transform_linear import TransformLinear
 
 __all__ = [
     "METHODS",
     "SELECTORS",
     "Budget",
+    "Cardioid",
     "Coded",
+    "ComplexAvgPool2d",
+    "ComplexBatchNorm2d",
+    "ComplexMaxPool2d",
+    "ConcatenatedReLU",
     "Cost",
+    "FrequencyConv2d",
+    "FrequencyLinear",
+    "Magnitude",
     "Plan",
     "Timing",
     "Transform",
+    "TransformLinear",
     "code",
     "compress",
     "cost",
     "fold",
+    "frequency_layers",
     "interleaved",
     "latency",
     "load",

@@ -11,6 +11,8 @@ import stage3_torch
 from checks import need
 from contract import KERNELS, leaves, refill
 
+from .surgery import replace
+
 
 class Decoded(nn.Module):
     """A parametrisation whose decoded weight is kept while nothing can change it: in eval mode without gradients."""
@@ -23,11 +25,16 @@ class Decoded(nn.Module):
         """decode(arrays), from the cache if they are the same tensors, unchanged."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             self._cache: tuple[Any, Tensor] | None = None
-            return self.decode(*arrays)
+            return self._decode(*arrays)
         key = [(a.data_ptr(), a._version, a.dtype, a.device) for a in arrays]
         if getattr(self, "_cache", None) is None or self._cache[0] != key:  # type: ignore[index]  # narrowed just before
-            self._cache = key, self.decode(*arrays)
+            self._cache = key, self._decode(*arrays)
         return self._cache[1]  # type: ignore[index]
+
+    def _decode(self, *arrays: Tensor) -> Tensor:
+        # Autocast would round the weight, and the cache would then serve the rounded one where there is no autocast.
+        with torch.autocast(arrays[0].device.type, enabled=False):
+            return self.decode(*arrays).contiguous()  # else every convolution would copy it
 
 
 class Coded(Decoded):
@@ -72,9 +79,35 @@ def is_coded(module: nn.Module) -> bool:
     )
 
 
+def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """The layer with copies of these numbers."""
+    layer.register_parameter("weight", nn.Parameter(weight.detach().clone()))
+    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
+    return layer
+
+
 def fold(model: nn.Module) -> nn.Module:
-    """Turn every coded layer of the model back, in place, into the plain layer with the decoded weight."""
+    """Turn every coded layer of the model back, in place, into the plain layer with the decoded weight.
+
+    Use the return value: the root itself may be a layer that is swapped (one with a `materialize` of its own).
+    """
+
+    def rule(_: str, module: nn.Module) -> nn.Module | None:
+        plain: nn.Module | None = module.materialize() if hasattr(module, "materialize") else None  # type: ignore[operator]  # torch types every attribute as Tensor | Module
+        return plain
+
+    model = replace(model, rule)
     for module in list(model.modules()):
         if is_coded(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            _plain(module)
     return model
+
+
+def _plain(module: nn.Module) -> None:
+    """As remove_parametrizations, but leaves the class alone, which copies of the layer share."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    trained = any(array.requires_grad for array in module.parametrizations.parameters())  # type: ignore[union-attr]  # torch types every attribute as Tensor | Module
+    module.__class__ = type(module).__mro__[1]
+    del module._modules["parametrizations"]
+    module.register_parameter("weight", nn.Parameter(weight.detach().clone(), trained))

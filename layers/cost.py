@@ -9,7 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from .frequency import FrequencyConv2d, FrequencyLinear
+from .transform_linear import TransformLinear
+
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, FrequencyConv2d)
+LINEARS = (nn.Linear, FrequencyLinear, TransformLinear)
 
 
 class Cost(NamedTuple):
@@ -38,7 +42,7 @@ def layer_macs(module: nn.Module, y: Tensor) -> int:
     """One multiply-accumulate per weight of a filter and output value; bias, activation and pooling count nothing."""
     if isinstance(module, CONVS):
         return y.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LINEARS):
         return y.numel() * module.in_features
     return 0
 
@@ -61,7 +65,7 @@ def trace(model: nn.Module, x: Tensor) -> dict[str, list[Call]]:
     calls: dict[str, list[Call]] = defaultdict(list)
     handles = []
     for name, module in model.named_modules():
-        if isinstance(module, (*CONVS, nn.Linear)):
+        if isinstance(module, (*CONVS, *LINEARS)):
 
             def hook(module: nn.Module, args: tuple, y: Tensor, name: str = name) -> None:
                 calls[name].append(Call(args[0].shape, y.shape, layer_macs(module, y)))

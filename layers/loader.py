@@ -14,10 +14,10 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     try:
         modules = json.loads(Path(folder, "plan.json").read_text(encoding="utf-8"))["modules"]
         tensors, model = load_file(Path(folder, "model.safetensors")), copy.deepcopy(model)
-        for name, (kind, parts) in modules.items():
+        for name, (kind, parts, keys) in modules.items():
             old, at = dict(model.named_modules(remove_duplicate=False))[name], f"{name}." if name else ""
             if kind == "bases":  # of a coded weight: its kept coefficients, and one bit a weight for their places
-                kept, mask = (tensors.pop(f"{at}parametrizations.weight.{key}") for key in ("original0", "0.mask"))
+                kept, mask = (tensors.pop(at + key) for key in keys)
                 y = torch.zeros(old.weight.shape, dtype=torch.float64)
                 y.view(-1)[(mask[:, None] >> torch.arange(8) & 1).flatten()[: y.numel()].bool()] = kept.double()
                 for axis, basis in parts:  # the rows of an orthonormal matrix, or four numbers that say which cosines

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-import stage3_torch
 from checks import need
-from contract import KERNELS
+from contract import WAVELETS
 
 from . import hierarchical_tucker, tucker
 from .coded import code
@@ -18,9 +17,10 @@ from .cost import Call, Cost
 from .cp import JOINT, SEPARABLE
 from .factored import fill, price, shell
 from .scheme import Dense, Scheme
-from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid
+from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of
 from .svd import CHANNEL, SPATIAL
 from .transform import Transform
+from .transform_linear import TransformLinear
 
 
 class Method(NamedTuple):
@@ -62,19 +62,19 @@ def _axes(layer: Dense) -> list[int]:
     return spatial or [0, 1]
 
 
-def _transform(name: str) -> Method:
+def _transform(name: str, wavelet: str | None = None) -> Method:
+    more = {} if wavelet is None else {"wavelet": wavelet}
+
     def refusal(layer: nn.Module) -> str | None:
         known = isinstance(layer, (nn.Conv2d, nn.Linear))
         return None if known else f"{type(layer).__name__} has no transform layer"
 
     def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
         axes = _axes(layer)
-        y: Tensor = layer.weight.detach().double()
-        for axis in axes:
-            y = getattr(stage3_torch, KERNELS[name].encode)(y, axis=axis)
-        squares = y.flatten().square().sort(descending=True).values
+        w: Tensor = layer.weight.detach().double()
+        squares = Transform(name, 1, axes, wavelet=wavelet).spectrum(w).flatten().square().sort(descending=True).values
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return [Candidate({"keep": n, "axes": axes}, float(energies[n - 1])) for n in grid(len(squares))]
+        return [Candidate({"keep": n, "axes": axes} | more, float(energies[n - 1])) for n in grid(len(squares))]
 
     def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
         bias, size = 0 if layer.bias is None else layer.bias.numel(), layer.weight.element_size()
@@ -83,10 +83,12 @@ def _transform(name: str) -> Method:
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
         check_spec(limits(layer), spec)
-        return code(copy.deepcopy(layer), Transform(name, **spec))
+        transform = Transform(name, **spec)
+        return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)
 
     def limits(layer: Dense) -> Limits:
-        return {"keep": count(layer.weight.numel()), "axes": distinct(layer.weight.ndim)}
+        which = {} if wavelet is None else {"wavelet": one_of(WAVELETS)}
+        return {"keep": count(layer.weight.numel()), "axes": distinct(layer.weight.ndim)} | which
 
     return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}), limits)
 
@@ -99,6 +101,10 @@ METHODS = {
     "cp4": _factored("cp4", SEPARABLE),
     "ht": _factored("ht", hierarchical_tucker),
     "dct": _transform("dct"),
+    "dst": _transform("dst"),
+    "dht": _transform("dht"),
+    "dwt": _transform("dwt", "haar"),
+    "shannon": _transform("shannon"),
 }
 
 

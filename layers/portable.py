@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import stage3_torch
-from contract import leaves
-
-from .coded import is_coded
+from .coded import fold
 from .plan import Plan
+from .spectrum import analyse
 from .transform import Transform
+from .transform_linear import TransformLinear
 
 # Numbers (a, b, c, d) that make an orthonormal matrix of rows cos(pi (c (k + a) (j + b) / n + d)), each divided by its
 # norm: the loader then needs no table for a long axis, which would be larger than the weight.
@@ -22,6 +21,7 @@ COSINES = {"dct": (0.0, 0.5, 1.0, 0.0), "dst": (1.0, 0.5, 1.0, -0.5), "dht": (0.
 
 CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 LINEAR = ("in_features", "out_features")
+CODE = "parametrizations.weight"  # where torch keeps the code of a coded layer
 
 
 def _arguments(layer: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -33,12 +33,11 @@ def _arguments(layer: nn.Module) -> tuple[str, dict[str, Any]]:
 
 def _basis(transform: Transform, n: int) -> Any:
     """The transform of n samples: its cosines if it is made of them, or the rows of its matrix."""
-    name = transform.kernel.encode
-    if name in COSINES and not transform.spec:
-        a, b, c, d = COSINES[name]
+    if transform.name in COSINES:
+        a, b, c, d = COSINES[transform.name]
         return a, b, math.pi * c / n, math.pi * d
-    code = getattr(stage3_torch, name)(torch.eye(n, dtype=torch.float64), axis=0, **transform.spec)
-    return torch.cat(leaves(code)).tolist()
+    identity = torch.eye(n, dtype=torch.float64)
+    return analyse(identity, transform.name, 0, transform.wavelet, transform.levels).tolist()
 
 
 def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
@@ -47,10 +46,13 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
     for name in (row.name for row in plan.layers if row.kernel is not None):
         module: Any = small.get_submodule(name)
         if isinstance(module, nn.Sequential):
-            found[name] = "layers", [_arguments(layer) for layer in module]
-        else:
-            transform = module.parametrizations.weight[0]
-            found[name] = "bases", [(axis, _basis(transform, transform.shape[axis])) for axis in transform.axes[::-1]]
+            found[name] = "layers", [_arguments(layer) for layer in module], ()
+            continue
+        linear = isinstance(module, TransformLinear)
+        transform = module.transform if linear else module.parametrizations.weight[0]
+        keys = ("values", "transform.mask") if linear else (f"{CODE}.original0", f"{CODE}.0.mask")
+        bases = [(axis, _basis(transform, transform.shape[axis])) for axis in transform.axes[::-1]]
+        found[name] = "bases", bases, keys
     return found
 
 
@@ -59,22 +61,9 @@ def write_loader(folder: Path) -> None:
     shutil.copyfile(Path(__file__).with_name("loader.py"), folder / "loader.py")
 
 
-def _folded(small: nn.Module) -> nn.Module:
-    """A copy with plain layers.  Not `fold`, which removes the property from a class that copies share."""
-    model = copy.deepcopy(small)
-    modules: list[Any] = list(model.modules())
-    for module in modules:
-        if is_coded(module):
-            weight = module.weight.detach().contiguous()
-            module.__class__ = type(module).__mro__[1]
-            del module._modules["parametrizations"]
-            module.weight = nn.Parameter(weight)
-    return model
-
-
 def write_program(small: nn.Module, example: Tensor, path: Path) -> None:
     """The network in eval mode as a torch.export program for any batch size; coded weights are decoded in it."""
-    model = _folded(small).eval()
+    model = fold(copy.deepcopy(small)).eval()
     batch = torch.cat([example, example]) if len(example) == 1 else example  # a batch of one would be a constant
     program = torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     torch.export.save(program, path)

@@ -58,6 +58,11 @@ def distinct(most: int) -> Limit:
     return Limit(f"a list of different integers in 0 to {most - 1}", holds)
 
 
+def one_of(names: Sequence[str]) -> Limit:
+    """One of these words."""
+    return Limit(f"one of {', '.join(names)}", lambda value: value in names)
+
+
 def check_spec(limits: Limits, spec: Any, where: str = "") -> None:
     """Refuse a spec with a missing or unknown key or an impossible value; `where` begins the message."""
     keys = " and ".join(limits)

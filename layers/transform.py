@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-import stage3_torch
 from checks import need
-from contract import KERNELS
 
 from .coded import Decoded
+from .ordering import narrow, smooth_order
+from .spectrum import analyse, check_transform, row_frequencies, synthesise
 
 
 def pack(mask: Tensor) -> Tensor:
@@ -24,45 +25,106 @@ def unpack(packed: Tensor, n: int) -> Tensor:
     return bits.reshape(-1)[:n].bool()
 
 
+SELECTIONS = ("magnitude", "lowest")
+
+
 class Transform(Decoded):
     """weight = inverse transform along `axes` of `keep` coefficients, the others being zero.
 
-    Kept are the largest magnitudes of the weight's own transform: by orthonormality (Parseval) that is the choice with
-    the least squared error.  Saved are the coefficients and one bit per weight for their positions.
+    select="magnitude" keeps the largest ones of the weight's own transform: by orthonormality (Parseval) the choice
+    with the least squared error; one bit per weight is saved for their positions.  select="lowest" keeps the lowest
+    frequencies, by the sum over axes of squares as in an ellipse around zero; positions follow from the shape and are
+    not saved.  order=True sorts the channels for smoothness before the transform, saves the permutations, and undoes
+    them after decoding; only channel axes (0 and 1) among `axes` are sorted.
     """
 
-    mask: Tensor  # (ceil(n / 8),) uint8, saved
-    index: Tensor  # (keep,) flat positions, derived from the mask
+    mask: Tensor | None  # (ceil(n / 8),) uint8, saved where positions depend on the weight
+    index: Tensor  # (keep,) flat positions, derived
+    order_0: Tensor | None  # place -> output channel, saved
+    order_1: Tensor | None  # place -> input channel, saved
 
-    def __init__(self, name: str, keep: int, axes: Sequence[int], **spec: int | str) -> None:
+    def __init__(
+        self,
+        name: str,
+        keep: int,
+        axes: Sequence[int],
+        select: str = "magnitude",
+        order: bool = False,
+        wavelet: str | None = None,
+        levels: int | None = None,
+    ) -> None:
         super().__init__()
-        transforms = [name for name, kernel in KERNELS.items() if kernel.linear]
-        need(name in transforms, "kernel", name, f"one of {', '.join(transforms)}")
-        self.kernel, self.keep, self.axes, self.spec = KERNELS[name], keep, tuple(axes), spec
-        self.register_buffer("mask", None)
+        check_transform(name, wavelet)
+        need(select in SELECTIONS, "select", select, f"one of {', '.join(SELECTIONS)}")
+        need(not order or bool({0, 1} & set(axes)), "order", order, f"False without 0 or 1 in axes {axes}")
+        self.name, self.keep, self.axes = name, keep, tuple(axes)
+        self.select, self.order, self.wavelet, self.levels = select, order, wavelet, levels
+        for buffer in ("mask", "order_0", "order_1"):
+            self.register_buffer(buffer, None)
         self.register_buffer("index", None, persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _: module._derive())
 
     def _derive(self) -> None:
-        self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
+        if self.mask is not None:
+            self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
         self._cache = None
 
-    def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
-        """The `keep` largest coefficients; sets their positions."""
-        need(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
+    def _lowest(self) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for axis in self.axes:
+            line = [-1 if other == axis % len(self.shape) else 1 for other in range(len(self.shape))]
+            total = total + row_frequencies(self.name, self.shape[axis], self.levels).square().reshape(line)
+        return total.expand(self.shape).flatten().argsort(stable=True)[: self.keep]
+
+    def spectrum(self, weight: Tensor) -> Tensor:
+        """The coefficients of the weight, its channels sorted if asked for; sets the permutations."""
         self.shape = weight.shape
         y = weight
+        for axis in (0, 1):
+            if self.order and axis in self.axes:
+                found = smooth_order(weight, axis)
+                setattr(self, f"order_{axis}", narrow(found))
+                y = y.index_select(axis, found)
         for axis in self.axes:
-            y = getattr(stage3_torch, self.kernel.encode)(y, axis=axis, **self.spec)
-        y = y.flatten()
-        self.index = y.abs().topk(self.keep).indices.sort().values
-        self.mask = pack(torch.zeros_like(y, dtype=torch.bool).scatter(0, self.index, True))
+            y = analyse(y, self.name, axis, self.wavelet, self.levels)
+        return y
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
+        """The `keep` coefficients; sets their positions."""
+        need(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
+        y = self.spectrum(weight).flatten()
+        if self.select == "lowest":
+            self.index = self._lowest().to(y.device).sort().values
+        else:
+            self.index = y.abs().topk(self.keep).indices.sort().values
+            self.mask = pack(torch.zeros_like(y, dtype=torch.bool).scatter_(0, self.index, True))
         return (y.gather(0, self.index),)
 
+    def coefficients(self, values: Tensor) -> Tensor:
+        """All coefficients in the shape of the weight; written in place, where `scatter` would copy the zeros."""
+        return values.new_zeros(self.shape.numel()).scatter_(0, self.index, values).reshape(self.shape)
+
     def decode(self, *arrays: Tensor) -> Tensor:
-        """Scatter the coefficients, invert the transform axis by axis."""
-        (values,) = arrays
-        y = values.new_zeros(self.shape.numel()).scatter(0, self.index, values).reshape(self.shape)
+        """Scatter the coefficients, invert the transform axis by axis, put the channels back."""
+        y = self.coefficients(arrays[0])
         for axis in reversed(self.axes):
-            y = getattr(stage3_torch, self.kernel.decode)(y, axis=axis, **self.spec)
+            y = synthesise(y, self.name, axis, self.wavelet, self.levels)
+        for axis, order in enumerate((self.order_0, self.order_1)):
+            if order is not None:
+                y = y.index_select(axis, order.long().argsort())
         return y
+
+    def linear(self, x: Tensor, values: Tensor) -> Tensor:
+        """x W^T of the (out, in) weight W = T_0^T Y T_1 without building W: x to the frequencies, Y, and back.
+
+        Transforms a batch of vectors where `decode` transforms as many vectors as there are channels.
+        """
+        axes = [axis % 2 for axis in self.axes]
+        if self.order_1 is not None:
+            x = x.index_select(-1, self.order_1.long())
+        if 1 in axes:
+            x = analyse(x, self.name, -1, self.wavelet, self.levels)
+        y = F.linear(x, self.coefficients(values))
+        if 0 in axes:
+            y = synthesise(y, self.name, -1, self.wavelet, self.levels)
+        return y if self.order_0 is None else y.index_select(-1, self.order_0.long().argsort())

@@ -11,9 +11,12 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # (m, gram, now) -> factor
 
 
 def solve(gram: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """(gram^-1 right, whether the Cholesky factor exists), without a word to the host."""
+    """(gram^-1 right, whether the Cholesky factor exists), without a word to the host.
+
+    LAPACK answers in columns; as rows in memory, every product that follows is several times faster.
+    """
     root, info = torch.linalg.cholesky_ex(gram)
-    return torch.cholesky_solve(right, root), (info == 0)[..., None, None]
+    return torch.cholesky_solve(right, root).contiguous(), (info == 0)[..., None, None]
 
 
 def least_squares(ridge: float, identity: Tensor) -> Step:

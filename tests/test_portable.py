@@ -174,7 +174,7 @@ def rename(data, name):
 
 def first(data):
     """The name of the first factored layer."""
-    return next(name for name, (kind, _) in data["modules"].items() if kind == "layers")
+    return next(name for name, (kind, *_) in data["modules"].items() if kind == "layers")
 
 
 def header(path, text):

@@ -1,0 +1,48 @@
+"""The weights of frequency layers, contracted from the bases of their axes."""
+
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from .basis import Basis
+from .coded import Decoded
+
+
+class Rows(Decoded):
+    """W = basis(fc), (out, in)."""
+
+    def __init__(self, kernel: str, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.channels = Basis(kernel, outputs, inputs)
+
+    def decode(self, *arrays: Tensor) -> Tensor:
+        """The weight (out, in)."""
+        weight: Tensor = self.channels(arrays[0])
+        return weight
+
+
+class Filters(Decoded):
+    """W[o, i, y, x] = (kH kW)^(-1/2) kc[o, i] sum_pq delta[o, p, q] kh[p, y] kw[q, x], (out, in / groups, kH, kW).
+
+    kc, kh and kw are bases at the frequencies fcc, fch and fcw.  (The published reshape merged frequency and time of
+    the height, so that all filters shared one pattern; its mean over p, q, in place of our division by the root, let
+    the variance fall with the kernel's size; its complex form summed over real and imaginary parts, where this is the
+    complex product.)
+    """
+
+    def __init__(self, kernel: str, outputs: int, inputs: int, groups: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.groups, self.size = groups, size
+        self.channels = Basis(kernel, outputs // groups, inputs // groups)
+        self.height, self.width = Basis(kernel, size[0], size[0]), Basis(kernel, size[1], size[1])
+
+    def decode(self, *arrays: Tensor) -> Tensor:
+        """The weight from fcc (out,), fch (kH,), fcw (kW,), delta (out, kH kW)."""
+        fcc, fch, fcw, delta = arrays
+        kc = torch.cat([self.channels(part) for part in fcc.chunk(self.groups)])
+        kh, kw = self.height(fch), self.width(fcw)
+        patterns = delta.unflatten(1, self.size).to(kc.dtype) / sqrt(delta.shape[1])
+        # height first, then width: three factors in one einsum may be contracted in a larger order
+        patterns = torch.einsum("opx,py->oyx", torch.einsum("opq,qx->opx", patterns, kw), kh)
+        return kc[:, :, None, None] * patterns[:, None]
