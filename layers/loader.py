@@ -16,7 +16,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         tensors, model = load_file(Path(folder, "model.safetensors")), copy.deepcopy(model)
         for name, (kind, parts, keys) in modules.items():
             old, at = dict(model.named_modules(remove_duplicate=False))[name], f"{name}." if name else ""
-            if kind == "bases":  # of a coded weight: its kept coefficients, and one bit a weight for their places
+            if {"bases": True, "layers": False}[kind]:  # a coded weight: what was kept, and one bit a weight for where
                 kept, mask = (tensors.pop(at + key) for key in keys)
                 y = torch.zeros(old.weight.shape, dtype=torch.float64)
                 y.view(-1)[(mask[:, None] >> torch.arange(8) & 1).flatten()[: y.numel()].bool()] = kept.double()

@@ -21,6 +21,7 @@ COSINES = {"dct": (0.0, 0.5, 1.0, 0.0), "dst": (1.0, 0.5, 1.0, -0.5), "dht": (0.
 
 CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 LINEAR = ("in_features", "out_features")
+LONGEST_MATRIX = 64  # samples; the matrix of a longer axis would outgrow the coefficients it decodes
 CODE = "parametrizations.weight"  # where torch keeps the code of a coded layer
 
 
@@ -51,6 +52,11 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
         linear = isinstance(module, TransformLinear)
         transform = module.transform if linear else module.parametrizations.weight[0]
         keys = ("values", "transform.mask") if linear else (f"{CODE}.original0", f"{CODE}.0.mask")
+        longest = max(transform.shape[axis] for axis in transform.axes)
+        if transform.name not in COSINES and longest > LONGEST_MATRIX:
+            # the loader's error quotes this in place of a kind
+            found[name] = f"{transform.name} along {longest} samples, which layers.load alone decodes", [], ()
+            continue
         bases = [(axis, _basis(transform, transform.shape[axis])) for axis in transform.axes[::-1]]
         found[name] = "bases", bases, keys
     return found

@@ -113,6 +113,18 @@ def test_it_runs_in_a_process_without_this_project(kernel, tmp_path):
         assert torch.allclose(torch.tensor(got), want, atol=1e-5)  # another number of threads sums in another order
 
 
+def test_a_basis_that_would_outgrow_the_weight_is_left_to_us(tmp_path):
+    model = nn.Sequential(nn.Linear(100, 80))
+    x = torch.linspace(-1, 1, 300).reshape(3, 100)
+    plan = make_plan(model, Budget(params=0.5), ("shannon",), example=x)
+    small = compress(model, plan)
+    save(small, plan, tmp_path / "small")
+    assert sum(path.stat().st_size for path in (tmp_path / "small").iterdir()) < 4 * 100 * 80
+    assert torch.equal(layers.load(tmp_path / "small", model).eval()(x), small.eval()(x))
+    with pytest.raises(ValueError, match=r"shannon along 100 samples, which layers.load alone decodes"):
+        loader(tmp_path / "small")(tmp_path / "small", model)
+
+
 def test_the_program_takes_any_batch(saved):
     _, _, small, folder = saved
     program = torch.export.load(folder / "program.pt2").module()
