@@ -33,15 +33,16 @@ def cp(
     step = least_squares(damping, torch.eye(rank, dtype=y.dtype, device=y.device))
     energy = torch.linalg.vector_norm(y.flatten(batch), dim=-1, dtype=torch.float64).square()
     left = energy - weights.double().square().sum(-1)
+    grams = [unit @ unit.mT for unit in units]
     for _ in range(sweeps):
-        weights, units, fit, square = sweep(y, weights, units, step)
+        weights, units, grams, fit, square = sweep(y, weights, units, grams, step)
         scale = torch.where(square > 0, fit / torch.where(square > 0, square, 1), 1)
         weights = weights * scale[..., None].to(weights.dtype)
         left = energy - scale * fit
     if bound is not None:
         step = smallest(energy, torch.maximum(bound**2 * energy, left))
         for _ in range(sweeps):
-            weights, units, _, _ = sweep(y, weights, units, step)
+            weights, units, grams, _, _ = sweep(y, weights, units, grams, step)
     return CP(weights.to(x.dtype), tuple(unit.mT.to(x.dtype) for unit in units))
 
 

@@ -15,7 +15,7 @@ def solve(gram: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 
     LAPACK answers in columns; as rows in memory, every product that follows is several times faster.
     """
-    root, info = torch.linalg.cholesky_ex(gram)
+    root, info = torch.linalg.cholesky_ex(gram.mT)  # symmetric: the transpose is in columns already
     return torch.cholesky_solve(right, root).contiguous(), (info == 0)[..., None, None]
 
 

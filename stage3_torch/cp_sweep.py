@@ -15,14 +15,15 @@ def khatri_rao(units: Sequence[Tensor]) -> Tensor:
     return reduce(lambda right, left: (left[..., :, None] * right[..., None, :]).flatten(-2), reversed(units))
 
 
-def sweep(x: Tensor, weights: Tensor, units: list[Tensor], step: Step) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-    """One update of every mode in order; weights, units (..., r, n_i) and, at its end, <x, x_hat> and |x_hat|^2.
+def sweep(
+    x: Tensor, weights: Tensor, units: Sequence[Tensor], grams: Sequence[Tensor], step: Step
+) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor, Tensor]:
+    """One update of every mode in order: weights, units U_i (..., r, n_i), grams U_i U_i^T, <x, x_hat> and |x_hat|^2.
 
     The modes are split in two halves; x, contracted with the units of one half, serves every mode of the other half,
     which is split again.
     """
-    units, sizes = list(units), [unit.shape[-1] for unit in units]
-    grams = [unit @ unit.mT for unit in units]
+    units, grams, sizes = list(units), list(grams), [unit.shape[-1] for unit in units]
     fit = square = weights.new_zeros((), dtype=torch.float64)
 
     def update(mode: int, m: Tensor) -> None:
@@ -49,7 +50,7 @@ def sweep(x: Tensor, weights: Tensor, units: list[Tensor], step: Step) -> tuple[
     matrix = x.reshape(*weights.shape[:-1], math.prod(sizes[:cut]), -1)
     descend(khatri_rao(units[cut:]) @ matrix.mT, 0, cut)
     descend(khatri_rao(units[:cut]) @ matrix, cut, len(sizes))
-    return weights, units, fit, square
+    return weights, units, grams, fit, square
 
 
 def cut_modes(sizes: Sequence[int]) -> int:
