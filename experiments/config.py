@@ -40,7 +40,8 @@ class Compression:
     """how it is compressed"""
 
     kernel: KernelNames = ("dct", "svd", "spatial")
-    """dct, svd (k x k, then 1 x 1) or spatial (k x 1, then 1 x k); each gives a row of the table"""
+    """fewer multiplications: svd (k x k, 1 x 1), spatial (k x 1, 1 x k), tucker, cp, cp4, ht;
+    fewer numbers: dct, dst, dht, dwt, shannon; each gives a row of the table"""
     layers: Literal["all", "conv", "linear"] = "all"
     """which layers may be compressed"""
     budget: str | None = None
