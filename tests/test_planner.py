@@ -123,7 +123,7 @@ def test_what_is_no_plan_is_refused(tmp_path, text):
         ({"kernels": ["tucker3"]}, "kernel must be one of svd, .*, got 'tucker3'"),
         ({"kernels": ["dct"]}, "budget for kernel dct must be on bytes or params, got 'macs=0.5'"),
         ({"selector": "magic"}, "selector must be one of uniform, energy.*, got 'magic'"),
-        ({"budget": Budget(macs=0.001)}, "budget must be at least .*, got macs=0.001"),
+        ({"budget": Budget(macs=0.001)}, "budget must be within reach, got macs=0.001"),
     ],
 )
 def test_impossible_plans_are_refused(lenet, arguments, sentence):

@@ -161,7 +161,7 @@ REFUSALS = {
     "--budget macs=1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
     "--budget half": "budget must be macs=, .*, got 'half'",
     "--budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--budget macs=0.001 --kernel svd": "budget must be at least",
+    "--budget macs=0.001 --kernel svd": "budget must be within reach",
     "--selector best": "selector must be one of uniform, energy",
     "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file, got",
     "--checkpoint TMP/other.safetensors": r"fc3.weight has shape \(7, 84\) instead of \(10, 84\)",
