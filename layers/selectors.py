@@ -81,7 +81,7 @@ def spend(selector: str, layers: Sequence[Sequence[Option]], budget: Budget, lim
     left = limit - sum(map(price, choice))
     if left < 0:
         raise ValueError(
-            f"budget must be within reach, got {budget}: the smallest {selector} plan is {-left:,} {budget.metric} above"
+            f"budget must be within reach, got {budget}: {-left:,} {budget.metric} less than the smallest {selector} plan"
         )
     climb = [(layer, step) for layer, steps in enumerate(stairs) for step in steps[1:]]
     for layer, (_, option) in sorted(climb, key=lambda item: item[1].dial):
