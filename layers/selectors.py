@@ -80,9 +80,8 @@ def spend(selector: str, layers: Sequence[Sequence[Option]], budget: Budget, lim
     choice = [steps[0].option for steps in stairs]
     left = limit - sum(map(price, choice))
     if left < 0:
-        raise ValueError(
-            f"budget must be within reach, got {budget}: {-left:,} {budget.metric} less than the smallest {selector} plan"
-        )
+        short = f"{-left:,} {budget.metric} less than the smallest {selector} plan"
+        raise ValueError(f"budget must be within reach, got {budget}: {short}")
     climb = [(layer, step) for layer, steps in enumerate(stairs) for step in steps[1:]]
     for layer, (_, option) in sorted(climb, key=lambda item: item[1].dial):
         extra = price(option) - price(choice[layer])
