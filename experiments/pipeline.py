@@ -95,8 +95,7 @@ def check(config: Config) -> Job:
     gpu = torch.cuda.is_available()
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
 
-    make = factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
-    assert make
+    factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)

@@ -67,7 +67,7 @@ def make_plan(
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 
     uniform  every layer keeps the same share of its own cost;
-    energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least.
+    energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least on the convex hull of the options.
 
     example: one input batch (n, ...), read for the sizes of the feature maps only; where(name, layer): the layers that
     may be compressed; rank_multiple: ranks are multiples of it, which fast kernels like, or full.  Raises ValueError
