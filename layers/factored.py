@@ -42,17 +42,21 @@ def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
     )
 
 
+def weight_shapes(layer: Dense, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
+    """Of the factors' weights."""
+    if isinstance(layer, nn.Linear):
+        return [(s.outputs, s.inputs) for s in shapes]
+    h, w = layer.kernel_size
+    return [(s.outputs, s.inputs // s.groups, h if s.height else 1, w if s.width else 1) for s in shapes]
+
+
 def price(layer: Dense, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
     """What the sequence costs for these calls of the dense layer, without building it.
 
     A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
     """
-    kernel = (1, 1) if isinstance(layer, nn.Linear) else layer.kernel_size
     owned = [(s.height, s.width) for s in shapes]
-    weights = [
-        s.outputs * (s.inputs // s.groups) * math.prod(k for k, own in zip(kernel, owns) if own)
-        for s, owns in zip(shapes, owned)
-    ]
+    weights = [math.prod(shape) for shape in weight_shapes(layer, shapes)]
     macs = 0
     for call in calls:
         if isinstance(layer, nn.Linear):

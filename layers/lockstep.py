@@ -1,0 +1,93 @@
+"""Many forward passes of one network side by side, all stopped before the same layer.
+
+A layer can then be changed with every image's input at hand, and no part of the network runs twice.  Each batch has a
+thread of its own, of which one runs at a time: that works for any `forward`, which needs not be traced.  What waits is
+what a forward pass keeps alive at that point, for all batches together.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+
+class _Left(Exception):
+    """The caller has seen enough."""
+
+
+class _Walker(threading.Thread):
+    """One forward pass that stops where `pause` is called and goes on with `advance`."""
+
+    def __init__(self, network: nn.Module, images: Tensor) -> None:
+        super().__init__(daemon=True)
+        self.network, self.images = network, images
+        self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
+        self.place: tuple[str, Tensor] | None = None
+        self.error: BaseException | None = None
+        self.leave = False
+        self.start()
+
+    def run(self) -> None:
+        self.mine.acquire()
+        try:
+            if not self.leave:
+                with torch.no_grad():
+                    self.network(self.images)
+        except _Left:
+            pass  # that is what it was told
+        except BaseException as error:
+            self.error = error  # raised again where the caller waits
+        self.place = None
+        self.theirs.release()
+
+    def pause(self, name: str, x: Tensor) -> None:
+        """Called in the forward pass."""
+        self.place = name, x
+        self.theirs.release()
+        self.mine.acquire()
+        if self.leave:
+            raise _Left
+
+    def advance(self, leave: bool = False) -> tuple[str, Tensor] | None:
+        """Go on to the next layer: its name and input, or None at the end."""
+        self.leave = leave
+        self.mine.release()
+        self.theirs.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.place
+
+
+def walk(
+    network: nn.Module, stops: Mapping[str, nn.Module], batches: Sequence[Tensor]
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """Yields (name, the input of every batch) before each call of a stop; the network goes on when asked for the next.
+
+    Raises ValueError for a network that does not call the same layers for every batch.
+    """
+
+    with ExitStack() as cleaning:
+        for name, module in stops.items():
+            hook = module.register_forward_pre_hook(lambda _, args, name=name: _pause(name, args[0]))
+            cleaning.callback(hook.remove)
+        walkers = [_Walker(network, images) for images in batches]
+        for walker in walkers:
+            cleaning.callback(lambda walker=walker: walker.is_alive() and walker.advance(leave=True))
+        while True:
+            places = [walker.advance() for walker in walkers]
+            names = {None if place is None else place[0] for place in places}
+            if len(names) > 1:
+                raise ValueError(
+                    f"the network must call the same layers for every batch, got {sorted(map(str, names))}"
+                )
+            if names == {None}:
+                return
+            yield names.pop() or "", [place[1] for place in places if place is not None]
+
+
+def _pause(name: str, x: Tensor) -> None:
+    walker = threading.current_thread()
+    if isinstance(walker, _Walker):
+        walker.pause(name, x)
