@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from checks import need
 
+from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
-from .portable import describe, write_loader, write_program
+from .portable import describe, write_loader
 from .specs import Spec, check_spec
 from .surgery import replace
 
@@ -63,7 +64,7 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: 
         plan.save(temporary / "plan.json", describe(small, plan))
         write_loader(temporary)
         if example is not None:
-            write_program(small, example, temporary / "program.pt2")
+            export(small, example, temporary / "program.pt2")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.replace(folder)

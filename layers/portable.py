@@ -1,15 +1,13 @@
-"""What `save` adds so that the result runs elsewhere: a loader without us, a program without the model."""
+"""What `save` adds so that the result runs where we are not: a loader that needs torch and safetensors only."""
 
-import copy
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .coded import fold
 from .plan import Plan
 from .spectrum import analyse
 from .transform import Transform
@@ -65,11 +63,3 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
 def write_loader(folder: Path) -> None:
     """loader.py, a copy of the file beside this one."""
     shutil.copyfile(Path(__file__).with_name("loader.py"), folder / "loader.py")
-
-
-def write_program(small: nn.Module, example: Tensor, path: Path) -> None:
-    """The network in eval mode as a torch.export program for any batch size; coded weights are decoded in it."""
-    model = fold(copy.deepcopy(small)).eval()
-    batch = torch.cat([example, example]) if len(example) == 1 else example  # a batch of one would be a constant
-    program = torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
-    torch.export.save(program, path)
