@@ -17,7 +17,7 @@ from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
 from .portable import describe, write_loader
-from .specs import Spec, check_spec
+from .specs import Spec
 from .surgery import replace
 
 Build = Callable[[Method, nn.Module, Spec], nn.Module]
@@ -39,8 +39,10 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
         chosen = METHODS[row.kernel]
         refused = chosen.refusal(module)
         need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
-        check_spec(chosen.limits(module), row.spec, f"{where}: ")
-        return build(chosen, module, row.spec)
+        try:
+            return build(chosen, module, row.spec)
+        except ValueError as error:  # a spec that is impossible, alone or in its parts
+            raise ValueError(f"{where}: {error}") from None
 
     return replace(model, rule)
 
