@@ -29,14 +29,16 @@ def tables(name: str, n: int, wavelet: str | None = None, levels: int | None = N
     if n > SHORT and name != "dwt":
         return ()
     short, left = _long_levels(n, levels)[::2] if name == "dwt" else (n, None)
-    matrices = (analyse(torch.eye(short, dtype=torch.float64), name, 0, wavelet, left),) if short <= SHORT else ()
+    eye = torch.eye(short, dtype=torch.float64)
+    # contiguous, as a table read from a file is: a product with a transposed matrix may round in another order
+    matrices = (analyse(eye, name, 0, wavelet, left).contiguous(),) if short <= SHORT else ()
     if n <= SHORT:
         return matrices
     impulse = torch.eye(128, dtype=torch.float64)[64]  # with room for every filter, 102 taps, on either side
     pairs = (impulse, 0 * impulse), (0 * impulse, impulse)
     taps = torch.stack([stage3_torch.idwt(pair, wavelet or "haar").reshape(128, 2) for pair in pairs], 1)
     reach = int((taps.abs().amax((1, 2)).nonzero() - 64).abs().max())
-    return taps[64 - reach : 65 + reach], *matrices
+    return taps[64 - reach : 65 + reach].clone(), *matrices
 
 
 def _long_levels(n: int, levels: int | None) -> tuple[int, list[int], int]:

@@ -142,8 +142,8 @@ def test_every_weight_comes_back_bit_for_bit_whatever_the_spec_and_length(which,
         assert torch.equal(found.get_submodule(name).weight, weight)
         assert torch.equal(ours.get_submodule(name).weight, weight)
     assert Plan.load(tmp_path / "small" / "plan.json").layers == plan.layers
-    # the recipes: some kilobytes a layer, whatever its size
-    assert (tmp_path / "small" / "plan.json").stat().st_size < 40_000
+    # the recipes: tens of kilobytes a layer for the longest filter, whatever its size
+    assert (tmp_path / "small" / "plan.json").stat().st_size < 100_000
 
 
 def test_the_program_takes_any_batch(saved):
