@@ -21,7 +21,7 @@ class Bench:
     seconds: float = 20.0
     """per row, at most; three rounds are always run"""
     out: Path | None = None
-    """a CSV file for the table"""
+    """a file for the table: Markdown if it ends in .md, else CSV"""
 
 
 def main(arguments: list[str] | None = None) -> int:

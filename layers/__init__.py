@@ -12,6 +12,7 @@ from .complex_modules import (
 )
 from .compress import compress, load, save
 from .cost import Cost, cost
+from .export import export
 from .frequency import FrequencyConv2d, FrequencyLinear
 from .frequency_swap import frequency_layers
 from .methods import METHODS
@@ -44,6 +45,7 @@ __all__ = [
     "code",
     "compress",
     "cost",
+    "export",
     "fold",
     "frequency_layers",
     "interleaved",

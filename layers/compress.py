@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from checks import need
 
+from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
-from .portable import describe, write_loader, write_program
-from .specs import Spec, check_spec
+from .portable import describe, write_loader
+from .specs import Spec
 from .surgery import replace
 
 Build = Callable[[Method, nn.Module, Spec], nn.Module]
@@ -38,8 +39,10 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
         chosen = METHODS[row.kernel]
         refused = chosen.refusal(module)
         need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
-        check_spec(chosen.limits(module), row.spec, f"{where}: ")
-        return build(chosen, module, row.spec)
+        try:
+            return build(chosen, module, row.spec)
+        except ValueError as error:  # a spec that is impossible, alone or in its parts
+            raise ValueError(f"{where}: {error}") from None
 
     return replace(model, rule)
 
@@ -63,7 +66,7 @@ def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: 
         plan.save(temporary / "plan.json", describe(small, plan))
         write_loader(temporary)
         if example is not None:
-            write_program(small, example, temporary / "program.pt2")
+            export(small, example, temporary / "program.pt2")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.replace(folder)

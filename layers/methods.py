@@ -16,10 +16,11 @@ from .coded import code
 from .cost import Call, Cost
 from .cp import JOINT, SEPARABLE
 from .factored import fill, price, shell
+from .ordering import place_type
 from .scheme import Dense, Scheme
-from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of
+from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of, truth
 from .svd import CHANNEL, SPATIAL
-from .transform import Transform
+from .transform import SELECTIONS, Transform
 from .transform_linear import TransformLinear
 
 
@@ -77,9 +78,12 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         return [Candidate({"keep": n, "axes": axes} | more, float(energies[n - 1])) for n in grid(len(squares))]
 
     def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
-        bias, size = 0 if layer.bias is None else layer.bias.numel(), layer.weight.element_size()
+        bias, shape = 0 if layer.bias is None else layer.bias.numel(), layer.weight.shape
         params = spec["keep"] + bias
-        return Cost(params, sum(call.macs for call in calls), params * size + math.ceil(layer.weight.numel() / 8))
+        positions = math.ceil(shape.numel() / 8) if spec.get("select", "magnitude") == "magnitude" else 0
+        sorted_axes = {0, 1} & set(spec["axes"]) if spec.get("order") else ()
+        places = sum(shape[axis] * place_type(shape[axis]).itemsize for axis in sorted_axes)
+        return Cost(params, sum(call.macs for call in calls), params * layer.weight.element_size() + positions + places)
 
     def build(layer: Dense, spec: Spec) -> nn.Module:
         check_spec(limits(layer), spec)
@@ -87,8 +91,13 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)
 
     def limits(layer: Dense) -> Limits:
+        shape = layer.weight.shape
         which = {} if wavelet is None else {"wavelet": one_of(WAVELETS)}
-        return {"keep": count(layer.weight.numel()), "axes": distinct(layer.weight.ndim)} | which
+        free = {"select": one_of(SELECTIONS), "order": truth()}
+        if wavelet is not None:
+            free["levels"] = count(max(1, (max(shape) - 1).bit_length()))  # an axis takes as many as it can
+        free = {key: limit._replace(optional=True) for key, limit in free.items()}
+        return {"keep": count(shape.numel()), "axes": distinct(len(shape))} | which | free
 
     return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}), limits)
 

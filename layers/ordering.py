@@ -11,6 +11,7 @@ def smooth_order(weight: Tensor, axis: int) -> Tensor:
     heuristic for the shortest path through all slices (Rosenkrantz et al. 1977).  Builds an (n, n) matrix of distances.
     """
     rows = weight.detach().movedim(axis, 0).flatten(1)
+    rows = rows.float() if rows.element_size() < 4 else rows  # half precision has no distances
     distances = torch.cdist(rows, rows)
     place = int((rows - rows.mean(0)).square().sum(1).argmax())
     order = []
@@ -21,6 +22,11 @@ def smooth_order(weight: Tensor, axis: int) -> Tensor:
     return torch.tensor(order, device=weight.device)
 
 
+def place_type(n: int) -> torch.dtype:
+    """The smallest signed type that holds the places 0, ..., n - 1."""
+    return torch.int16 if n <= 2**15 else torch.int32
+
+
 def narrow(order: Tensor) -> Tensor:
     """The same permutation in the smallest signed type that holds it: it is stored with the coefficients."""
-    return order.to(torch.int16 if len(order) <= 2**15 else torch.int32)
+    return order.to(place_type(len(order)))

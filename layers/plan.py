@@ -43,8 +43,10 @@ class Plan:
 
     def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:
         """Write the plan as JSON, whole or not at all; `modules` is for loader.py alone, `load` does not read it."""
-        beside = {} if modules is None else {"modules": modules}
-        write_text(Path(path), json.dumps({"version": VERSION, **asdict(self), **beside}, indent=1) + "\n")
+        text = json.dumps({"version": VERSION, **asdict(self)}, indent=1)
+        if modules is not None:  # in one line: for no reader but the loader
+            text = text.removesuffix("\n}") + f',\n "modules": {json.dumps(modules, separators=(",", ":"))}\n}}'
+        write_text(Path(path), text + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":

@@ -23,9 +23,10 @@ class Limit(NamedTuple):
 
     allowed: str
     holds: Callable[[Any], bool]
+    optional: bool = False  # whether a spec may lack it
 
 
-Limits = Mapping[str, Limit]  # key of the spec -> its limit; a spec has exactly these keys
+Limits = Mapping[str, Limit]  # key of the spec -> its limit; a spec has no other keys
 
 
 def _is_count(value: object, most: int) -> bool:
@@ -63,13 +64,21 @@ def one_of(names: Sequence[str]) -> Limit:
     return Limit(f"one of {', '.join(names)}", lambda value: value in names)
 
 
-def check_spec(limits: Limits, spec: Any, where: str = "") -> None:
-    """Refuse a spec with a missing or unknown key or an impossible value; `where` begins the message."""
-    keys = " and ".join(limits)
-    need(isinstance(spec, Mapping), f"{where}spec", spec, f"a table of {keys}")
-    need(set(spec) == set(limits), f"{where}keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
-    for key, limit in limits.items():
-        need(limit.holds(spec[key]), f"{where}{key}", spec[key], limit.allowed)
+def truth() -> Limit:
+    """True or False."""
+    return Limit("true or false", lambda value: isinstance(value, bool))
+
+
+def check_spec(limits: Limits, spec: Any) -> None:
+    """Refuse a spec with a missing or unknown key or an impossible value."""
+    needed = [key for key, limit in limits.items() if not limit.optional]
+    optional = [key for key in limits if key not in needed]
+    keys = " and ".join(needed) + (f", with or without {', '.join(optional)}" if optional else "")
+    need(isinstance(spec, Mapping), "spec", spec, f"a table of {keys}")
+    ok = set(needed) <= set(spec) <= set(limits)
+    need(ok, "keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
+    for key, value in spec.items():
+        need(limits[key].holds(value), key, value, limits[key].allowed)
 
 
 def rounded(rank: int, multiple: int, most: int) -> int:

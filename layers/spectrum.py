@@ -23,7 +23,7 @@ def _levels(n: int, levels: int | None) -> int:
     return most if levels is None else min(levels, most)
 
 
-def _bands(n: int, levels: int | None) -> list[int]:
+def bands(n: int, levels: int | None) -> list[int]:
     """Lengths of (approx, coarsest detail, ..., finest): a level takes n to ceil(n / 2) and floor(n / 2)."""
     details: list[int] = []
     for _ in range(_levels(n, levels)):
@@ -48,7 +48,7 @@ def synthesise(y: Tensor, name: str, axis: int, wavelet: str | None = None, leve
     lines = y.movedim(axis, -1)
     flat = lines.reshape(-1, lines.shape[-1])
     if name == "dwt":
-        x = stage3_torch.idwt(flat.split(_bands(flat.shape[1], levels), 1), wavelet or "haar")
+        x = stage3_torch.idwt(flat.split(bands(flat.shape[1], levels), 1), wavelet or "haar")
     else:
         x = getattr(stage3_torch, KERNELS[name].decode)(flat)
     return x.reshape(lines.shape).movedim(-1, axis)
@@ -62,9 +62,9 @@ def row_frequencies(name: str, n: int, levels: int | None = None) -> Tensor:
     if name == "dht":  # row n - k is row k with another phase
         return torch.minimum(k, n - k) * 2 / n
     if name == "dwt":
-        sizes = _bands(n, levels)
-        bands = [0.0, *(2.0**-level for level in range(len(sizes) - 1, 0, -1))]
-        return torch.repeat_interleave(torch.tensor(bands, dtype=torch.float64), torch.tensor(sizes))
+        sizes = bands(n, levels)
+        lowest = [0.0, *(2.0**-level for level in range(len(sizes) - 1, 0, -1))]
+        return torch.repeat_interleave(torch.tensor(lowest, dtype=torch.float64), torch.tensor(sizes))
     if name == "shannon":  # the mean, octaves [a, 2a) of two phases each, for even n the Nyquist frequency
         pairs = ((k + 1) / 2).floor().clamp(min=1)
         octaves = torch.where(k == 0, 0, torch.exp2(pairs.log2().floor())) * 2 / n

@@ -11,6 +11,7 @@ from checks import need
 from .coded import Decoded
 from .ordering import narrow, smooth_order
 from .spectrum import analyse, check_transform, row_frequencies, synthesise
+from .synthesis import Tables, synthesis, tables
 
 
 def pack(mask: Tensor) -> Tensor:
@@ -23,6 +24,14 @@ def unpack(packed: Tensor, n: int) -> Tensor:
     """The n flat booleans that `pack` packed."""
     bits = packed[:, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8) & 1
     return bits.reshape(-1)[:n].bool()
+
+
+def _sorted_back(y: Tensor, *orders: Tensor | None) -> Tensor:
+    """The channels, output and input, in the order that they had before they were sorted."""
+    for axis, order in enumerate(orders):
+        if order is not None:
+            y = y.index_select(axis, order.long().argsort())
+    return y
 
 
 SELECTIONS = ("magnitude", "lowest")
@@ -67,13 +76,24 @@ class Transform(Decoded):
     def _derive(self) -> None:
         if self.mask is not None:
             self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
+            need(len(self.index) == self.keep, "ones in the mask", len(self.index), f"{self.keep}, the values kept")
+        for order in (self.order_0, self.order_1):
+            if order is not None:
+                whole = torch.equal(order.long().sort().values, torch.arange(len(order), device=order.device))
+                need(whole, "order", f"{len(order)} numbers", "each place once")
         self._cache = None
 
-    def _lowest(self) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64)
+    def frequencies(self) -> list[Tensor]:
+        """The squared frequency of each row, in float64, for one axis after the other; they broadcast to the weight."""
+        found = []
         for axis in self.axes:
             line = [-1 if other == axis % len(self.shape) else 1 for other in range(len(self.shape))]
-            total = total + row_frequencies(self.name, self.shape[axis], self.levels).square().reshape(line)
+            found.append(row_frequencies(self.name, self.shape[axis], self.levels).square().reshape(line))
+        return found
+
+    def lowest(self, frequencies: list[Tensor]) -> Tensor:
+        """The flat positions of the `keep` lowest frequencies, from the lowest on; of equal ones the first."""
+        total = sum(frequencies[1:], frequencies[0])
         return total.expand(self.shape).flatten().argsort(stable=True)[: self.keep]
 
     def spectrum(self, weight: Tensor) -> Tensor:
@@ -94,7 +114,7 @@ class Transform(Decoded):
         need(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
         y = self.spectrum(weight).flatten()
         if self.select == "lowest":
-            self.index = self._lowest().to(y.device).sort().values
+            self.index = self.lowest(self.frequencies()).sort().values.to(y.device)
         else:
             self.index = y.abs().topk(self.keep).indices.sort().values
             self.mask = pack(torch.zeros_like(y, dtype=torch.bool).scatter_(0, self.index, True))
@@ -105,14 +125,28 @@ class Transform(Decoded):
         return values.new_zeros(self.shape.numel()).scatter_(0, self.index, values).reshape(self.shape)
 
     def decode(self, *arrays: Tensor) -> Tensor:
-        """Scatter the coefficients, invert the transform axis by axis, put the channels back."""
+        """Scatter the coefficients, invert the transform axis by axis, put the channels back.
+
+        In training by the fast functions of stage 3; in eval, where the weight is cached, by those that a recipe can
+        repeat, in float64 and rounded once.
+        """
         y = self.coefficients(arrays[0])
+        if not (self.training or torch.compiler.is_compiling()):
+            known = [self.known(axis) for axis in self.axes]
+            return self.exact(y.double(), known, self.order_0, self.order_1).to(y.dtype)
         for axis in reversed(self.axes):
             y = synthesise(y, self.name, axis, self.wavelet, self.levels)
-        for axis, order in enumerate((self.order_0, self.order_1)):
-            if order is not None:
-                y = y.index_select(axis, order.long().argsort())
-        return y
+        return _sorted_back(y, self.order_0, self.order_1)
+
+    def known(self, axis: int) -> Tables:
+        """The tables of the synthesis along this axis."""
+        return tables(self.name, self.shape[axis], self.wavelet, self.levels)
+
+    def exact(self, y: Tensor, known: Sequence[Tables], order_0: Tensor | None, order_1: Tensor | None) -> Tensor:
+        """The weight of the coefficients y, in float64; `known` has the tables of each axis."""
+        for axis, found in [*zip(self.axes, known)][::-1]:
+            y = synthesis(y, self.name, axis, found, self.levels)
+        return _sorted_back(y, order_0, order_1)
 
     def linear(self, x: Tensor, values: Tensor) -> Tensor:
         """x W^T of the (out, in) weight W = T_0^T Y T_1 without building W: x to the frequencies, Y, and back.

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from experiments.bench import main
-from experiments.benchmarks import TABLES, Row, measure, show
+from experiments.benchmarks import TABLES, Measured, Row, measure, show
 from experiments.benchmarks.ranks import evbmf_cases, ht_cases, svd_cases
 from experiments.benchmarks.tensors import cp_cases, tucker_cases
 
@@ -25,6 +25,17 @@ def test_ratios_and_verdict(tmp_path, capsys):
     with (tmp_path / "table.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["ratio"]) == measured.ratio
+
+
+def test_the_table_for_the_docs(tmp_path):
+    slow = Measured("svd of 2x2", "torch", 2e-3, 1e-3, 0.5, 1.0, None, None)
+    assert not show([slow, slow._replace(ratio=1.25)], 2, tmp_path / "docs" / "speed.md")
+    head, _, first, second, _, caption = (tmp_path / "docs" / "speed.md").read_text().splitlines()
+    assert head == "| work | against | ours ms | theirs ms | ratio | asked |"
+    assert first == "| svd of 2x2 | torch | 2 | 1 | **0.50** | 1.00 |"
+    assert second.endswith("| 1.25 | 1.00 |")
+    assert caption.startswith("Medians, ours and theirs in turn; torch ")
+    assert "2 threads" in caption
 
 
 @pytest.mark.parametrize(

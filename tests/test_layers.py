@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import stage3_torch
+from experiments.conformance_rows import EXACT, ROWS, dense
 from layers import METHODS, Coded, Transform, code, fold
 from layers.coded import is_coded
 from layers.specs import check_spec
 from layers.transform import pack, unpack
 from trees import post_order
-
-EXACT = {torch.float64: 1e-10, torch.float32: 1e-4}  # relative to the largest output; float32: hundreds of terms
 
 
 def full(method, layer):
@@ -29,28 +28,6 @@ def check_equal(layer, small, x, tolerance):
     assert got.shape == want.shape
     assert got.dtype == want.dtype
     assert (got - want).abs().max() <= tolerance * want.abs().max()
-
-
-ROWS = {
-    "plain": {},
-    "no bias": {"bias": False},
-    "stride 2": {"stride": 2},
-    "stride (2, 1)": {"stride": (2, 1)},
-    "rectangular": {"kernel_size": (3, 5), "padding": (1, 2)},
-    "even kernel": {"kernel_size": (4, 2)},
-    "dilation": {"dilation": (2, 1), "padding": 2},
-    "same": {"padding": "same", "kernel_size": (4, 3)},
-    "valid": {"padding": "valid"},
-    "reflect": {"padding": (2, 1), "padding_mode": "reflect"},
-    "replicate": {"padding": (2, 1), "padding_mode": "replicate"},
-    "circular": {"padding": (1, 2), "padding_mode": "circular"},
-    "circular same": {"padding": "same", "padding_mode": "circular"},
-    "groups": {"groups": 2},
-    "depthwise": {"out_channels": 4, "groups": 4},
-    "depthwise multiplier": {"out_channels": 8, "groups": 4},
-    "1 x 1": {"kernel_size": 1},
-    "1 x 3": {"kernel_size": (1, 3)},
-}
 
 
 MATRICES = {"1 x 1"}  # left to the svd
@@ -77,9 +54,7 @@ def check_refused(name, layer, words):
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("name", METHODS)
 def test_full_rank_equals_dense_conv(name, row, dtype):
-    torch.manual_seed(0)
-    options = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "dtype": dtype} | ROWS[row]
-    layer, x = nn.Conv2d(**options), torch.randn(2, 4, 11, 12, dtype=dtype)
+    layer, x = dense(row, dtype)
     if row in REFUSED.get(name, ()):
         check_refused(name, layer, "depthwise" if row in DEPTHWISE else "1x[13] kernel")
         return

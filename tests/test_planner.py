@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.models.lenet import LeNet
-from layers import METHODS, SELECTORS, Budget, Cost, Plan, compress, cost, make_plan
+from layers import METHODS, SELECTORS, Budget, Cost, Plan, compress, cost, load, make_plan, save
 from layers.methods import Candidate
 from layers.selectors import Option, spend
 
@@ -189,6 +190,43 @@ def test_a_plan_is_a_table(lenet):
     assert total["error"] != total["error"]  # errors of layers have no sum
 
 
+FREE = [
+    ("dct", {"select": "lowest"}),
+    ("dct", {"order": True}),
+    ("dst", {"select": "lowest", "order": True}),
+    ("dwt", {"wavelet": "db2", "levels": 2}),
+    ("dct", {"select": "magnitude", "order": False}),
+]
+
+
+@pytest.mark.parametrize(("kernel", "spec"), FREE)
+def test_a_hand_edited_transform_is_what_is_built_and_costs_what_it_says(lenet, tmp_path, kernel, spec):
+    make_plan(lenet, Budget(params=0.5), (kernel,), example=X).save(tmp_path / "plan.json")
+    data = json.loads((tmp_path / "plan.json").read_text())
+    row = next(row for row in data["layers"] if row["name"] == "fc1")
+    row["spec"] = {"keep": 900, "axes": [0, 1]} | spec
+    (tmp_path / "plan.json").write_text(json.dumps(data))
+    plan = Plan.load(tmp_path / "plan.json")
+    small = compress(lenet, plan)
+    transform = small.fc1.transform
+    asked = {"select": "magnitude", "order": False, "levels": None, "wavelet": None} | spec
+    assert {key: getattr(transform, key) for key in asked} == asked
+    price = METHODS[kernel].price(lenet.fc1, row["spec"], [])
+    assert cost(small.fc1, torch.zeros(1, 400))._replace(macs=0) == price
+    save(small, plan, tmp_path / "small")
+    fresh = LeNet().eval()
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "small", fresh)(X), small.eval()(X))
+
+
+def test_order_without_a_channel_axis_is_refused(lenet):
+    plan = make_plan(lenet, Budget(params=0.5), ("dct",), example=X)
+    row = next(row for row in plan.layers if row.name == "conv2")
+    rows = (replace(row, kernel="dct", spec={"keep": 9, "axes": [2, 3], "order": True}),)
+    with pytest.raises(ValueError, match="plan for layer 'conv2': order must be False without 0 or 1 in axes"):
+        compress(lenet, replace(plan, layers=rows))
+
+
 HAND_EDITS = {
     "a layer": ({"name": "fc9"}, r"plan must be about layers that the model has, got \['fc9'\]"),
     "a path": ({"name": "../../x"}, r"plan must be about layers that the model has, got \['../../x'\]"),
@@ -203,6 +241,22 @@ HAND_EDITS = {
     "a method": (
         {"kernel": "tucker"},
         "layer 'fc1' must be a kernel that the layer can take, got 'tucker, but",
+    ),
+    "a selection": (
+        {"kernel": "dct", "spec": {"keep": 9, "axes": [0, 1], "select": "highest"}},
+        "plan for layer 'fc1': select must be one of magnitude, lowest, got 'highest'",
+    ),
+    "an order": (
+        {"kernel": "dct", "spec": {"keep": 9, "axes": [0, 1], "order": "yes"}},
+        "plan for layer 'fc1': order must be true or false, got 'yes'",
+    ),
+    "levels": (
+        {"kernel": "dwt", "spec": {"keep": 9, "axes": [0, 1], "wavelet": "haar", "levels": 10}},
+        "plan for layer 'fc1': levels must be 1 to 9, got 10",
+    ),
+    "levels of the dct": (
+        {"kernel": "dct", "spec": {"keep": 9, "axes": [0, 1], "levels": 1}},
+        "'fc1': keys of the spec must be exactly keep and axes, with or without select, order, got .*'levels'",
     ),
     "no name": ({"name": None}, "plan must be the JSON that Plan.save writes"),
 }

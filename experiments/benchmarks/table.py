@@ -1,4 +1,4 @@
-"""A speed table on the terminal and as CSV."""
+"""A speed table on the terminal, as CSV and as Markdown."""
 
 import platform
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .row import Measured
 
 
 def show(rows: Sequence[Measured], threads: int, out: Path | None) -> bool:
-    """Print the table, write the CSV if asked to, and say whether every ratio reaches what is asked."""
+    """Print the table, write it if asked to (*.md as Markdown, else as CSV); whether every ratio reaches the asked."""
     table = Table(box=SIMPLE_HEAD)
     for name in ("work", "ours ms", "theirs ms", "ratio", "asked", "error", "theirs"):
         table.add_column(name, justify="left" if name == "work" else "right", no_wrap=name != "work")
@@ -29,5 +29,20 @@ def show(rows: Sequence[Measured], threads: int, out: Path | None) -> bool:
     table.caption = f"medians, ours and theirs in turn; torch {torch.__version__}, {threads} threads, {device}"
     Console().print(table)
     if out is not None:
-        write_text(out, pd.DataFrame(rows).to_csv(index=False))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        markdown = out.suffix == ".md"
+        write_text(out, _markdown(rows, table.caption) if markdown else pd.DataFrame(rows).to_csv(index=False))
     return all(row.ratio >= row.at_least for row in rows)
+
+
+def _markdown(rows: Sequence[Measured], caption: str) -> str:
+    """The table for the docs; a ratio below what is asked is bold."""
+    lines = [
+        ("work", "against", "ours ms", "theirs ms", "ratio", "asked"),
+        ("---", "---", "---:", "---:", "---:", "---:"),
+    ]
+    for row in rows:
+        ratio = f"{row.ratio:.2f}" if row.ratio >= row.at_least else f"**{row.ratio:.2f}**"
+        times = (f"{1e3 * row.ours:.4g}", f"{1e3 * row.theirs:.4g}", ratio, f"{row.at_least:.2f}")
+        lines.append((row.work, row.against, *times))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption[0].upper()}{caption[1:]}.\n"

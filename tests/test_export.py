@@ -1,0 +1,147 @@
+"""`export`: the ONNX file and the torch.export program compute what the module does, for any batch size."""
+
+import copy
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from layers import METHODS, Budget, FrequencyLinear, TransformLinear, compress, export, make_plan, replace
+
+FACTORED = ("svd", "spatial", "tucker", "cp", "cp4", "ht")
+CODED = tuple(name for name in METHODS if name not in FACTORED)
+X = torch.linspace(-1, 1, 2 * 3 * 12 * 12).reshape(2, 3, 12, 12)
+
+
+def run(path, x):
+    """What another runtime makes of it."""
+    if path.suffix == ".pt2":
+        with torch.no_grad():
+            return torch.export.load(path).module()(x)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (name,) = (entry.name for entry in session.get_inputs())
+    return torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+def check(small, path, x):
+    """Equal to 1e-4 of the largest output, at the batch size of the example and at another one."""
+    export(small, x, path)
+    for batch in (x, torch.cat([x, x.flip(0) / 2, x[:1]])):
+        with torch.no_grad():
+            want = copy.deepcopy(small).eval()(batch)
+        got = run(path, batch)
+        assert got.shape == want.shape
+        assert (got - want).abs().max() <= 1e-4 * want.abs().max()
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding="same", padding_mode="circular"),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, (3, 5), stride=(2, 1), padding=(1, 2), groups=2, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(16, 10),
+    )
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("kernel", [*FACTORED, "dct"])  # all coded layers fold to the same
+def test_every_kernel(kernel, suffix, tmp_path):
+    torch.manual_seed(0)
+    model = network()  # in training mode, where BatchNorm and Dropout compute something else
+    plan = make_plan(model, Budget(params=0.8), (kernel,), example=X)
+    assert any(row.kernel for row in plan.layers)
+    small = compress(model, plan)
+    modules, modes = dict(small.named_modules()), [module.training for module in small.modules()]
+    before = copy.deepcopy(small.state_dict())
+    check(small, tmp_path / f"small{suffix}", X)
+    assert dict(small.named_modules()) == modules
+    assert [module.training for module in small.modules()] == modes
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), small.state_dict().values()))
+
+
+class Reshaping(nn.Module):
+    """Works for a batch of two only."""
+
+    def forward(self, x):
+        return x.reshape(2, -1)
+
+
+REFUSED = {
+    "suffix": (network, "small.pt", r"path must be a file name that ends in .onnx or .pt2, got '.*small.pt'"),
+    "batch": (Reshaping, "small.onnx", "Reshaping must be a network that torch.export can trace for any batch size"),
+    "complex": (lambda: FrequencyLinear(12, 4, kernel="dft"), "small.pt2", "kernel must be real"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refusals_leave_nothing_behind(reason, tmp_path):
+    make, name, sentence = REFUSED[reason]
+    with pytest.raises(ValueError, match=sentence):
+        export(make(), X, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "small.pt2"
+    export(network(), X, path)
+    before = path.read_bytes()
+
+    def fail(program, where):
+        Path(where).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch.export, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        export(network(), X, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+SIZES = {"alexnet": 64, "vgg16": 32, "resnet18": 64, "densenet121": 64}  # pixels; each pools to at least one
+LARGEST = 5_000_000  # weights: larger classifiers stay dense, their decompositions would take minutes
+
+
+def half(kernel, layer):
+    """A spec of about half the ranks; chosen here, since candidates reach up to full rank, slow for CP."""
+    size = layer.weight.shape
+    rank = max(1, min(size[:2]) // 2)
+    specs = {
+        "tucker": {"ranks": [max(1, n // 2) for n in size[:2]]},
+        "ht": {"ranks": [rank, rank, rank], "tree": [[1, 2], [3, 0]]},
+        **{name: {"rank": rank} for name in ("svd", "spatial", "cp", "cp4")},
+    }
+    coded = {"keep": layer.weight.numel() // 2, "axes": list(range(len(size)))}
+    return specs.get(kernel, coded | ({"wavelet": "haar"} if kernel == "dwt" else {}))
+
+
+def compressed(model, kernel):
+    """Every layer that the kernel takes, and svd for the others."""
+
+    def rule(name, module):
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.numel() > LARGEST:
+            return None
+        chosen = kernel if METHODS[kernel].refusal(module) is None else "svd"
+        return METHODS[chosen].build(module, half(chosen, module))
+
+    return replace(model, rule)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", METHODS)
+@pytest.mark.parametrize("name", SIZES)
+def test_every_kernel_over_whole_networks(name, kernel, tmp_path):
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None).eval()
+    small = compressed(model, kernel)
+    assert kernel in FACTORED or any(isinstance(module, TransformLinear) for module in small.modules())
+    for number, suffix in enumerate((".onnx", ".pt2")):
+        (tmp_path / str(number)).mkdir()
+        check(small, tmp_path / str(number) / f"{name}{suffix}", torch.randn(2, 3, SIZES[name], SIZES[name]))
