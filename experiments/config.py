@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
 
@@ -59,14 +60,42 @@ class Training:
     """epochs of the dense network (default: 40 for digits, 3 for mnist, 30 for a folder; with --checkpoint none)"""
     finetune_epochs: int | None = None
     """epochs of each compressed network (default: a quarter of the dense network's, or none with --max-epochs 0)"""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with Nesterov momentum"""
     lr: float = 2e-3
-    """peak learning rate of AdamW, one cycle; a quarter of it for fine-tuning"""
+    """peak learning rate; a quarter of it for fine-tuning; for sgd 0.1 is usual"""
+    momentum: float = 0.9
+    """of sgd"""
+    weight_decay: float = 1e-2
+    """fraction of the weights taken off per unit of learning rate; for sgd 5e-4 is usual"""
+    schedule: Literal["onecycle", "cosine", "step", "constant"] = "onecycle"
+    """of the learning rate: up and down once, down along a cosine, times gamma every step-size epochs, or not at all"""
+    step_size: int = 30
+    """epochs between two steps of the schedule step"""
+    gamma: float = 0.1
+    """factor of each of these steps"""
     seed: int = 0
     """of the split, the initial weights and the order of the images"""
     rep: bool = False
     """reproducible: deterministic algorithms only; on a CPU the same command gives the same numbers"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where it runs"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """how it is measured"""
+
+    latency_batches: Batches = (1, 64)
+    """images per forward pass that is timed; each number gives its own columns"""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """where progress is reported; no part of a run's name"""
+
+    track: bool = True
+    """to MLflow as well: the server of MLFLOW_TRACKING_URI, or else OUT/mlflow.db"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +109,8 @@ class Output:
 
 
 def flat(config: Any) -> dict[str, object]:
-    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but `output`."""
-    groups = {name: group for name, group in asdict(config).items() if name != "output"}
+    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but the last two."""
+    groups = {name: group for name, group in asdict(config).items() if name not in ("tracking", "output")}
     return json.loads(json.dumps({k: v for group in groups.values() for k, v in group.items()}, default=str))
 
 
@@ -100,6 +129,8 @@ class Config:
     data: Data = field(default_factory=Data)
     compression: Compression = field(default_factory=Compression)
     training: Training = field(default_factory=Training)
+    measurement: Measurement = field(default_factory=Measurement)
+    tracking: Tracking = field(default_factory=Tracking)
     output: Output = field(default_factory=Output)
 
     @property

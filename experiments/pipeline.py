@@ -1,11 +1,12 @@
 """The stages of a run: prepare (all that can be refused is refused here), execute, present."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from lightning import seed_everything
+from lightning import Callback, seed_everything
 from rich.console import Console
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -20,11 +21,14 @@ from . import record, report
 from .batches import normalise
 from .config import Config
 from .data import Dataset, load_dataset
-from .evaluate import latencies, top1
+from .evaluate import accuracy, latencies
+from .history import History
+from .memory import peak_memory
 from .models import build, factory
+from .tracking import Tracker
 from .train import train
 
-LATENCY_BATCH = 32
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
@@ -36,7 +40,7 @@ class Job(NamedTuple):
     dataset: Dataset
     model: nn.Module
     device: str
-    example: Tensor  # (LATENCY_BATCH, c, h, w) normalised test images, on the CPU
+    example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
     budgets: dict[str, Budget]  # by kernel
     epochs: int
     finetune_epochs: int
@@ -92,6 +96,9 @@ def check(config: Config) -> Job:
         need(value is None or value >= least, name, value, f"at least {least}")
     need(config.network.checkpoint or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint")
     need(training.lr > 0, "lr", training.lr, "above 0")
+    sizes = config.measurement.latency_batches
+    distinct = len(set(sizes)) == len(sizes) >= 1
+    need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
     gpu = torch.cuda.is_available()
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
 
@@ -100,7 +107,8 @@ def check(config: Config) -> Job:
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)
     model = _network(config, dataset)
-    example = normalise(dataset.test().images[:LATENCY_BATCH], dataset)
+    tested = dataset.test().images
+    example = normalise(tested[torch.arange(max(sizes)) % len(tested)], dataset)  # repeated where there are fewer
     try:
         with evaluating(model):
             model(example[:1])
@@ -118,57 +126,68 @@ def check(config: Config) -> Job:
     return job
 
 
-def _fit(job: Job, model: nn.Module, epochs: int, lr: float) -> float | None:
+def _fit(job: Job, model: nn.Module, epochs: int, lr: float, callbacks: Sequence[Callback] = ()) -> float | None:
     """Train in place; the validation accuracy of the best epoch, or None without an epoch."""
     if not epochs:
         return None
     training = job.config.training
     return train(
-        model, job.dataset, training, epochs=epochs, lr=lr, batch_size=job.config.data.batch_size, seed=training.seed
+        model,
+        job.dataset,
+        training,
+        epochs=epochs,
+        lr=lr,
+        batch_size=job.config.data.batch_size,
+        seed=training.seed,
+        callbacks=callbacks,
     )
 
 
-def train_dense(job: Job) -> float | None:
+def train_dense(job: Job, callbacks: Sequence[Callback] = ()) -> float | None:
     """Train the job's own network in place; the validation accuracy of its best epoch."""
-    return _fit(job, job.model, job.epochs, job.config.training.lr)
+    return _fit(job, job.model, job.epochs, job.config.training.lr, callbacks)
 
 
-def execute(job: Job) -> None:
+def execute(job: Job, tracker: Tracker) -> None:
     """Train, compress with each kernel, fine-tune, measure; results.json is written last."""
     console, lr = Console(stderr=True), job.config.training.lr
-    record.write_json(job.folder / "config.json", job.config.flat())
+    record.write_json(job.folder / record.CONFIG, job.config.flat())
+    histories = {name: History(job.folder, name, tracker) for name in ("dense", *job.budgets)}
     console.print(f"dense: {job.epochs} epochs", highlight=False)
-    val = {"dense": train_dense(job)}
+    val = {"dense": train_dense(job, [histories["dense"]])}
     save_model(job.model, str(job.folder / "dense.safetensors"))
     models, plans = {"dense": job.model}, {}
     for kernel, budget in job.budgets.items():
         console.print(f"{kernel} at {budget}: {job.finetune_epochs} epochs", highlight=False)
         plans[kernel] = _plan(job, kernel)
         models[kernel] = compress(job.model, plans[kernel])
-        val[kernel] = _fit(job, models[kernel], job.finetune_epochs, lr / 4)
+        val[kernel] = _fit(job, models[kernel], job.finetune_epochs, lr / 4, [histories[kernel]])
         save(models[kernel], plans[kernel], job.folder / kernel)
 
     test, rows = job.dataset.test(), []
-    timing = latencies(models, job.example.to(job.device))
+    example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
+    timing = latencies(models, example, sizes)
     for name, model in models.items():
-        costs: Cost = cost(model, job.example[:1].to(job.device))
+        costs: Cost = cost(model, example[:1])
         rows.append(
             {
                 "kernel": name,
                 "budget": str(job.budgets.get(name, "")),
-                "top1": top1(model, test, job.dataset, job.device),
+                **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
                 **costs._asdict(),
-                "latency": timing[name].median,
-                "latency_low": timing[name].low,
-                "latency_high": timing[name].high,
+                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
+                "peak_memory": peak_memory(model, example),
+                "training_seconds": histories[name].seconds(),
             }
         )
+        tracker.row(rows[-1])
     results = {
+        "version": record.VERSION,
         "config": job.config.flat(),
         "environment": record.environment(),
         "test_images": len(test.labels),
-        "latency_batch": len(job.example),
+        "latency_batches": sizes,
         "rows": rows,
     }
     report.write(results, {kernel: str(plan) for kernel, plan in plans.items()}, job.folder)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 
+from checks import need
 from layers.plan import write_text
 
 from .config import Config
 
+CONFIG = "config.json"
 COMPLETE = "results.json"
+VERSION = 2  # of its layout
 
 
 def open_folder(config: Config) -> Path:
@@ -50,5 +53,16 @@ def write_json(path: Path, data: object) -> None:
 
 
 def read_results(folder: Path) -> dict:
-    """The results of a complete run."""
-    return json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+    """The results of a complete run; ValueError if the folder holds none, or none that can be read."""
+    need(folder.is_dir(), "run", str(folder), "a run folder")
+    path = folder / COMPLETE
+    unfinished = f"complete: {folder} has no {COMPLETE} yet, the same command again finishes it"
+    need(path.is_file() or not (folder / CONFIG).is_file(), "run", folder.name, unfinished)
+    need(path.is_file(), "run", str(folder), f"a run folder, with {CONFIG} and {COMPLETE}")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # no JSON, or no text
+        raise ValueError(f"run must have a whole {COMPLETE}, got {path} ({error}): repeat it with --force") from None
+    version = results.get("version") if isinstance(results, dict) else None
+    need(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
+    return results

@@ -26,10 +26,10 @@ def short(number: float) -> str:
 def cells(results: dict) -> tuple[list[str], list[list[str]]]:
     """Header and one row per network: top-1, parameters, MACs, bytes, latency, each with its share of dense."""
     rows, dense = results["rows"], results["rows"][0]
-    table = []
+    table, timed = [], f"latency_{results['latency_batches'][-1]}"
     for row in rows:
         costs = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in COSTS]
-        latency = f"{1e3 * row['latency']:.3g} ms {row['latency'] / dense['latency']:.2f}x"
+        latency = f"{1e3 * row[timed]:.3g} ms {row[timed] / dense[timed]:.2f}x"
         table.append([row["kernel"], f"{row['top1']:.2f}", *costs, latency])
     return ["kernel", "top-1", *COSTS.values(), "latency"], table
 
@@ -38,7 +38,7 @@ def caption(results: dict) -> str:
     """How the numbers of the table were measured."""
     device = results["environment"]["gpu"] or "CPU"
     return (
-        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batch']} "
+        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batches'][-1]} "
         f"images, networks in turn, {results['environment']['threads']} threads, {device}"
     )
 
@@ -111,7 +111,8 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem; font-size: 13px }}
 def frame(results: dict) -> pd.DataFrame:
     """The rows, with every cost and the latency also as a ratio to the dense network."""
     table = pd.DataFrame(results["rows"])
-    for key in (*COSTS, "latency"):
+    timed = [f"latency_{batch}" for batch in results["latency_batches"]]
+    for key in (*COSTS, *timed, "peak_memory", "training_seconds"):
         table[f"{key} / dense"] = table[key] / table[key].iloc[0]
     return table
 

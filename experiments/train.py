@@ -3,6 +3,7 @@
 import copy
 import logging
 import warnings
+from collections.abc import Sequence
 
 import lightning
 import torch
@@ -18,9 +19,9 @@ from .data import Dataset
 class Classifier(lightning.LightningModule):
     """Cross-entropy; keeps the weights of the epoch with the highest validation accuracy."""
 
-    def __init__(self, model: nn.Module, lr: float) -> None:
+    def __init__(self, model: nn.Module, lr: float, config: Training) -> None:
         super().__init__()
-        self.model, self.lr = model, lr
+        self.model, self.lr, self.config = model, lr, config
         self.best_accuracy, self.best_state = -1.0, copy.deepcopy(model.state_dict())
         self.hits: list[Tensor] = []
 
@@ -45,20 +46,38 @@ class Classifier(lightning.LightningModule):
             self.best_accuracy, self.best_state = accuracy, copy.deepcopy(self.model.state_dict())
 
     def configure_optimizers(self) -> dict:
-        """AdamW with a one-cycle schedule (Smith & Topin 2018), stepped every batch."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=1e-2)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, steps)
+        """The configured optimizer and schedule, stepped every batch."""
+        c, decay = self.config, self.config.weight_decay
+        if c.optimizer == "sgd":
+            optimizer = torch.optim.SGD(self.parameters(), self.lr, c.momentum, weight_decay=decay, nesterov=True)
+        else:
+            optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=decay)
+        steps, schedules = max(1, int(self.trainer.estimated_stepping_batches)), torch.optim.lr_scheduler
+        per_epoch = max(1, steps // max(1, self.trainer.max_epochs or 1))
+        schedule = {
+            "onecycle": lambda: schedules.OneCycleLR(optimizer, self.lr, steps),
+            "cosine": lambda: schedules.CosineAnnealingLR(optimizer, steps),
+            "step": lambda: schedules.StepLR(optimizer, c.step_size * per_epoch, c.gamma),
+            "constant": lambda: schedules.ConstantLR(optimizer, 1.0),
+        }[c.schedule]()
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def train(
-    model: nn.Module, dataset: Dataset, config: Training, *, epochs: int, lr: float, batch_size: int, seed: int
+    model: nn.Module,
+    dataset: Dataset,
+    config: Training,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    callbacks: Sequence[lightning.Callback] = (),
 ) -> float:
     """Train in place, end with the weights of the best epoch, and return its validation accuracy in percent."""
     lightning.seed_everything(seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner for each of the networks
-    classifier = Classifier(model, lr)
+    classifier = Classifier(model, lr, config)
     trainer = lightning.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if config.accelerator == "cuda" else config.accelerator,
@@ -68,7 +87,7 @@ def train(
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[RichProgressBar(leave=False)],
+        callbacks=[RichProgressBar(leave=False), *callbacks],
     )
     with warnings.catch_warnings():
         # Lightning recommends workers and a larger log interval for loaders that read from disk; these are in memory.
