@@ -17,15 +17,21 @@ from .config import Config
 CONFIG = "config.json"
 COMPLETE = "results.json"
 VERSION = 2  # of its layout
+ROW = {"kernel", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
 
 
 def open_folder(config: Config) -> Path:
     """The run's folder, created; ValueError if it cannot be written."""
-    folder = config.output.out / config.name
+    return make_folder(config.output.out, config.name)
+
+
+def make_folder(out: Path, name: str) -> Path:
+    """A folder in `out`, created; ValueError if it cannot be written."""
+    folder = out / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"out must be a folder that can be written, got {config.output.out} ({error})") from None
+        raise ValueError(f"out must be a folder that can be written, got {out} ({error})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"out must be a folder that can be written, got {folder} (permission denied)")
     return folder
@@ -65,4 +71,7 @@ def read_results(folder: Path) -> dict:
         raise ValueError(f"run must have a whole {COMPLETE}, got {path} ({error}): repeat it with --force") from None
     version = results.get("version") if isinstance(results, dict) else None
     need(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
+    rows = results.get("rows")
+    whole = isinstance(rows, list) and rows and all(isinstance(row, dict) and set(row) >= ROW for row in rows)
+    need(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
     return results
