@@ -74,7 +74,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
         dense, config = comparison.dense_row(label), results["config"]
         for row in results["rows"]:
             costs = [key for key in columns(comparison.batches) if key not in ("top1", "top5", "loss")]
-            ratios = {f"{k} / dense": row[k] / dense[k] for k in costs if k in row and dense.get(k)}
+            ratios = {f"{k} / dense": row[k] / dense[k] if k in row and dense.get(k) else None for k in costs}
             which = {"run": label, "dataset": config["dataset"], "model": config["model"], "seed": config["seed"]}
             where = {key: results["environment"].get(key) for key in ("threads", "gpu", "commit")}
             rows.append({**which, **row, **ratios, "test_images": results["test_images"], **where})

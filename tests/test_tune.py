@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -148,7 +149,7 @@ REFUSALS = {
     "--dataset cifar": "dataset must be one of digits",
     "--heartbeat 0": "heartbeat must be at least 1",
     "--storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE, got 'nonsense'",
-    "--storage sqlite:////nowhere/at/all.db": "storage must be a database that answers, got .*unable to open",
+    "--storage sqlite:///FILE/a.db": "storage must be a database that answers, got .*unable to open",
     "--storage mysql+pymysql://me:secret@localhost/x": "storage must be one whose driver is installed",
     "--out FILE": "out must be a folder that can be written",
 }
@@ -386,3 +387,12 @@ def test_a_server_that_does_not_answer_is_said_without_the_password(tmp_path, ca
     assert "a database that answers, got 'postgresql+psycopg://me:***@127.0.0.1:1/x'" in error
     assert error.count("\n") == 1
     assert "secret" not in error
+
+
+def test_a_database_of_another_program_is_refused(tmp_path, capsys):
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("create table alembic_version (version_num varchar(32) primary key)")
+        other.execute("insert into alembic_version values ('0a1b2c')")
+    other.close()
+    assert main(["--storage", f"sqlite:///{tmp_path / 'other.db'}", "--out", str(tmp_path)]) == 2
+    assert "storage must be a database of this Optuna's own" in capsys.readouterr().err

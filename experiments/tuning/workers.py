@@ -98,6 +98,8 @@ def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBS
         except ImportError as error:
             advice = "one whose driver is installed, for PostgreSQL with pip install -e '.[postgres]'"
             raise ValueError(f"storage must be {advice}, got {hidden!r} ({error})") from None
+        except RuntimeError as error:  # tables of another Optuna, or of another program
+            raise ValueError(f"storage must be a database of this Optuna's own, got {hidden!r} ({error})") from None
         except sqlalchemy.exc.SQLAlchemyError as error:
             beaten = any(words in str(error) for words in ("already exists", "UNIQUE", "unique"))
             if beaten and attempt < TRIES - 1:
