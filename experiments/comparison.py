@@ -91,8 +91,9 @@ def cells(comparison: Comparison, between: str = " ") -> tuple[list[str], list[l
             for key, column in shown.items():
                 value, reference = row.get(key), dense.get(key)
                 words = "" if value is None else column.words(value)
-                compared = value is not None and reference is not None and row is not dense
-                ratio = column.against(value, reference) if compared else ""
+                ratio = ""
+                if value is not None and reference is not None and row is not dense:
+                    ratio = column.against(value, reference)
                 line.append(f"{words}{between}{ratio}".strip() if ratio else words)
             table.append(line)
     return ["run", "kernel", *(column.title for column in shown.values())], table

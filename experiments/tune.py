@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.console import Console
 
     from . import record
-    from .tuning import objective, outcome, workers
+    from .tuning import objective, outcome, storage, workers
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the table and in the figures
     console = Console(stderr=True)
@@ -22,20 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
         job = objective.check(tune)
         folder = record.make_folder(tune.output.out, tune.name)
         url = tune.output.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-        storage = workers.open_storage(url, tune.output.heartbeat, tune.output.retries)
-        study = workers.open_study(storage, tune.name, tune.flat(), tune.training.seed, tune.search.pruner)
+        database = storage.open_storage(url, tune.output.heartbeat, tune.output.retries)
+        study = storage.open_study(database, tune.name, tune.flat(), tune.training.seed, tune.search.pruner)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     workers.work(
         study,
-        storage,
+        database,
         objective.objective(job, tune.space),
         tune.output.trials,
         lambda words: console.print(words, highlight=False),
     )
     outcome.write(tune, study, folder)
-    storage.engine.dispose()
+    database.engine.dispose()
     found = outcome.best(study)
     out = Console()
     out.print(outcome.summary(tune, study), highlight=False)

@@ -27,7 +27,9 @@ from experiments.tune import main
 from experiments.tuning import objective as objectives
 from experiments.tuning.config import Search, Space, Tune, Workers
 from experiments.tuning.objective import check, objective, suggest
-from experiments.tuning.workers import WORKER, Lost, SeededByTrial, open_storage, open_study, work
+from experiments.tuning.sampler import SeededByTrial
+from experiments.tuning.storage import WORKER, open_storage, open_study
+from experiments.tuning.workers import Lost, work
 
 ROOT = Path(__file__).parents[1]
 QUICK = "--epochs 1 2 --step-sizes 1 2 --batch-sizes 64 --optimizers adamw --lrs 1e-3 1e-2"
@@ -273,7 +275,8 @@ def test_a_trial_without_any_sign_of_life_is_taken_up_again(queue):
 WORKER_PROGRAM = """
 import os, signal, sys, time
 import optuna
-from experiments.tuning.workers import open_storage, open_study, work
+from experiments.tuning.storage import open_storage, open_study
+from experiments.tuning.workers import work
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 url, log, victim = sys.argv[1:]
 storage = open_storage(url, heartbeat=1, retries=3)

@@ -92,8 +92,8 @@ class Tune:
 
     def identity(self) -> "Tune":
         """Without what may differ between the machines that share a study."""
-        here = {"data_root": None}, {"accelerator": "auto"}
-        return replace(self, data=replace(self.data, **here[0]), training=replace(self.training, **here[1]))
+        data, training = replace(self.data, data_root=None), replace(self.training, accelerator="auto")
+        return replace(self, data=data, training=training)
 
     def flat(self) -> dict[str, object]:
         """Every field that decides the result, JSON-able."""

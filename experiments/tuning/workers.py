@@ -1,135 +1,22 @@
 """One study, any number of workers: exactly so many trials, none twice, and none lost with a worker that died."""
 
-import copy
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import optuna
-import sqlalchemy
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
-from checks import need
+from .storage import WORKER
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
-PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-    "hyperband": optuna.pruners.HyperbandPruner,
-    "none": optuna.pruners.NopPruner,
-}
-WORKER = "worker"  # attribute of a trial: who does it
-TRIES = 10  # to create the tables of an empty database, which several workers may try at once
 
 
 class Surplus(Exception):
     """This trial is one too many: another worker began the last one at the same moment."""
-
-
-class SeededByTrial(BaseSampler):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), seeded anew for each trial by the trial's number.
-
-    Workers that start with one seed would all propose the same first trials; this way no two of them do, and a single
-    worker gives the same trials each time.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.inner = TPESampler(seed=seed)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """A new sampler for each."""
-        self.inner = TPESampler(seed=hash((self.seed, trial.number)) % 2**32)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As the estimator does."""
-        return self.inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """As the estimator does."""
-        return self.inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        """As the estimator does."""
-        return self.inner.sample_independent(study, trial, name, distribution)
-
-
-def retry(times: int) -> Callable[[Study, FrozenTrial], None]:
-    """What queues the settings of a trial whose worker died once more, up to so many times."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        queue = optuna.storages.RetryHeartbeatStaleTrialCallback(times)
-
-    def again(study: Study, trial: FrozenTrial) -> None:
-        copied = copy.deepcopy(trial)
-        copied.user_attrs = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
-        queue(study, copied)
-
-    return again
-
-
-def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBStorage:
-    """The database, its tables created if need be; ValueError in one sentence if it cannot be used."""
-    try:
-        parsed = sqlalchemy.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")  # whichever driver SQLAlchemy prefers by default
-        hidden = parsed.render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        raise ValueError(f"storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE, got {url!r}") from None
-    wait = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}}.get(parsed.get_backend_name(), {})
-    for attempt in range(TRIES):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return optuna.storages.RDBStorage(
-                    parsed.render_as_string(hide_password=False),
-                    engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
-                    heartbeat_interval=heartbeat,
-                    heartbeat_stale_trial_callback=retry(retries),
-                )
-        except ImportError as error:
-            advice = "one whose driver is installed, for PostgreSQL with pip install -e '.[postgres]'"
-            raise ValueError(f"storage must be {advice}, got {hidden!r} ({error})") from None
-        except RuntimeError as error:  # tables of another Optuna, or of another program
-            raise ValueError(f"storage must be a database of this Optuna's own, got {hidden!r} ({error})") from None
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            beaten = any(words in str(error) for words in ("already exists", "UNIQUE", "unique"))
-            if beaten and attempt < TRIES - 1:
-                time.sleep(0.2)
-                continue
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise ValueError(f"storage must be a database that answers, got {hidden!r} ({reason})") from None
-    raise AssertionError("the last try returns or raises")
-
-
-def open_study(
-    storage: optuna.storages.BaseStorage, name: str, settings: Mapping[str, object], seed: int, pruner: str
-) -> Study:
-    """The study of that name, created if need be; ValueError if it was made with other settings."""
-    study = optuna.create_study(
-        storage=storage,
-        sampler=SeededByTrial(seed),
-        pruner=PRUNERS[pruner](),
-        study_name=name,
-        direction="maximize",
-        load_if_exists=True,
-    )
-    made = study.user_attrs.get("settings")
-    if made is None:
-        study.set_user_attr("settings", dict(settings))
-    else:
-        other = sorted(key for key in {*made, *settings} if made.get(key) != settings.get(key))
-        words = ", ".join(f"{key} was {made.get(key)!r}, is {settings.get(key)!r}" for key in other)
-        need(not other, "study name", name, f"that of a study with the same settings ({words})")
-    return study
 
 
 def identity(study: Study, storage: optuna.storages.RDBStorage, number: int) -> int:
