@@ -1,9 +1,12 @@
 """Batches from images in memory, shuffled, shifted and flipped on the device they live on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from checks import need
 
 from .data import Dataset, Split
 
@@ -33,21 +36,57 @@ def augment(images: Tensor, most: int, flip: bool, generator: torch.Generator) -
     return picked.movedim(-1, 1) * inside[:, None]
 
 
-class Batches:
-    """(images, labels) batch by batch; training draws a new order and new augmentation each epoch, from the seed."""
+def mixed_seed(*numbers: int) -> int:
+    """One seed from several, such that neighbours share nothing: (0, 1) and (1, 0) differ."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
-    def __init__(self, split: Split, dataset: Dataset, size: int, *, train: bool = False, seed: int = 0) -> None:
-        self.split, self.dataset, self.size, self.train = split, dataset, size, train
-        self.generator = torch.Generator().manual_seed(seed)
+
+class Batches:
+    """(images, labels) batch by batch, one process's share of them.
+
+    Training draws a new order and new augmentation each epoch, from the seed and the number of the epoch alone, so that
+    a run can go on where it was stopped; the processes share each step's `world * size` images, and where there is
+    more than one, images that do not fill a last step are left to the next epoch's order.  Without `train` every image
+    comes exactly once in exactly one process, in as many batches in each.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        dataset: Dataset,
+        size: int,
+        *,
+        train: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.split, self.dataset, self.size, self.train, self.seed = split, dataset, size, train, seed
+        self.rank, self.world, self.epoch = rank, world, 0
+        least = world * size if train and world > 1 else world
+        allowed = f"at most {len(split.labels)} images in all {world} processes together"
+        need(world == 1 or len(split.labels) >= least, "batch size", f"{least} together", allowed)
 
     def __len__(self) -> int:
-        return -(-len(self.split.labels) // self.size)
+        n, together = len(self.split.labels), self.size * self.world
+        return n // together if self.train and self.world > 1 else -(-n // together)
+
+    def set_epoch(self, epoch: int) -> None:
+        """What is drawn from when the first batch is next asked for."""
+        self.epoch = epoch
+
+    def _shares(self) -> Iterable[Tensor]:
+        n = len(self.split.labels)
+        if not self.train:
+            return torch.arange(n)[self.rank :: self.world].tensor_split(len(self))
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch)))
+        steps = order.split(self.size * self.world)[: len(self)]
+        return (step[self.rank * self.size :][: self.size] for step in steps)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n = len(self.split.labels)
-        order = torch.randperm(n, generator=self.generator) if self.train else torch.arange(n)
-        for index in order.split(self.size):
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch, self.rank, 1))
+        for index in self._shares():
             images, labels = self.split.images[index], self.split.labels[index]
             if self.train:
-                images = augment(images, self.dataset.shift, self.dataset.flip, self.generator)
+                images = augment(images, self.dataset.shift, self.dataset.flip, generator)
             yield normalise(images, self.dataset), labels

@@ -1,0 +1,65 @@
+"""Checkpoints of a training under way: written whole or not at all, and read without unpickling objects."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import CheckpointIO
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write under a temporary name, to the disk, then rename: after a crash the file is the old one or the new one.
+
+    OSError where there is no room; the old file is then untouched and the temporary one gone.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class WholeFiles(CheckpointIO):
+    """How Lightning is to write and read: through `write_whole`, and tensors and plain values alone."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+        """Of all processes Lightning calls the first only."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getbuffer())
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Callable | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """ValueError if the file is damaged, or holds more than tensors and plain values."""
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            reason = f"{type(error).__name__}; remove it to begin this training anew"
+            raise ValueError(f"{path} must be a whole checkpoint, got one that cannot be read ({reason})") from None
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Nothing if it is not there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def every_epoch(path: Path) -> ModelCheckpoint:
+    """Keep one checkpoint, of the last complete epoch, at `path`, which ends in .ckpt."""
+    return ModelCheckpoint(
+        path.parent,
+        path.stem,
+        auto_insert_metric_name=False,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
