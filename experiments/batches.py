@@ -1,6 +1,6 @@
 """Batches from images in memory, shuffled, shifted and flipped on the device they live on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -36,18 +36,23 @@ def augment(images: Tensor, most: int, flip: bool, generator: torch.Generator) -
     return picked.movedim(-1, 1) * inside[:, None]
 
 
-def mixed_seed(*numbers: int) -> int:
-    """One seed from several, such that neighbours share nothing: (0, 1) and (1, 0) differ."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+def shares(order: Tensor, size: int, rank: int, world: int) -> list[Tensor]:
+    """One process's training batches: of every `size` * world images in order, its part; as many batches in each.
+
+    The last batch takes what is left, and joins the one before where it would leave a process fewer than two images:
+    gradients are awaited from every process, and BatchNorm has no variance of one.
+    """
+    cuts = list(range(size * world, len(order), size * world))
+    if cuts and world > 1 and len(order) - cuts[-1] < 2 * world:
+        cuts.pop()
+    return [batch.tensor_split(world)[rank] for batch in order.tensor_split(cuts)]
 
 
 class Batches:
-    """(images, labels) batch by batch, one process's share of them.
+    """(images, labels) batch by batch, `size` in each of `world` processes.
 
-    Training draws a new order and new augmentation each epoch, from the seed and the number of the epoch alone, so that
-    a run can go on where it was stopped; the processes share each step's `world * size` images, and where there is
-    more than one, images that do not fill a last step are left to the next epoch's order.  Without `train` every image
-    comes exactly once in exactly one process, in as many batches in each.
+    Training draws a new order and new augmentation each epoch, from the seed and the number of the epoch alone: a run
+    that was stopped goes on with `epoch` set.  Without `train` every image comes exactly once, in one process.
     """
 
     def __init__(
@@ -63,29 +68,22 @@ class Batches:
     ) -> None:
         self.split, self.dataset, self.size, self.train, self.seed = split, dataset, size, train, seed
         self.rank, self.world, self.epoch = rank, world, 0
-        least = world * size if train and world > 1 else world
-        allowed = f"at most {len(split.labels)} images in all {world} processes together"
-        need(world == 1 or len(split.labels) >= least, "batch size", f"{least} together", allowed)
+        need(len(split.labels) >= world, "images", len(split.labels), f"at least one for each of {world} processes")
+
+    def _indices(self, generator: torch.Generator) -> list[Tensor]:
+        n = len(self.split.labels)
+        if self.train:
+            return shares(torch.randperm(n, generator=generator), self.size, self.rank, self.world)
+        return list(torch.arange(self.rank, n, self.world).split(self.size))
 
     def __len__(self) -> int:
-        n, together = len(self.split.labels), self.size * self.world
-        return n // together if self.train and self.world > 1 else -(-n // together)
-
-    def set_epoch(self, epoch: int) -> None:
-        """What is drawn from when the first batch is next asked for."""
-        self.epoch = epoch
-
-    def _shares(self) -> Iterable[Tensor]:
-        n = len(self.split.labels)
-        if not self.train:
-            return torch.arange(n)[self.rank :: self.world].tensor_split(len(self))
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch)))
-        steps = order.split(self.size * self.world)[: len(self)]
-        return (step[self.rank * self.size :][: self.size] for step in steps)
+        return len(self._indices(torch.Generator()))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch, self.rank, 1))
-        for index in self._shares():
+        mixed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(mixed))
+        self.epoch += 1
+        for index in self._indices(generator):
             images, labels = self.split.images[index], self.split.labels[index]
             if self.train:
                 images = augment(images, self.dataset.shift, self.dataset.flip, generator)

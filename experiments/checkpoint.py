@@ -3,7 +3,8 @@
 import io
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import CheckpointIO
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write under a temporary name, to the disk, then rename: after a crash the file is the old one or the new one.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it reaches the disk, then `path`, which after a crash is the old file or the new.
 
-    OSError where there is no room; the old file is then untouched and the temporary one gone.
+    Where writing fails, for lack of room say, the old file is untouched and the temporary one gone.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -29,15 +30,18 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 class WholeFiles(CheckpointIO):
-    """How Lightning is to write and read: through `write_whole`, and tensors and plain values alone."""
+    """How Lightning is to write and read: files that appear whole, with tensors and plain values alone."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
         """Of all processes Lightning calls the first only."""
-        buffer = io.BytesIO()
+        buffer = io.BytesIO()  # torch.save straight to a full disk leaves a RuntimeError about its own archive
         torch.save(checkpoint, buffer)
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, buffer.getbuffer())
+        with whole(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Callable | None = None, weights_only: bool | None = None

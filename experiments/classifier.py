@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -11,7 +12,6 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torchvision.transforms import v2
 
-from .batches import mixed_seed
 from .config import Training
 from .schedules import OPTIMIZERS, make_schedule
 
@@ -24,7 +24,7 @@ class Stopped(ValueError):
 
 
 def moving_average(most: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """w' = d w' + (1 - d) w with d = min(most, (1 + n) / (10 + n)) after n steps, so that short runs forget the start."""
+    """w' = d w' + (1 - d) w with d = min(most, (1 + n) / (10 + n)) after n steps: short runs too forget the start."""
 
     @torch.no_grad()
     def update(averages: list[Tensor], currents: list[Tensor], n: Tensor | int) -> None:
@@ -103,8 +103,9 @@ class Classifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """The order of the images, dropout and mixing draw from here."""
-        self.trainer.train_dataloader.set_epoch(self.current_epoch)
-        lightning.seed_everything(mixed_seed(self.seed, self.current_epoch, self.global_rank), verbose=False)
+        self.trainer.train_dataloader.epoch = self.current_epoch
+        mixed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
+        lightning.seed_everything(int(mixed), verbose=False)
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
         """The loss of one batch."""
@@ -120,7 +121,14 @@ class Classifier(lightning.LightningModule):
             weight = self.config.distill
             loss = (1 - weight) * loss + weight * distillation(logits, answers, self.config.temperature)
         self._look_at(loss.detach(), number)
-        return loss
+        return loss * self._share(images, number)
+
+    def _share(self, images: Tensor, number: int) -> Tensor | float:
+        """Gradients are averaged over processes; in the last batch some may hold an image more than others."""
+        if self.trainer.world_size == 1 or number + 1 < self.trainer.num_training_batches:
+            return 1.0
+        count = torch.tensor(float(len(images)), device=self.device)
+        return count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean")
 
     def _look_at(self, loss: Tensor, number: int) -> None:
         """Stop at the first loss that is no number; on a GPU look now and then, as each look waits for the device."""
@@ -160,8 +168,7 @@ class Classifier(lightning.LightningModule):
         """Measure the BatchNorm statistics anew if asked to: every process on the same images."""
         self.counts = torch.zeros(2, dtype=torch.long, device=self.device)
         if self.config.batchnorm == "reestimate":
-            loader = self.trainer.train_dataloader
-            update_bn(self._some(loader), self.judged)
+            update_bn(self._some(self.trainer.train_dataloader), self.judged)
             self.judged.eval()
 
     def _some(self, loader: Any) -> Any:

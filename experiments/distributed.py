@@ -8,8 +8,10 @@ from signal import SIGTERM
 from typing import TypeVar
 
 import lightning
+import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from checks import need
 
@@ -19,8 +21,8 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """The number of this process among all, 0 where it is alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    """The number of this process among all, 0 where it is alone: by its launcher's word, then by Lightning's."""
+    return int(getattr(rank_zero_only, "rank", 0))
 
 
 def world() -> int:
@@ -46,8 +48,6 @@ def check_launch(config: Training, device: str) -> None:
             started = environment().world_size()
             need(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
     if device == "cuda":
-        import torch
-
         gpus = torch.cuda.device_count()
         need(config.devices <= gpus, "devices", config.devices, f"at most the {gpus} GPUs of this machine")
     if wanted > 1 and "LOCAL_RANK" not in os.environ and (port := os.environ.get("MASTER_PORT")):
@@ -66,7 +66,7 @@ def _is_free(port: str) -> bool:
 
 @contextmanager
 def processes(config: Training, device: str) -> Iterator[None]:
-    """Inside, `devices` x `nodes` processes run and can talk; nothing for one.  An error here ends those started here."""
+    """Inside, `devices` x `nodes` processes run and can talk; for one, nothing.  An error ends those started here."""
     if config.devices * config.nodes == 1:
         yield
         return

@@ -7,22 +7,27 @@ from typing import NamedTuple
 import torch
 from lightning import seed_everything
 from rich.console import Console
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import need
-from layers import Budget, Cost, Plan, compress, cost, make_plan, save
+from layers import Budget, Cost, Plan, compress, cost, load, make_plan, save
 from layers.compress import load_tensors
 from layers.cost import evaluating
 from layers.methods import method
 
 from . import record, report
 from .batches import normalise
+from .checkpoint import whole
 from .config import Config
 from .data import Dataset, load_dataset
+from .distributed import agreed, processes, rank
 from .evaluate import latencies, top1
 from .models import build, factory
-from .train import train
+from .stages import Stages
+from .train import check_training, train
 
 LATENCY_BATCH = 32
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
@@ -91,9 +96,10 @@ def check(config: Config) -> Job:
     ):
         need(value is None or value >= least, name, value, f"at least {least}")
     need(config.network.checkpoint or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint")
-    need(training.lr > 0, "lr", training.lr, "above 0")
     gpu = torch.cuda.is_available()
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
+    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
+    check_training(training, device)
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
@@ -111,43 +117,122 @@ def check(config: Config) -> Job:
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     skip = config.network.checkpoint is not None and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
     job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
     return job
 
 
-def _fit(job: Job, model: nn.Module, epochs: int, lr: float) -> float | None:
-    """Train in place; the validation accuracy of the best epoch, or None without an epoch."""
+def _fit(job: Job, stage: str, model: nn.Module, stages: Stages | None = None) -> float | None:
+    """Train in place, on from the stage's checkpoint; the validation accuracy of the best epoch, None without one."""
+    training, dense = job.config.training, stage == "dense"
+    epochs = job.epochs if dense else job.finetune_epochs
     if not epochs:
         return None
-    training = job.config.training
     return train(
-        model, job.dataset, training, epochs=epochs, lr=lr, batch_size=job.config.data.batch_size, seed=training.seed
+        model,
+        job.dataset,
+        training,
+        epochs=epochs,
+        lr=training.lr if dense else training.lr / 4,
+        batch_size=job.config.data.batch_size,
+        seed=training.seed,
+        teacher=None if dense else job.model,
+        checkpoint=None if stages is None else stages.checkpoint(stage),
     )
 
 
 def train_dense(job: Job) -> float | None:
     """Train the job's own network in place; the validation accuracy of its best epoch."""
-    return _fit(job, job.model, job.epochs, job.config.training.lr)
+    return _fit(job, "dense", job.model)
+
+
+def _dense(job: Job, stages: Stages, finished: bool) -> None:
+    """Leave the trained network in the job and in dense.safetensors."""
+    path = job.folder / "dense.safetensors"
+    if not finished:
+        val = _fit(job, "dense", job.model, stages)
+        if rank() == 0:
+            with whole(path) as temporary:
+                save_model(job.model, str(temporary))
+            stages.finish("dense", val)
+    agreed(None)
+    load_tensors(job.model, path)
+
+
+def _compressed(job: Job, stages: Stages, kernel: str, finished: bool) -> tuple[nn.Module, Plan]:
+    """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
+
+    It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
+    same memory layout.
+    """
+    folder, start = job.folder / kernel, stages.start(kernel)
+    if not finished:
+        if rank() == 0 and not start.exists():
+            plan = _plan(job, kernel)
+            save(compress(job.model, plan), plan, start)
+        agreed(None)
+        plan, model = Plan.load(start / "plan.json"), load(start, job.model)
+        val = _fit(job, kernel, model, stages)
+        if rank() == 0:
+            save(model, plan, folder)
+            stages.finish(kernel, val)
+    agreed(None)
+    return load(folder, job.model), Plan.load(folder / "plan.json")
+
+
+def _statistics(job: Job) -> str:
+    """Whose BatchNorm statistics these will be, in words; empty without BatchNorm."""
+    training = job.config.training
+    if not any(isinstance(module, _BatchNorm) for module in job.model.modules()):
+        return ""
+    words = {
+        "local": "running averages of each process's own batches, the first one's kept",
+        "sync": "running averages over the batches of all processes",
+        "reestimate": "measured anew on training images before each validation",
+    }
+    return f"BatchNorm statistics: {words[training.batchnorm]}"
 
 
 def execute(job: Job) -> None:
-    """Train, compress with each kernel, fine-tune, measure; results.json is written last."""
-    console, lr = Console(stderr=True), job.config.training.lr
-    record.write_json(job.folder / "config.json", job.config.flat())
-    console.print(f"dense: {job.epochs} epochs", highlight=False)
-    val = {"dense": train_dense(job)}
-    save_model(job.model, str(job.folder / "dense.safetensors"))
+    """Train, compress with each kernel, fine-tune, measure; results.json is written last.
+
+    ValueError in one sentence for a training that cannot go on, or a disk without room; the same command goes on from
+    what is finished.
+    """
+    try:
+        with processes(job.config.training, job.device):
+            models, plans, val = _networks(job)
+            if rank() == 0:
+                _measure(job, models, plans, val)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
+
+
+def _networks(job: Job) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, float | None]]:
+    """Every network, trained, what was planned, and the validation accuracies; nothing that is finished is repeated."""
+    console, stages = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
+    if rank() == 0:
+        stages.begin(anew=(job.folder / record.COMPLETE).is_file())
+        record.write_json(job.folder / "config.json", job.config.flat())
+    finished = agreed(stages.finished())
+
+    def say(stage: str, what: str, epochs: int) -> None:
+        under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
+        console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
+
+    console.print(_statistics(job), highlight=False, end="\n" if _statistics(job) else "")
+    say("dense", "dense", job.epochs)
+    _dense(job, stages, "dense" in finished)
     models, plans = {"dense": job.model}, {}
     for kernel, budget in job.budgets.items():
-        console.print(f"{kernel} at {budget}: {job.finetune_epochs} epochs", highlight=False)
-        plans[kernel] = _plan(job, kernel)
-        models[kernel] = compress(job.model, plans[kernel])
-        val[kernel] = _fit(job, models[kernel], job.finetune_epochs, lr / 4)
-        save(models[kernel], plans[kernel], job.folder / kernel)
+        say(kernel, f"{kernel} at {budget}", job.finetune_epochs)
+        models[kernel], plans[kernel] = _compressed(job, stages, kernel, kernel in finished)
+    return models, plans, agreed(stages.finished())
 
+
+def _measure(job: Job, models: dict[str, nn.Module], plans: dict[str, Plan], val: dict[str, float | None]) -> None:
+    """Compare the networks and write the report."""
     test, rows = job.dataset.test(), []
     timing = latencies(models, job.example.to(job.device))
     for name, model in models.items():
@@ -173,6 +258,7 @@ def execute(job: Job) -> None:
     }
     report.write(results, {kernel: str(plan) for kernel, plan in plans.items()}, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
+    Stages(job.folder).end()
 
 
 def present(config: Config) -> None:

@@ -13,14 +13,45 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import nn
 
+from checks import need
+
 from .batches import Batches
 from .checkpoint import WholeFiles, every_epoch
 from .classifier import Classifier, Stopped
 from .config import Training
 from .data import Dataset
-from .distributed import agreed, rank, world
+from .distributed import agreed, check_launch, rank, world
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def check_training(config: Training, device: str) -> None:
+    """Refuse numbers out of range, and what this device or these processes cannot do."""
+    for name, value, ok, allowed in (
+        ("lr", config.lr, config.lr > 0, "above 0"),
+        ("momentum", config.momentum, 0 <= config.momentum < 1, "from 0 to below 1"),
+        ("weight decay", config.weight_decay, config.weight_decay >= 0, "at least 0"),
+        ("warmup epochs", config.warmup_epochs, config.warmup_epochs >= 0, "at least 0"),
+        ("step size", config.step_size, config.step_size >= 1, "at least 1"),
+        ("gamma", config.gamma, config.gamma > 0, "above 0"),
+        ("label smoothing", config.label_smoothing, 0 <= config.label_smoothing < 1, "from 0 to below 1"),
+        ("mixup", config.mixup, config.mixup >= 0, "at least 0"),
+        ("cutmix", config.cutmix, config.cutmix >= 0, "at least 0"),
+        ("ema", config.ema, 0 <= config.ema < 1, "from 0 to below 1"),
+        ("distill", config.distill, 0 <= config.distill <= 1, "from 0 to 1"),
+        ("temperature", config.temperature, config.temperature > 0, "above 0"),
+        ("clip", config.clip, config.clip is None or config.clip > 0, "above 0"),
+        ("patience", config.patience, config.patience is None or config.patience >= 1, "at least 1"),
+    ):
+        need(ok, name, value, allowed)
+    check_launch(config, device)
+    several, fsdp = config.devices * config.nodes > 1, config.strategy == "fsdp"
+    need(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
+    need(device == "cuda" or not fsdp, "strategy", "fsdp", "auto or ddp on a CPU")
+    need(not fsdp or several, "strategy", "fsdp", "auto for one process: there is nothing to share out")
+    need(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
+    sync = several and config.batchnorm == "sync"
+    need(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
 
 
 class Progress(RichProgressBar):
@@ -103,7 +134,7 @@ def train(
     resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
     try:
         with warnings.catch_warnings():
-            # Lightning recommends workers and a larger log interval for loaders that read from disk; these are in memory
+            # Lightning recommends workers and a larger log interval; these loaders have what they need
             warnings.filterwarnings("ignore", module="lightning.*")
             trainer.fit(classifier, training, validation, ckpt_path=resume, weights_only=True)
     except (Stopped, OSError):
