@@ -1,5 +1,6 @@
 """What Lightning trains: the loss of a step, the accuracy of an epoch, and the weights of the best one."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -138,7 +139,7 @@ class Classifier(lightning.LightningModule):
             values = torch.stack(self.losses).tolist()
             self.losses.clear()
             for offset, value in enumerate(values, self.global_step + 1 - len(values)):
-                if not torch.isfinite(torch.tensor(value)):
+                if not math.isfinite(value):
                     advice = "try a lower --lr, --clip 1, or --precision 32"
                     raise Stopped(f"loss must be finite, got {value} at step {offset + 1}: {advice}")
             self.shown["loss"] = sum(values) / len(values)
