@@ -71,9 +71,7 @@ def processes(config: Training, device: str) -> Iterator[None]:
         yield
         return
     accelerator = "gpu" if device == "cuda" else "cpu"
-    fabric = lightning.Fabric(
-        accelerator=accelerator, strategy="ddp", devices=config.devices, num_nodes=config.nodes
-    )
+    fabric = lightning.Fabric(accelerator=accelerator, strategy="ddp", devices=config.devices, num_nodes=config.nodes)
     try:
         try:
             fabric.launch()

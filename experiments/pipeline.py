@@ -109,10 +109,13 @@ def check(config: Config) -> Job:
     example = normalise(dataset.test().images[:LATENCY_BATCH], dataset)
     try:
         with evaluating(model):
-            model(example[:1])
-    except RuntimeError as error:
+            logits = model(example[:1])
+    except Exception as error:  # whatever a network of the user's raises
         size = "x".join(map(str, example.shape[1:]))
-        raise ValueError(f"images must fit {config.network.model}, got {size} ({str(error).splitlines()[0]})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
+    wanted, given = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
+    need(given == wanted, f"what {config.network.model} returns for one image", given, f"logits of shape {wanted}")
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     skip = config.network.checkpoint is not None and training.max_epochs is None

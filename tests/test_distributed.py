@@ -134,7 +134,7 @@ def command(*arguments, **variables):
     )
 
 
-TWO = "--devices 2 --accelerator cpu --max-epochs 1 --finetune-epochs 1 --kernel svd --batch-size 32 --rep".split()
+TWO = "--devices 2 --accelerator cpu --max-epochs 1 --finetune-epochs 1 --kernel svd --batch-size 32 --rep"
 
 
 def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
@@ -142,7 +142,7 @@ def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
         taken.bind(("", 0))
         taken.listen()
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
-        assert main([*TWO, "--out", str(tmp_path)]) == 2
+        assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "error: MASTER_PORT must be a free port" in error
     assert error.count("\n") == 1
@@ -153,7 +153,7 @@ def test_more_processes_than_torchrun_started_are_refused(tmp_path, monkeypatch,
     variables = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
     for name, value in {**variables, "TORCHELASTIC_RUN_ID": "test"}.items():
         monkeypatch.setenv(name, str(value))
-    assert main([*TWO, "--out", str(tmp_path)]) == 2
+    assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
     assert "devices x nodes must be the 3 processes that torchrun started, got 2" in capsys.readouterr().err
 
 
@@ -161,10 +161,10 @@ def test_more_processes_than_torchrun_started_are_refused(tmp_path, monkeypatch,
 @pytest.mark.parametrize("launcher", ["ours", "torchrun"])
 def test_the_whole_run_in_two_processes(launcher, tmp_path):
     if launcher == "ours":
-        done = command(*TWO, "--out", str(tmp_path))
+        done = command(*TWO.split(), "--out", str(tmp_path))
     else:
         start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
-        arguments = [*start, str(free_port()), "-m", "experiments.run", *TWO, "--out", str(tmp_path)]
+        arguments = [*start, str(free_port()), "-m", "experiments.run", *TWO.split(), "--out", str(tmp_path)]
         done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("report:") == 1  # of the first process alone
@@ -179,6 +179,6 @@ def test_a_port_taken_after_the_launch_ends_every_process(tmp_path):
         taken.bind(("", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = command(*TWO, "--out", str(tmp_path), LOCAL_RANK="0", MASTER_PORT=port, MASTER_ADDR="127.0.0.1")
+        done = command(*TWO.split(), "--out", str(tmp_path), LOCAL_RANK="0", MASTER_PORT=port, MASTER_ADDR="127.0.0.1")
     assert done.returncode == 2
     assert "MASTER_ADDR and MASTER_PORT must be free to meet at" in done.stderr
