@@ -33,7 +33,7 @@ class Data:
     image_size: int | None = None
     """resize the images of a folder to this many pixels a side"""
     batch_size: int = 64
-    """images per training step"""
+    """images per training step, in each process"""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,42 @@ class Training:
     """fraction of the weights taken off per unit of learning rate; for sgd 5e-4 is usual"""
     schedule: Literal["onecycle", "cosine", "step", "constant"] = "onecycle"
     """of the learning rate: up and down once, down along a cosine, times gamma every step-size epochs, or not at all"""
+    warmup_epochs: float = 0.0
+    """epochs in which the learning rate rises to its peak (0 with onecycle: three tenths of all)"""
     step_size: int = 30
     """epochs between two steps of the schedule step"""
     gamma: float = 0.1
     """factor of each of these steps"""
+    label_smoothing: float = 0.0
+    """probability that is taken from the label and spread evenly over all classes"""
+    mixup: float = 0.0
+    """alpha of mixup, which blends pairs of images and labels: 0.2 is usual, 0 is none"""
+    cutmix: float = 0.0
+    """alpha of cutmix, which pastes a box of one image into another: 1 is usual, 0 is none"""
+    ema: float = 0.0
+    """decay per step of an average of the weights, which is then what is validated and kept: 0.999, or 0 for none"""
+    distill: float = 0.0
+    """weight of the dense network's answers, against the labels', in fine-tuning: 0.5, or 0 for none"""
+    temperature: float = 4.0
+    """that softens the answers in distillation"""
+    precision: Literal["32", "bf16", "16"] = "32"
+    """bits of the numbers in forward and backward; the weights keep 32"""
+    channels_last: bool = False
+    """channels innermost in memory: faster convolutions on recent GPUs and CPUs"""
+    compile: bool = False
+    """torch.compile the network for training"""
+    clip: float | None = None
+    """largest norm of the gradient of all weights together"""
+    patience: int | None = None
+    """stop after so many epochs without a better validation accuracy"""
+    devices: int = 1
+    """processes on each machine, each with its own GPU, or on a CPU"""
+    nodes: int = 1
+    """machines; each runs the same command, started by torchrun or Slurm"""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """how several processes share the work: copies of the network (ddp, what auto takes) or parts of it (fsdp)"""
+    batchnorm: Literal["local", "sync", "reestimate"] = "local"
+    """statistics: each process's own batches, all processes' together, or measured anew before each validation"""
     seed: int = 0
     """of the split, the initial weights and the order of the images"""
     rep: bool = False

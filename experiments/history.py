@@ -28,6 +28,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
+def seconds(folder: Path, network: str) -> float:
+    """Of all epochs of a network."""
+    return sum(row["seconds"] for row in read(folder) if row["network"] == network)
+
+
 class History(lightning.Callback):
     """Mean training loss, validation accuracy and seconds, validation included, of each epoch of one network.
 
@@ -41,10 +46,6 @@ class History(lightning.Callback):
         self.folder, self.network, self.follower, self.clock = folder, network, follower, clock
         self.losses: list[Tensor] = []
         self.began = 0.0
-
-    def seconds(self) -> float:
-        """Of all epochs of this network."""
-        return sum(row["seconds"] for row in read(self.folder) if row["network"] == self.network)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """The clock starts."""

@@ -26,8 +26,9 @@ class Tracker:
     tracking, not the run.
     """
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.config, self.folder, self.on = config, folder, config.tracking.track
+    def __init__(self, config: Config, folder: Path, first: bool = True) -> None:
+        """Of several processes only the `first` one tracks."""
+        self.config, self.folder, self.on = config, folder, config.tracking.track and first
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{config.output.out.absolute()}/mlflow.db"
         self.client: Any = None
         self.experiment, self.parent = "", ""

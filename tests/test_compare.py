@@ -278,7 +278,7 @@ def test_history_of_a_run_that_was_killed_and_resumed(tmp_path):
         ("dense", 1, 0.5, 3.0),
     ]
     assert history.read(tmp_path)[0]["val_top1"] == 50.0
-    assert (again.seconds(), svd.seconds()) == (8.0, 7.0)
+    assert (history.seconds(tmp_path, "dense"), history.seconds(tmp_path, "svd")) == (8.0, 7.0)
     assert len(told) == 4
 
 

@@ -22,6 +22,7 @@ import tyro
 from optuna.trial import FixedTrial, TrialState
 from PIL import Image
 
+from experiments.classifier import Stopped
 from experiments.config import Config
 from experiments.tune import main
 from experiments.tuning import objective as objectives
@@ -130,7 +131,7 @@ def test_a_bad_trial_is_pruned_after_an_epoch_and_a_diverged_one_as_well(monkeyp
     study.optimize(objective(job, tune.space), n_trials=1)
 
     def diverge(*_, **__):
-        raise ValueError("loss is nan in step 7")
+        raise Stopped("loss is nan in step 7")
 
     monkeypatch.setattr(objectives, "train", diverge)
     study.optimize(objective(job, tune.space), n_trials=1)

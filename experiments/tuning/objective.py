@@ -12,6 +12,7 @@ from optuna.trial import Trial
 from checks import need
 
 from .. import pipeline
+from ..classifier import Stopped
 from ..config import Compression, Config, Data, Training
 from ..train import train
 from .config import SEARCHED, Space, Tune
@@ -91,7 +92,7 @@ def objective(job: pipeline.Job, space: Space) -> Callable[[Trial], float]:
                 seed=training.seed,
                 callbacks=[Report(trial)],
             )
-        except ValueError as error:  # all that can be refused was refused before: what is left is a loss of NaN
+        except Stopped as error:  # a loss of NaN, or a batch that the device has no room for
             trial.set_user_attr("diverged", str(error))
             raise optuna.TrialPruned(str(error)) from None
 
