@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from checks import need
 
 from .data import Dataset, Split
 
@@ -33,21 +36,55 @@ def augment(images: Tensor, most: int, flip: bool, generator: torch.Generator) -
     return picked.movedim(-1, 1) * inside[:, None]
 
 
-class Batches:
-    """(images, labels) batch by batch; training draws a new order and new augmentation each epoch, from the seed."""
+def shares(order: Tensor, size: int, rank: int, world: int) -> list[Tensor]:
+    """One process's training batches: of every `size` * world images in order, its part; as many batches in each.
 
-    def __init__(self, split: Split, dataset: Dataset, size: int, *, train: bool = False, seed: int = 0) -> None:
-        self.split, self.dataset, self.size, self.train = split, dataset, size, train
-        self.generator = torch.Generator().manual_seed(seed)
+    The last batch takes what is left, and joins the one before where it would leave a process fewer than two images:
+    gradients are awaited from every process, and BatchNorm has no variance of one.
+    """
+    cuts = list(range(size * world, len(order), size * world))
+    if cuts and world > 1 and len(order) - cuts[-1] < 2 * world:
+        cuts.pop()
+    return [batch.tensor_split(world)[rank] for batch in order.tensor_split(cuts)]
+
+
+class Batches:
+    """(images, labels) batch by batch, `size` in each of `world` processes.
+
+    Training draws a new order and new augmentation each epoch, from the seed and the number of the epoch alone: a run
+    that was stopped goes on with `epoch` set.  Without `train` every image comes exactly once, in one process.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        dataset: Dataset,
+        size: int,
+        *,
+        train: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.split, self.dataset, self.size, self.train, self.seed = split, dataset, size, train, seed
+        self.rank, self.world, self.epoch = rank, world, 0
+        need(len(split.labels) >= world, "images", len(split.labels), f"at least one for each of {world} processes")
+
+    def _indices(self, generator: torch.Generator) -> list[Tensor]:
+        n = len(self.split.labels)
+        if self.train:
+            return shares(torch.randperm(n, generator=generator), self.size, self.rank, self.world)
+        return list(torch.arange(self.rank, n, self.world).split(self.size))
 
     def __len__(self) -> int:
-        return -(-len(self.split.labels) // self.size)
+        return len(self._indices(torch.Generator()))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n = len(self.split.labels)
-        order = torch.randperm(n, generator=self.generator) if self.train else torch.arange(n)
-        for index in order.split(self.size):
+        mixed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(mixed))
+        self.epoch += 1
+        for index in self._indices(generator):
             images, labels = self.split.images[index], self.split.labels[index]
             if self.train:
-                images = augment(images, self.dataset.shift, self.dataset.flip, self.generator)
+                images = augment(images, self.dataset.shift, self.dataset.flip, generator)
             yield normalise(images, self.dataset), labels

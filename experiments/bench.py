@@ -1,4 +1,4 @@
-"""`python -m experiments.bench`: our kernels and layers against their peers, side by side in one run."""
+"""`python -m experiments.bench`: our kernels, layers and training against their peers, side by side in one run."""
 
 import sys
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import tyro
 class Bench:
     """Time ours and theirs in turn and print theirs / ours; the peers come with `pip install -e '.[bench]'`."""
 
-    table: Annotated[Literal["kernels", "layers"], tyro.conf.Positional]
+    table: Annotated[Literal["kernels", "layers", "train"], tyro.conf.Positional]
     """what to measure"""
     only: str = ""
     """rows whose work contains this text"""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
 
@@ -32,7 +33,7 @@ class Data:
     image_size: int | None = None
     """resize the images of a folder to this many pixels a side"""
     batch_size: int = 64
-    """images per training step"""
+    """images per training step, in each process"""
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,74 @@ class Training:
     """epochs of the dense network (default: 40 for digits, 3 for mnist, 30 for a folder; with --checkpoint none)"""
     finetune_epochs: int | None = None
     """epochs of each compressed network (default: a quarter of the dense network's, or none with --max-epochs 0)"""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with Nesterov momentum"""
     lr: float = 2e-3
-    """peak learning rate of AdamW, one cycle; a quarter of it for fine-tuning"""
+    """peak learning rate; a quarter of it for fine-tuning; for sgd 0.1 is usual"""
+    momentum: float = 0.9
+    """of sgd"""
+    weight_decay: float = 1e-2
+    """fraction of the weights taken off per unit of learning rate; for sgd 5e-4 is usual"""
+    schedule: Literal["onecycle", "cosine", "step", "constant"] = "onecycle"
+    """of the learning rate: up and down once, down along a cosine, times gamma every step-size epochs, or not at all"""
+    warmup_epochs: float = 0.0
+    """epochs in which the learning rate rises to its peak (0 with onecycle: three tenths of all)"""
+    step_size: int = 30
+    """epochs between two steps of the schedule step"""
+    gamma: float = 0.1
+    """factor of each of these steps"""
+    label_smoothing: float = 0.0
+    """probability that is taken from the label and spread evenly over all classes"""
+    mixup: float = 0.0
+    """alpha of mixup, which blends pairs of images and labels: 0.2 is usual, 0 is none"""
+    cutmix: float = 0.0
+    """alpha of cutmix, which pastes a box of one image into another: 1 is usual, 0 is none"""
+    ema: float = 0.0
+    """decay per step of an average of the weights, which is then what is validated and kept: 0.999, or 0 for none"""
+    distill: float = 0.0
+    """weight of the dense network's answers, against the labels', in fine-tuning: 0.5, or 0 for none"""
+    temperature: float = 4.0
+    """that softens the answers in distillation"""
+    precision: Literal["32", "bf16", "16"] = "32"
+    """bits of the numbers in forward and backward; the weights keep 32"""
+    channels_last: bool = False
+    """channels innermost in memory: faster convolutions on recent GPUs and CPUs"""
+    compile: bool = False
+    """torch.compile the network for training"""
+    clip: float | None = None
+    """largest norm of the gradient of all weights together"""
+    patience: int | None = None
+    """stop after so many epochs without a better validation accuracy"""
+    devices: int = 1
+    """processes on each machine, each with its own GPU, or on a CPU"""
+    nodes: int = 1
+    """machines; each runs the same command, started by torchrun or Slurm"""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """how several processes share the work: copies of the network (ddp, what auto takes) or parts of it (fsdp)"""
+    batchnorm: Literal["local", "sync", "reestimate"] = "local"
+    """statistics: each process's own batches, all processes' together, or measured anew before each validation"""
     seed: int = 0
     """of the split, the initial weights and the order of the images"""
     rep: bool = False
     """reproducible: deterministic algorithms only; on a CPU the same command gives the same numbers"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where it runs"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """how it is measured"""
+
+    latency_batches: Batches = (1, 64)
+    """images per forward pass that is timed; each number gives its own columns"""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """where progress is reported; no part of a run's name"""
+
+    track: bool = True
+    """to MLflow as well: the server of MLFLOW_TRACKING_URI, or else OUT/mlflow.db"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +141,8 @@ class Output:
 
 
 def flat(config: Any) -> dict[str, object]:
-    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but `output`."""
-    groups = {name: group for name, group in asdict(config).items() if name != "output"}
+    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but the last two."""
+    groups = {name: group for name, group in asdict(config).items() if name not in ("tracking", "output")}
     return json.loads(json.dumps({k: v for group in groups.values() for k, v in group.items()}, default=str))
 
 
@@ -100,6 +161,8 @@ class Config:
     data: Data = field(default_factory=Data)
     compression: Compression = field(default_factory=Compression)
     training: Training = field(default_factory=Training)
+    measurement: Measurement = field(default_factory=Measurement)
+    tracking: Tracking = field(default_factory=Tracking)
     output: Output = field(default_factory=Output)
 
     @property

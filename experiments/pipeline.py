@@ -1,30 +1,39 @@
 """The stages of a run: prepare (all that can be refused is refused here), execute, present."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from lightning import seed_everything
+from lightning import Callback, seed_everything
 from rich.console import Console
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import need
-from layers import Budget, Cost, Plan, compress, cost, make_plan, save
+from layers import Budget, Cost, Plan, compress, cost, load, make_plan, save
 from layers.compress import load_tensors
 from layers.cost import evaluating
 from layers.methods import method
 
 from . import record, report
 from .batches import normalise
+from .checkpoint import whole
 from .config import Config
 from .data import Dataset, load_dataset
-from .evaluate import latencies, top1
+from .distributed import agreed, processes, rank
+from .evaluate import accuracy, latencies
+from .history import History, seconds
+from .memory import peak_memory
 from .models import build, factory
-from .train import train
+from .stages import Stages
+from .tracking import Tracker
+from .train import check_training, train
 
-LATENCY_BATCH = 32
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
@@ -36,7 +45,7 @@ class Job(NamedTuple):
     dataset: Dataset
     model: nn.Module
     device: str
-    example: Tensor  # (LATENCY_BATCH, c, h, w) normalised test images, on the CPU
+    example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
     budgets: dict[str, Budget]  # by kernel
     epochs: int
     finetune_epochs: int
@@ -91,88 +100,188 @@ def check(config: Config) -> Job:
     ):
         need(value is None or value >= least, name, value, f"at least {least}")
     need(config.network.checkpoint or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint")
-    need(training.lr > 0, "lr", training.lr, "above 0")
+    sizes = config.measurement.latency_batches
+    distinct = len(set(sizes)) == len(sizes) >= 1
+    need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
     gpu = torch.cuda.is_available()
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
+    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
+    check_training(training, device)
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)
     model = _network(config, dataset)
-    example = normalise(dataset.test().images[:LATENCY_BATCH], dataset)
+    tested = dataset.test().images
+    example = normalise(tested[torch.arange(max(sizes)) % len(tested)], dataset)  # repeated where there are fewer
     try:
         with evaluating(model):
-            model(example[:1])
-    except RuntimeError as error:
+            logits = model(example[:1])
+    except Exception as error:  # whatever a network of the user's raises
         size = "x".join(map(str, example.shape[1:]))
-        raise ValueError(f"images must fit {config.network.model}, got {size} ({str(error).splitlines()[0]})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
+    wanted, given = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
+    need(given == wanted, f"what {config.network.model} returns for one image", given, f"logits of shape {wanted}")
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     skip = config.network.checkpoint is not None and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
     job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
     return job
 
 
-def _fit(job: Job, model: nn.Module, epochs: int, lr: float) -> float | None:
-    """Train in place; the validation accuracy of the best epoch, or None without an epoch."""
+def _fit(
+    job: Job, stage: str, model: nn.Module, stages: Stages | None = None, callbacks: Sequence[Callback] = ()
+) -> float | None:
+    """Train in place, on from the stage's checkpoint; the validation accuracy of the best epoch, None without one."""
+    training, dense = job.config.training, stage == "dense"
+    epochs = job.epochs if dense else job.finetune_epochs
     if not epochs:
         return None
-    training = job.config.training
     return train(
-        model, job.dataset, training, epochs=epochs, lr=lr, batch_size=job.config.data.batch_size, seed=training.seed
+        model,
+        job.dataset,
+        training,
+        epochs=epochs,
+        lr=training.lr if dense else training.lr / 4,
+        batch_size=job.config.data.batch_size,
+        seed=training.seed,
+        teacher=None if dense else job.model,
+        checkpoint=None if stages is None else stages.checkpoint(stage),
+        callbacks=callbacks,
     )
 
 
-def train_dense(job: Job) -> float | None:
+def train_dense(job: Job, callbacks: Sequence[Callback] = ()) -> float | None:
     """Train the job's own network in place; the validation accuracy of its best epoch."""
-    return _fit(job, job.model, job.epochs, job.config.training.lr)
+    return _fit(job, "dense", job.model)
+
+
+def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
+    """Leave the trained network in the job and in dense.safetensors."""
+    path = job.folder / "dense.safetensors"
+    if not finished:
+        val = _fit(job, "dense", job.model, stages, [History(job.folder, "dense", tracker)])
+        if rank() == 0:
+            with whole(path) as temporary:
+                save_model(job.model, str(temporary))
+            stages.finish("dense", val)
+    agreed(None)
+    load_tensors(job.model, path)
+
+
+def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> tuple[nn.Module, Plan]:
+    """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
+
+    It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
+    same memory layout.
+    """
+    folder, start = job.folder / kernel, stages.start(kernel)
+    if not finished:
+        if rank() == 0 and not start.exists():
+            plan = _plan(job, kernel)
+            save(compress(job.model, plan), plan, start)
+        agreed(None)
+        plan, model = Plan.load(start / "plan.json"), load(start, job.model)
+        val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
+        if rank() == 0:
+            save(model, plan, folder)
+            stages.finish(kernel, val)
+    agreed(None)
+    return load(folder, job.model), Plan.load(folder / "plan.json")
+
+
+def _statistics(job: Job) -> str:
+    """Whose BatchNorm statistics these will be, in words; empty without BatchNorm."""
+    training = job.config.training
+    if not any(isinstance(module, _BatchNorm) for module in job.model.modules()):
+        return ""
+    words = {
+        "local": "running averages of each process's own batches, the first one's kept",
+        "sync": "running averages over the batches of all processes",
+        "reestimate": "measured anew on training images before each validation",
+    }
+    return f"BatchNorm statistics: {words[training.batchnorm]}"
 
 
 def execute(job: Job) -> None:
-    """Train, compress with each kernel, fine-tune, measure; results.json is written last."""
-    console, lr = Console(stderr=True), job.config.training.lr
-    record.write_json(job.folder / "config.json", job.config.flat())
-    console.print(f"dense: {job.epochs} epochs", highlight=False)
-    val = {"dense": train_dense(job)}
-    save_model(job.model, str(job.folder / "dense.safetensors"))
+    """Train, compress with each kernel, fine-tune, measure; results.json is written last.
+
+    ValueError in one sentence for a training that cannot go on, or a disk without room; the same command goes on from
+    what is finished.
+    """
+    try:
+        with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
+            models, plans, val = _networks(job, tracker)
+            if rank() == 0:
+                _measure(job, models, plans, val, tracker)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
+
+
+def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, float | None]]:
+    """Every network, trained, what was planned, and the validation accuracies; nothing that is finished is repeated."""
+    console, stages = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
+    if rank() == 0:
+        stages.begin(anew=(job.folder / record.COMPLETE).is_file())
+        record.write_json(job.folder / record.CONFIG, job.config.flat())
+    finished = agreed(stages.finished())
+
+    def say(stage: str, what: str, epochs: int) -> None:
+        under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
+        console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
+
+    console.print(_statistics(job), highlight=False, end="\n" if _statistics(job) else "")
+    say("dense", "dense", job.epochs)
+    _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}
     for kernel, budget in job.budgets.items():
-        console.print(f"{kernel} at {budget}: {job.finetune_epochs} epochs", highlight=False)
-        plans[kernel] = _plan(job, kernel)
-        models[kernel] = compress(job.model, plans[kernel])
-        val[kernel] = _fit(job, models[kernel], job.finetune_epochs, lr / 4)
-        save(models[kernel], plans[kernel], job.folder / kernel)
+        say(kernel, f"{kernel} at {budget}", job.finetune_epochs)
+        models[kernel], plans[kernel] = _compressed(job, stages, kernel, kernel in finished, tracker)
+    return models, plans, agreed(stages.finished())
 
+
+def _measure(
+    job: Job,
+    models: dict[str, nn.Module],
+    plans: dict[str, Plan],
+    val: dict[str, float | None],
+    tracker: Tracker,
+) -> None:
+    """Compare the networks and write the report."""
     test, rows = job.dataset.test(), []
-    timing = latencies(models, job.example.to(job.device))
+    example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
+    timing = latencies(models, example, sizes)
     for name, model in models.items():
-        costs: Cost = cost(model, job.example[:1].to(job.device))
+        costs: Cost = cost(model, example[:1])
         rows.append(
             {
                 "kernel": name,
                 "budget": str(job.budgets.get(name, "")),
-                "top1": top1(model, test, job.dataset, job.device),
+                **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
                 **costs._asdict(),
-                "latency": timing[name].median,
-                "latency_low": timing[name].low,
-                "latency_high": timing[name].high,
+                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
+                "peak_memory": peak_memory(model, example),
+                "training_seconds": seconds(job.folder, name),
             }
         )
+        tracker.row(rows[-1])
     results = {
+        "version": record.VERSION,
         "config": job.config.flat(),
         "environment": record.environment(),
         "test_images": len(test.labels),
-        "latency_batch": len(job.example),
+        "latency_batches": sizes,
         "rows": rows,
     }
     report.write(results, {kernel: str(plan) for kernel, plan in plans.items()}, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
+    Stages(job.folder).end()
 
 
 def present(config: Config) -> None:

@@ -14,7 +14,10 @@ from rich.table import Table
 
 from layers.plan import write_text
 
+from .page import page
+
 COSTS = {"params": "parameters", "macs": "MACs", "bytes": "bytes"}
+COLOURS = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
 
 
 def short(number: float) -> str:
@@ -26,10 +29,10 @@ def short(number: float) -> str:
 def cells(results: dict) -> tuple[list[str], list[list[str]]]:
     """Header and one row per network: top-1, parameters, MACs, bytes, latency, each with its share of dense."""
     rows, dense = results["rows"], results["rows"][0]
-    table = []
+    table, timed = [], f"latency_{results['latency_batches'][-1]}"
     for row in rows:
         costs = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in COSTS]
-        latency = f"{1e3 * row['latency']:.3g} ms {row['latency'] / dense['latency']:.2f}x"
+        latency = f"{1e3 * row[timed]:.3g} ms {row[timed] / dense[timed]:.2f}x"
         table.append([row["kernel"], f"{row['top1']:.2f}", *costs, latency])
     return ["kernel", "top-1", *COSTS.values(), "latency"], table
 
@@ -38,7 +41,7 @@ def caption(results: dict) -> str:
     """How the numbers of the table were measured."""
     device = results["environment"]["gpu"] or "CPU"
     return (
-        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batch']} "
+        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batches'][-1]} "
         f"images, networks in turn, {results['environment']['threads']} threads, {device}"
     )
 
@@ -66,7 +69,7 @@ def figure(results: dict) -> go.Figure:
     """Accuracy against each cost, as fractions of the dense network."""
     rows, dense = results["rows"], results["rows"][0]
     fig = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.03)
-    colours = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
+    colours = COLOURS
     for column, (key, label) in enumerate(COSTS.items(), 1):
         for row, colour in zip(rows, colours * len(rows)):
             low, high = wilson(row["top1"], results["test_images"])
@@ -88,30 +91,21 @@ def figure(results: dict) -> go.Figure:
     return fig
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; margin: 1rem 0 }}
-th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }}
-th:first-child, td:first-child {{ text-align: left }}
-pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem; font-size: 13px }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{summary}</p>
+BODY = """<p>{summary}</p>
 {figure}
 {table}
 <h2>What became of each layer</h2>
 {plans}
 <h2>Configuration and environment</h2>
 <pre>{record}</pre>
-</body></html>
 """
 
 
 def frame(results: dict) -> pd.DataFrame:
     """The rows, with every cost and the latency also as a ratio to the dense network."""
     table = pd.DataFrame(results["rows"])
-    for key in (*COSTS, "latency"):
+    timed = [f"latency_{batch}" for batch in results["latency_batches"]]
+    for key in (*COSTS, *timed, "peak_memory", "training_seconds"):
         table[f"{key} / dense"] = table[key] / table[key].iloc[0]
     return table
 
@@ -120,8 +114,8 @@ def write(results: dict, plans: dict[str, str], folder: Path) -> None:
     """results.csv and report.html."""
     write_text(folder / "results.csv", frame(results).to_csv(index=False))
     header, rows = cells(results)
-    page = PAGE.format(
-        title=html.escape(f"{results['config']['model']} on {results['config']['dataset']}: accuracy against cost"),
+    title = f"{results['config']['model']} on {results['config']['dataset']}: accuracy against cost"
+    body = BODY.format(
         summary=html.escape(
             f"{results['test_images']:,} test images; bars: 95 % Wilson intervals; {caption(results)}."
         ),
@@ -130,7 +124,7 @@ def write(results: dict, plans: dict[str, str], folder: Path) -> None:
         plans="".join(f"<h3>{html.escape(k)}</h3><pre>{html.escape(plan)}</pre>" for k, plan in plans.items()),
         record=html.escape(json.dumps({key: results[key] for key in ("config", "environment")}, indent=1)),
     )
-    write_text(folder / "report.html", page)
+    write_text(folder / "report.html", page(title, body))
 
 
 def show(results: dict, folder: Path) -> None:

@@ -10,16 +10,20 @@ from .config import Config
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when the report is written, 2 when the input is refused."""
     config = tyro.cli(Config, prog="python -m experiments.run", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-    from . import pipeline  # late: torch and Lightning are not needed to answer --help
+    from . import distributed, pipeline  # late: torch and Lightning are not needed to answer --help
 
     try:
-        job = None if pipeline.finished(config) else pipeline.prepare(config)
+        if not pipeline.finished(config):
+            pipeline.execute(pipeline.prepare(config))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    if job is not None:
-        pipeline.execute(job)
-    pipeline.present(config)
+    try:
+        if distributed.rank() == 0:
+            pipeline.present(config)
+    except ValueError as error:  # a complete run whose results cannot be read
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     return 0
 
 

@@ -1,82 +1,148 @@
-"""Train a classifier with Lightning: AdamW, one cycle, the best epoch by validation accuracy."""
+"""Train a classifier with Lightning, on one device or many; the best epoch by validation accuracy is kept."""
 
 import copy
 import logging
+import traceback
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import RichProgressBar
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.strategies import FSDPStrategy
+from torch import nn
+
+from checks import need
 
 from .batches import Batches
+from .checkpoint import WholeFiles, every_epoch
+from .classifier import Classifier, Stopped
 from .config import Training
 from .data import Dataset
+from .distributed import agreed, check_launch, rank, world
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-class Classifier(lightning.LightningModule):
-    """Cross-entropy; keeps the weights of the epoch with the highest validation accuracy."""
+def check_training(config: Training, device: str) -> None:
+    """Refuse numbers out of range, and what this device or these processes cannot do."""
+    for name, value, ok, allowed in (
+        ("lr", config.lr, config.lr > 0, "above 0"),
+        ("momentum", config.momentum, 0 <= config.momentum < 1, "from 0 to below 1"),
+        ("weight decay", config.weight_decay, config.weight_decay >= 0, "at least 0"),
+        ("warmup epochs", config.warmup_epochs, config.warmup_epochs >= 0, "at least 0"),
+        ("step size", config.step_size, config.step_size >= 1, "at least 1"),
+        ("gamma", config.gamma, config.gamma > 0, "above 0"),
+        ("label smoothing", config.label_smoothing, 0 <= config.label_smoothing < 1, "from 0 to below 1"),
+        ("mixup", config.mixup, config.mixup >= 0, "at least 0"),
+        ("cutmix", config.cutmix, config.cutmix >= 0, "at least 0"),
+        ("ema", config.ema, 0 <= config.ema < 1, "from 0 to below 1"),
+        ("distill", config.distill, 0 <= config.distill <= 1, "from 0 to 1"),
+        ("temperature", config.temperature, config.temperature > 0, "above 0"),
+        ("clip", config.clip, config.clip is None or config.clip > 0, "above 0"),
+        ("patience", config.patience, config.patience is None or config.patience >= 1, "at least 1"),
+    ):
+        need(ok, name, value, allowed)
+    check_launch(config, device)
+    several, fsdp = config.devices * config.nodes > 1, config.strategy == "fsdp"
+    need(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
+    need(device == "cuda" or not fsdp, "strategy", "fsdp", "auto or ddp on a CPU")
+    need(not fsdp or several, "strategy", "fsdp", "auto for one process: there is nothing to share out")
+    need(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
+    sync = several and config.batchnorm == "sync"
+    need(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
 
-    def __init__(self, model: nn.Module, lr: float) -> None:
-        super().__init__()
-        self.model, self.lr = model, lr
-        self.best_accuracy, self.best_state = -1.0, copy.deepcopy(model.state_dict())
-        self.hits: list[Tensor] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Mean cross-entropy of one batch."""
-        images, labels = batch
-        loss = cross_entropy(self.model(images), labels)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+class Progress(RichProgressBar):
+    """Shows numbers that are on the CPU already: a look at one on the GPU would wait for the step."""
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Collect which images are classified correctly."""
-        images, labels = batch
-        self.hits.append((self.model(images).argmax(1) == labels).float())
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict:
+        """The mean loss of late steps and the accuracy of the last validation."""
+        return {name: f"{value:.3g}" for name, value in pl_module.shown.items()}
 
-    def on_validation_epoch_end(self) -> None:
-        """Keep this epoch's weights if none was better; of equals the later, which trained longer."""
-        accuracy = float(torch.cat(self.hits).mean())
-        self.hits.clear()
-        self.log("val_top1", 100 * accuracy, prog_bar=True)
-        if accuracy >= self.best_accuracy and not self.trainer.sanity_checking:
-            self.best_accuracy, self.best_state = accuracy, copy.deepcopy(self.model.state_dict())
 
-    def configure_optimizers(self) -> dict:
-        """AdamW with a one-cycle schedule (Smith & Topin 2018), stepped every batch."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=1e-2)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+def make_trainer(
+    config: Training, epochs: int, checkpoint: Path | None = None, callbacks: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Lightning's Trainer as configured; with `checkpoint`, a file's path, every epoch is saved there."""
+    plugins: list = [WholeFiles()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # the same command goes on by itself, from our files
+    several = config.devices * config.nodes > 1
+    strategy = FSDPStrategy(state_dict_type="full") if config.strategy == "fsdp" else "ddp" if several else "auto"
+    own: list[Callback] = [Progress(leave=False)]
+    if config.patience is not None:
+        own.append(EarlyStopping("val_top1", mode="max", patience=config.patience, check_on_train_epoch_end=False))
+    if checkpoint is not None:
+        own.append(every_epoch(checkpoint))
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="gpu" if config.accelerator == "cuda" else config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=strategy,
+        precision=PRECISIONS[config.precision],
+        sync_batchnorm=several and config.batchnorm == "sync",
+        deterministic=config.rep,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=checkpoint is not None,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        plugins=plugins,
+        callbacks=[*own, *callbacks],
+    )
+
+
+def _failure(error: Exception) -> str:
+    """Error type, first line, and the place in the code of whoever wrote the network."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != __file__]
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}{where}"
 
 
 def train(
-    model: nn.Module, dataset: Dataset, config: Training, *, epochs: int, lr: float, batch_size: int, seed: int
+    model: nn.Module,
+    dataset: Dataset,
+    config: Training,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    teacher: nn.Module | None = None,
+    checkpoint: Path | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> float:
-    """Train in place, end with the weights of the best epoch, and return its validation accuracy in percent."""
+    """Train in place, end with the weights of the best epoch, and return its validation accuracy in percent.
+
+    If the file `checkpoint` exists the training goes on from it; each epoch is saved there.  With several processes
+    every one calls this, inside `distributed.processes`.  Stopped (a ValueError) says in one sentence why a training
+    cannot go on: a loss that is no number, a network that fails on its first batch.
+    """
     lightning.seed_everything(seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner for each of the networks
-    classifier = Classifier(model, lr)
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="gpu" if config.accelerator == "cuda" else config.accelerator,
-        devices=1,
-        deterministic=config.rep,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[RichProgressBar(leave=False)],
-    )
-    with warnings.catch_warnings():
-        # Lightning recommends workers and a larger log interval for loaders that read from disk; these are in memory.
-        warnings.filterwarnings("ignore", module="lightning.*")
-        trainer.fit(
-            classifier,
-            Batches(dataset.train(), dataset, batch_size, train=True, seed=seed),
-            Batches(dataset.val(), dataset, 1000),
-        )
-    model.load_state_dict(classifier.best_state)
+    options = {"epochs": epochs, "lr": lr, "seed": seed, "teacher": teacher}
+    # a copy: sharding, compilation and memory format shall not outlast the training
+    classifier = Classifier(copy.deepcopy(model), config, len(dataset.classes), **options)
+    trainer = make_trainer(config, epochs, checkpoint, callbacks)
+    place = {"rank": rank(), "world": world()}
+    training = Batches(dataset.train(), dataset, batch_size, train=True, seed=seed, **place)
+    validation = Batches(dataset.val(), dataset, 1000, **place)
+    resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
+    try:
+        with warnings.catch_warnings():
+            # Lightning recommends workers and a larger log interval; these loaders have what they need
+            warnings.filterwarnings("ignore", module="lightning.*")
+            trainer.fit(classifier, training, validation, ckpt_path=resume, weights_only=True)
+    except (Stopped, OSError):
+        raise
+    except Exception as error:
+        if not classifier.first_batch:
+            raise
+        shape = "x".join(map(str, next(iter(training))[0].shape))
+        raise Stopped(f"model must train on a first batch of {shape}, got {_failure(error)}") from error
+    model.load_state_dict(agreed(classifier.best_state) if config.strategy == "fsdp" else classifier.best_state)
     return 100 * classifier.best_accuracy

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from checks import need
+
 from .cost import evaluating
 
 
@@ -17,34 +19,78 @@ class Timing(NamedTuple):
     median: float
     low: float
     high: float
+    rounds: int  # that these are taken over
+    disturbed: int  # rounds that were measured as well
+    noisy: bool = False  # most rounds were disturbed: the machine was busy, and the numbers are to be taken with care
 
 
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def event_seconds(function: Callable[[], object]) -> float:
+    """Seconds between two CUDA events around one call: the device's own clock, without the wait for its answer."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    function()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], rounds: int = 15, warmup: int = 3, seconds: float = 10.0
+    functions: Mapping[str, Callable[[], object]],
+    rounds: int = 15,
+    warmup: int = 3,
+    seconds: float = 10.0,
+    *,
+    noise: float = 0.5,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Timing]:
     """Seconds per call of every function, measured in turn: a b c, a b c, ...
 
-    `warmup` rounds are not counted; no round is begun after `seconds`, but three are always run.
+    `warmup` rounds are not counted.  A round in which any function took more than 1 + `noise` of the lower quartile of
+    its times was disturbed: it is left out for all of them and measured again, up to `rounds` times in all; where
+    fewer than three rounds stay, none is left out.  No round is begun after `seconds`, but three are always run.
+    By CUDA events where CUDA is in use, else by `clock`, time.perf_counter.
     """
-    samples: dict[str, list[float]] = {name: [] for name in functions}
-    began = time.perf_counter()
-    for number in range(warmup + rounds):
-        if number >= warmup + 3 and time.perf_counter() - began > seconds:
-            break
+    need(rounds >= 2, "rounds", rounds, "at least 2")
+    by_events = clock is None and torch.cuda.is_initialized()
+    clock = clock or time.perf_counter
+
+    def once(function: Callable[[], object]) -> float:
+        if by_events:
+            return event_seconds(function)
+        start = clock()
+        function()
+        return clock() - start
+
+    def measure(number: int) -> dict[str, float]:
         turn = number % len(functions)  # each goes first in turn: what runs after what must not favour one
-        for name, function in [*functions.items()][turn:] + [*functions.items()][:turn]:
-            _synchronize()
-            start = time.perf_counter()
-            function()
-            _synchronize()
-            if number >= warmup:
-                samples[name].append(time.perf_counter() - start)
-    return {name: Timing(*_quartiles(times)) for name, times in samples.items()}
+        order = [*functions.items()][turn:] + [*functions.items()][:turn]
+        return {name: once(function) for name, function in order}
+
+    began = clock()
+    for number in range(warmup):
+        measure(number)
+    measured: list[dict[str, float]] = []
+    while len(_undisturbed(measured, noise)) < rounds and len(measured) < 2 * rounds:
+        if len(measured) >= 3 and clock() - began > seconds:
+            break
+        measured.append(measure(warmup + len(measured)))
+    clean = _undisturbed(measured, noise)
+    disturbed = len(measured) - len(clean)
+    kept, noisy = clean if len(clean) >= min(3, rounds) else measured, disturbed > len(clean)
+    return {name: Timing(*_quartiles([r[name] for r in kept]), len(kept), disturbed, noisy) for name in functions}
+
+
+def _undisturbed(measured: list[dict[str, float]], noise: float) -> list[dict[str, float]]:
+    """The rounds in which every function took at most 1 + noise of its lower quartile over all of them.
+
+    Not of its median: other work can only slow a round down, and may well do so to more than half of them.
+    """
+    most = {}
+    for name in measured[0] if measured else ():
+        times = sorted(r[name] for r in measured)
+        most[name] = (1 + noise) * times[(len(times) - 1) // 4]
+    return [r for r in measured if all(r[name] <= most[name] for name in most)]
 
 
 def _quartiles(times: list[float]) -> tuple[float, float, float]:

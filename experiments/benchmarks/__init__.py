@@ -5,11 +5,13 @@ from .ranks import evbmf_cases, ht_cases, svd_cases
 from .row import Measured, Row, measure
 from .table import show
 from .tensors import cp_cases, tucker_cases
+from .training import training_cases
 from .transforms import dct_cases, dwt_cases
 
 TABLES = {
     "kernels": (tucker_cases, cp_cases, svd_cases, evbmf_cases, dct_cases, dwt_cases, ht_cases),
     "layers": (layer_cases,),
+    "train": (training_cases,),
 }
 
 __all__ = ["TABLES", "Measured", "Row", "measure", "show"]

@@ -1,0 +1,30 @@
+"""`python -m experiments VERB`, and the command `experiments VERB`: the same as `python -m experiments.VERB`."""
+
+import importlib
+import sys
+
+VERBS = {
+    "run": "train, compress with each kernel, fine-tune, compare, report",
+    "list": "the runs in a folder",
+    "compare": "the networks of several runs side by side",
+    "tune": "search for good training settings",
+    "study": "how well each kernel holds trained weights",
+    "bench": "our kernels and layers against their peers",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the verb; 2 when there is no such verb."""
+    verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help"):
+        lines = [f"  {name:<9}{what}" for name, what in VERBS.items()]
+        sys.stdout.write("usage: experiments VERB [OPTIONS], VERB --help for its options\n\n" + "\n".join(lines) + "\n")
+        return 0
+    if verb not in VERBS:
+        sys.stderr.write(f"error: verb must be one of {', '.join(VERBS)}, got {verb!r}\n")
+        return 2
+    return importlib.import_module(f"experiments.{verb}").main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Several processes: started here, by torchrun or by Slurm; the first one alone writes."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import SIGTERM
+from typing import TypeVar
+
+import lightning
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from checks import need
+
+from .config import Training
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """The number of this process among all, 0 where it is alone: by its launcher's word, then by Lightning's."""
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def agreed(value: T) -> T:
+    """The first process's value, in all of them, which wait for it."""
+    values = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+def check_launch(config: Training, device: str) -> None:
+    """Refuse what does not fit how this process was started, this machine's GPUs, or a port that is taken."""
+    need(config.devices >= 1, "devices", config.devices, "at least 1")
+    need(config.nodes >= 1, "nodes", config.nodes, "at least 1")
+    wanted = config.devices * config.nodes
+    for launcher, environment in (("torchrun", TorchElasticEnvironment), ("Slurm", SLURMEnvironment)):
+        if environment.detect():
+            started = environment().world_size()
+            need(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
+    if device == "cuda":
+        gpus = torch.cuda.device_count()
+        need(config.devices <= gpus, "devices", config.devices, f"at most the {gpus} GPUs of this machine")
+    if wanted > 1 and "LOCAL_RANK" not in os.environ and (port := os.environ.get("MASTER_PORT")):
+        need(_is_free(port), "MASTER_PORT", port, "a free port: set another one, or none and one is found")
+
+
+def _is_free(port: str) -> bool:
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server that will listen there does
+            probe.bind(("", int(port)))
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def processes(config: Training, device: str) -> Iterator[None]:
+    """Inside, `devices` x `nodes` processes run and can talk; for one, nothing.  An error ends those started here."""
+    if config.devices * config.nodes == 1:
+        yield
+        return
+    accelerator = "gpu" if device == "cuda" else "cpu"
+    fabric = lightning.Fabric(accelerator=accelerator, strategy="ddp", devices=config.devices, num_nodes=config.nodes)
+    try:
+        try:
+            fabric.launch()
+        except (dist.DistNetworkError, dist.DistStoreError) as error:
+            where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"MASTER_ADDR and MASTER_PORT must be free to meet at, got {where} ({reason})") from None
+        yield
+    except BaseException:
+        if (launcher := getattr(fabric.strategy, "launcher", None)) is not None and hasattr(launcher, "kill"):
+            launcher.kill(SIGTERM)
+        raise

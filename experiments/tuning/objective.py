@@ -1,0 +1,99 @@
+"""One trial: settings from the space, a network trained with them, its best validation accuracy."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import optuna
+from optuna.trial import Trial
+
+from checks import need
+
+from .. import pipeline
+from ..classifier import Stopped
+from ..config import Compression, Config, Data, Training
+from ..train import train
+from .config import SEARCHED, Space, Tune
+
+
+class Report(lightning.Callback):
+    """Tells the study the validation accuracy after each epoch, and ends a trial that the pruner gives up."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """After each epoch."""
+        if trainer.sanity_checking:
+            return
+        self.trial.report(float(trainer.callback_metrics["val_top1"]), trainer.current_epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {trainer.current_epoch}")
+
+
+def check(tune: Tune) -> pipeline.Job:
+    """The job whose network and images every trial uses; ValueError in one sentence for what is wrong."""
+    space, workers = tune.space, tune.output
+    for name in ("batch_sizes", "optimizers", "schedules"):
+        values = getattr(space, name)
+        need(len(values) > 0 and len(set(values)) == len(values), words(name), values, "one or more distinct values")
+    need(min(space.batch_sizes) >= 1, "batch sizes", space.batch_sizes, "at least 1 each")
+    for name in ("lrs", "weight_decays", "step_sizes", "gammas", "epochs"):
+        low, high = getattr(space, name)
+        need(0 < low <= high < float("inf"), words(name), (low, high), "two numbers above 0, the lower one first")
+    for name, least in (("trials", 1), ("heartbeat", 1), ("retries", 0)):
+        need(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
+    for plural, name in SEARCHED.items():
+        group: Any = tune.data if name == "batch_size" else tune.training
+        usual = getattr(Data() if name == "batch_size" else Training(), name)
+        option = f"--{words(plural, '-')}"
+        need(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
+    return pipeline.check(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
+
+
+def words(name: str, between: str = " ") -> str:
+    """A field as it is spoken of."""
+    return name.replace("_", between)
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """Settings by the names of the fields that they go to; what the schedule does not use is not asked for."""
+    found = {
+        "batch_size": trial.suggest_categorical("batch_size", space.batch_sizes),
+        "optimizer": trial.suggest_categorical("optimizer", space.optimizers),
+        "lr": trial.suggest_float("lr", *space.lrs, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", *space.weight_decays, log=True),
+        "schedule": trial.suggest_categorical("schedule", space.schedules),
+        "max_epochs": trial.suggest_int("max_epochs", *space.epochs),
+    }
+    if found["schedule"] == "step":
+        found["step_size"] = trial.suggest_int("step_size", *space.step_sizes)
+        found["gamma"] = trial.suggest_float("gamma", *space.gammas)
+    return found
+
+
+def objective(job: pipeline.Job, space: Space) -> Callable[[Trial], float]:
+    """trial -> validation accuracy of its best epoch, in percent; every trial starts from the same weights."""
+
+    def run(trial: Trial) -> float:
+        found = suggest(trial, space)
+        batch_size = found.pop("batch_size")
+        training = replace(job.config.training, **found)
+        try:
+            return train(
+                copy.deepcopy(job.model),
+                job.dataset,
+                training,
+                epochs=found["max_epochs"],
+                lr=training.lr,
+                batch_size=batch_size,
+                seed=training.seed,
+                callbacks=[Report(trial)],
+            )
+        except Stopped as error:  # a loss of NaN, or a batch that the device has no room for
+            trial.set_user_attr("diverged", str(error))
+            raise optuna.TrialPruned(str(error)) from None
+
+    return run

@@ -1,0 +1,95 @@
+"""The database of a study, which any number of workers share."""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from checks import need
+
+from .sampler import SeededByTrial
+
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "none": optuna.pruners.NopPruner,
+}
+WORKER = "worker"  # attribute of a trial: who does it
+TRIES = 10  # to create the tables of an empty database, which several workers may try at once
+
+
+def retry(times: int) -> Callable[[Study, FrozenTrial], None]:
+    """What queues the settings of a trial whose worker died once more, up to so many times."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        queue = optuna.storages.RetryHeartbeatStaleTrialCallback(times)
+
+    def again(study: Study, trial: FrozenTrial) -> None:
+        copied = copy.deepcopy(trial)
+        copied.user_attrs = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
+        queue(study, copied)
+
+    return again
+
+
+def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBStorage:
+    """The database, its tables created if need be; ValueError in one sentence if it cannot be used."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")  # whichever driver SQLAlchemy prefers by default
+        hidden = parsed.render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        raise ValueError(f"storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE, got {url!r}") from None
+    wait = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}}.get(parsed.get_backend_name(), {})
+    for attempt in range(TRIES):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    parsed.render_as_string(hide_password=False),
+                    engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
+                    heartbeat_interval=heartbeat,
+                    heartbeat_stale_trial_callback=retry(retries),
+                )
+        except ImportError as error:
+            advice = "one whose driver is installed, for PostgreSQL with pip install -e '.[postgres]'"
+            raise ValueError(f"storage must be {advice}, got {hidden!r} ({error})") from None
+        except RuntimeError as error:  # tables of another Optuna, or of another program
+            raise ValueError(f"storage must be a database of this Optuna's own, got {hidden!r} ({error})") from None
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            beaten = any(words in str(error) for words in ("already exists", "UNIQUE", "unique"))
+            if beaten and attempt < TRIES - 1:
+                time.sleep(0.2)
+                continue
+            reason = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise ValueError(f"storage must be a database that answers, got {hidden!r} ({reason})") from None
+    raise AssertionError("the last try returns or raises")
+
+
+def open_study(
+    storage: optuna.storages.BaseStorage, name: str, settings: Mapping[str, object], seed: int, pruner: str
+) -> Study:
+    """The study of that name, created if need be; ValueError if it was made with other settings."""
+    study = optuna.create_study(
+        storage=storage,
+        sampler=SeededByTrial(seed),
+        pruner=PRUNERS[pruner](),
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
+    )
+    made = study.user_attrs.get("settings")
+    if made is None:
+        study.set_user_attr("settings", dict(settings))
+    else:
+        other = sorted(key for key in {*made, *settings} if made.get(key) != settings.get(key))
+        words = ", ".join(f"{key} was {made.get(key)!r}, is {settings.get(key)!r}" for key in other)
+        need(not other, "study name", name, f"that of a study with the same settings ({words})")
+    return study

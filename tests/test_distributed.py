@@ -1,0 +1,184 @@
+"""Two processes on a CPU: the steps of one process with the doubled batch, every image evaluated exactly once."""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from experiments import distributed
+from experiments.batches import Batches
+from experiments.config import Training
+from experiments.data import Dataset, Split
+from experiments.models.lenet import LeNet
+from experiments.run import main
+from experiments.train import train
+
+ROOT = Path(__file__).parents[1]
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["experiments.pipeline"])
+SEEN = []  # the numbers of the images that this process has evaluated
+
+
+class Numbered(nn.Module):
+    """LeNet in float64, so that nothing but a wrong gradient can tell two runs apart; notes what it evaluates."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = LeNet().double()
+
+    def forward(self, images):
+        if not self.training:
+            SEEN.extend((images[:, 0, 0, 0] * 255).round().long().tolist())
+        return self.net(images.double())
+
+
+def dataset(images):
+    """Noise without augmentation; the first pixel of a validation image is its number."""
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(256, (images, 1, 32, 32), generator=draw).to(torch.uint8)
+    labels = torch.randint(10, (images,), generator=draw)
+    train, val = Split(pixels, labels), Split(pixels[:77].clone(), labels[:77])
+    val.images[:, 0, 0, 0] = torch.arange(77)
+    names = [str(digit) for digit in range(10)]
+    return Dataset(lambda: train, lambda: val, lambda: val, names, (0.0,), (1.0,), 1, shift=0, flip=False)
+
+
+def twenty_steps(images, batch, devices):
+    """(weights, validation accuracy, what was evaluated) after an epoch of 20 steps."""
+    config = Training(
+        optimizer="sgd", schedule="constant", clip=1.0, ema=0.5, devices=devices, accelerator="cpu", rep=True
+    )
+    SEEN.clear()
+    with distributed.processes(config, "cpu"):
+        model = Numbered()
+        val = train(model, dataset(images), config, epochs=1, lr=0.05, batch_size=batch, seed=0)
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}, val, list(SEEN)
+
+
+def member(number, port, out, images):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(number), WORLD_SIZE="2")
+    torch.set_num_threads(1)
+    torch.save(twenty_steps(images, 8, devices=2), out / f"{number}.pt")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module", params=[20 * 16, 20 * 16 - 5], ids=["even", "a last batch of 11"])
+def both(request, tmp_path_factory):
+    """(what two processes end with, what one with the doubled batch ends with)."""
+    out, port = tmp_path_factory.mktemp("two"), free_port()
+    members = [FORK.Process(target=member, args=(number, port, out, request.param)) for number in range(2)]
+    for process in members:
+        process.start()
+    for process in members:
+        process.join(120)
+    assert [process.exitcode for process in members] == [0, 0]
+    return [torch.load(out / f"{number}.pt") for number in range(2)], twenty_steps(request.param, 16, devices=1)
+
+
+def test_two_processes_take_the_steps_of_one_with_the_doubled_batch(both):
+    pair, (alone, val, _) = both
+    before = Numbered().state_dict()
+    for weights, accuracy, _ in pair:
+        assert accuracy == val
+        for name, tensor in alone.items():
+            assert (tensor - weights[name]).abs().max() <= 1e-6
+            assert (tensor - before[name]).abs().max() > 1e-4  # it has moved at all
+
+
+def test_every_image_is_evaluated_exactly_once(both):
+    pair, _ = both
+    shares = [seen for _, _, seen in pair]
+    assert sorted(shares[0] + shares[1]) == list(range(77))
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("images", [3, 16, 47, 48, 49, 53])
+def test_the_processes_share_an_epoch_without_loss_or_repeat(world, images):
+    source = dataset(77)
+    numbered = Split(torch.arange(images, dtype=torch.uint8)[:, None, None, None], torch.arange(images))
+    parts = [Batches(numbered, source, 8, train=True, seed=3, rank=r, world=world) for r in range(world)]
+    for part in parts:
+        part.epoch = 5
+    batches = [[labels.tolist() for _, labels in part] for part in parts]
+    assert len({len(part) for part in batches} | {len(part) for part in parts}) == 1  # gradients need every process
+    assert sorted(i for part in batches for batch in part for i in batch) == list(range(images))
+    assert all(batch for part in batches for batch in part)
+    again = Batches(numbered, source, 8, train=True, seed=3, world=world)
+    again.epoch = 5
+    assert [labels.tolist() for _, labels in again] == batches[0]
+
+
+def command(*arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        timeout=240,
+    )
+
+
+TWO = "--no-track --devices 2 --accelerator cpu --max-epochs 1 --finetune-epochs 1 --kernel svd --batch-size 32 --rep"
+
+
+def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "error: MASTER_PORT must be a free port" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_processes_than_torchrun_started_are_refused(tmp_path, monkeypatch, capsys):
+    variables = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
+    for name, value in {**variables, "TORCHELASTIC_RUN_ID": "test"}.items():
+        monkeypatch.setenv(name, str(value))
+    assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
+    assert "devices x nodes must be the 3 processes that torchrun started, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["ours", "torchrun"])
+def test_the_whole_run_in_two_processes(launcher, tmp_path):
+    if launcher == "ours":
+        done = command(*TWO.split(), "--out", str(tmp_path))
+    else:
+        start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+        arguments = [*start, str(free_port()), "-m", "experiments.run", *TWO.split(), "--out", str(tmp_path)]
+        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report:") == 1  # of the first process alone
+    (folder,) = tmp_path.iterdir()
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    assert [row["kernel"] for row in rows] == ["dense", "svd"]
+
+
+@pytest.mark.slow
+def test_a_port_taken_after_the_launch_ends_every_process(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = command(*TWO.split(), "--out", str(tmp_path), LOCAL_RANK="0", MASTER_PORT=port, MASTER_ADDR="127.0.0.1")
+    assert done.returncode == 2
+    assert "MASTER_ADDR and MASTER_PORT must be free to meet at" in done.stderr
