@@ -1,5 +1,6 @@
 """The stages of a run: prepare (all that can be refused is refused here), execute, present."""
 
+import errno
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from .stages import Stages
 from .train import check_training, train
 
 LATENCY_BATCH = 32
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
@@ -209,6 +211,8 @@ def execute(job: Job) -> None:
             if rank() == 0:
                 _measure(job, models, plans, val)
     except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
+            raise
         raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
 
 
@@ -224,7 +228,8 @@ def _networks(job: Job) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str
         under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
         console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
 
-    console.print(_statistics(job), highlight=False, end="\n" if _statistics(job) else "")
+    if words := _statistics(job):
+        console.print(words, highlight=False)
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished)
     models, plans = {"dense": job.model}, {}

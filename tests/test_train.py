@@ -87,7 +87,7 @@ def test_a_teacher_alone_is_followed_against_the_labels():
     distilled = Training(**{**vars(PLAIN), "distill": 1.0})
     assert fit(model, wrong, distilled, epochs=5, teacher=teacher) == 0  # all against the wrong labels
     assert all(torch.equal(tensor, told[name]) for name, tensor in teacher.state_dict().items())
-    assert teacher.training is False
+    assert teacher.training
 
 
 def test_the_average_of_weights_is_what_is_kept():
@@ -191,16 +191,25 @@ def test_faster_arithmetic_leaves_the_network_as_it_was_laid_out(option):
     assert model._compiled_call_impl is None
 
 
+class Count(Callback):
+    epochs = 0
+
+    def on_train_epoch_start(self, trainer, module):
+        self.epochs += 1
+
+
 def test_patience_ends_a_training_that_no_longer_gets_better():
-    class Count(Callback):
-        epochs = 0
-
-        def on_train_epoch_start(self, trainer, module):
-            self.epochs += 1
-
     count = Count()
     assert fit(Linear(), little(), Training(**{**vars(PLAIN), "patience": 2}), epochs=20, callbacks=[count]) == 100
     assert count.epochs == 3  # the first is perfect, two more are not better
+
+
+def test_a_training_that_ended_early_ends_again_when_it_is_resumed(tmp_path):
+    count, patient, models = Count(), Training(**{**vars(PLAIN), "patience": 2}), [Linear(), Linear()]
+    for model in models:
+        fit(model, little(), patient, epochs=20, checkpoint=tmp_path / "x.ckpt", callbacks=[count])
+    assert count.epochs == 3
+    assert torch.equal(models[0][1].weight, models[1][1].weight)
 
 
 class Broken(nn.Module):
