@@ -20,6 +20,7 @@ from experiments.models.lenet import LeNet
 from experiments.run import main
 from experiments.schedules import OPTIMIZERS, SHAPES, make_schedule
 from experiments.train import check_training, train
+from layers import METHODS
 
 
 def little(images=64, classes=2, channels=1, size=4):
@@ -275,6 +276,17 @@ def test_a_loss_that_is_no_number_names_its_step():
 def test_settings_out_of_range_are_refused(option, words):
     with pytest.raises(ValueError, match=words):
         check_training(Training(**option), "cpu")
+
+
+@pytest.mark.parametrize("kernel", ["cp", "cp4"])
+def test_the_factors_of_cp_share_every_term_evenly(kernel):
+    """What lets CP be fine-tuned at the learning rates of the other kernels: one steep factor limits all others."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 12, 3)
+    *terms, last = (conv.weight for conv in METHODS[kernel].build(layer, {"rank": 5}) if hasattr(conv, "weight"))
+    norms = [weight.detach().flatten(1).norm(dim=1) for weight in terms]
+    for norm in norms:
+        torch.testing.assert_close(norm, last.detach().flatten(1).norm(dim=0))
 
 
 def make_broken(classes, channels):
