@@ -1,7 +1,8 @@
 """What Lightning trains: the loss of a step, the accuracy of an epoch, and the weights of the best one."""
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torchvision.transforms import v2
 
@@ -69,8 +71,8 @@ class Classifier(lightning.LightningModule):
         if config.ema:
             average = AveragedModel(model, multi_avg_fn=moving_average(config.ema), use_buffers=True)
             self.average = average.requires_grad_(False)
-        # in a tuple: the teacher is no part of what is trained, saved or set to train mode
-        self.teachers = () if teacher is None or not config.distill else (teacher.eval(),)
+        # in a tuple: the teacher is no part of what is trained, saved or set to train mode; a copy: it changes device
+        self.teachers = () if teacher is None or not config.distill else (copy.deepcopy(teacher).eval(),)
         mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in self._mixes() if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None
         self.best_accuracy, self.best_state = -1.0, {}
@@ -94,13 +96,14 @@ class Classifier(lightning.LightningModule):
         for teacher in self.teachers:
             teacher.to(self.device)
         if self.config.channels_last:
-            self.to(memory_format=torch.channels_last)
+            for network in (self, *self.teachers):
+                network.to(memory_format=torch.channels_last)
         if self.config.compile:
             self.model.compile()
 
     def on_train_start(self) -> None:
         """A training that had stopped early before it was interrupted stops again."""
-        self.trainer.should_stop = self.ended
+        self.trainer.should_stop |= self.ended
 
     def on_train_epoch_start(self) -> None:
         """The order of the images, dropout and mixing draw from here."""
@@ -166,16 +169,24 @@ class Classifier(lightning.LightningModule):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
 
     def on_validation_start(self) -> None:
-        """Measure the BatchNorm statistics anew if asked to: every process on the same images."""
+        """Measure the BatchNorm statistics anew if asked to, each process on its share of the images."""
         self.counts = torch.zeros(2, dtype=torch.long, device=self.device)
-        if self.config.batchnorm == "reestimate":
-            update_bn(self._some(self.trainer.train_dataloader), self.judged)
-            self.judged.eval()
+        if self.config.batchnorm != "reestimate":
+            return
+        update_bn(self._some(self.trainer.train_dataloader), self.judged)
+        for norm in self.judged.modules():
+            if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                mean, square = (
+                    self.trainer.strategy.reduce(moment, reduce_op="mean")
+                    for moment in (norm.running_mean.clone(), norm.running_var + norm.running_mean.square())
+                )
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(square - mean.square())
 
-    def _some(self, loader: Any) -> Any:
+    def _some(self, loader: Any) -> Iterator[Tensor]:
         seen = 0
         for images, _ in loader:
-            if seen >= REESTIMATE:
+            if seen >= REESTIMATE / self.trainer.world_size:
                 return
             seen += len(images)
             yield self._ordered(images.to(self.device))

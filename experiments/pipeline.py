@@ -1,5 +1,6 @@
 """The stages of a run: prepare (all that can be refused is refused here), execute, present."""
 
+import errno
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from .tracking import Tracker
 from .train import check_training, train
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
@@ -156,7 +158,7 @@ def _fit(
     )
 
 
-def train_dense(job: Job, callbacks: Sequence[Callback] = ()) -> float | None:
+def train_dense(job: Job) -> float | None:
     """Train the job's own network in place; the validation accuracy of its best epoch."""
     return _fit(job, "dense", job.model)
 
@@ -220,6 +222,8 @@ def execute(job: Job) -> None:
             if rank() == 0:
                 _measure(job, models, plans, val, tracker)
     except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
+            raise
         raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
 
 
@@ -235,7 +239,8 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
         under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
         console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
 
-    console.print(_statistics(job), highlight=False, end="\n" if _statistics(job) else "")
+    if words := _statistics(job):
+        console.print(words, highlight=False)
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}

@@ -63,10 +63,36 @@ def twenty_steps(images, batch, devices):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}, val, list(SEEN)
 
 
+class Normed(nn.Module):
+    """One BatchNorm in float64; `moments` of what enters it are what its statistics must be."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.out = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 10)
+        self.double()
+
+    def forward(self, images):
+        return self.out(self.norm(self.conv(images.double())).relu().mean((2, 3)))
+
+    def moments(self, images):
+        y = self.conv(images.double() / 255).detach().transpose(0, 1).flatten(1)
+        return y.mean(1), y.var(1)
+
+
+def measured_anew():
+    """A network whose BatchNorm statistics two processes have measured on 44 images each."""
+    config = Training(optimizer="sgd", batchnorm="reestimate", devices=2, accelerator="cpu", rep=True)
+    with distributed.processes(config, "cpu"):
+        model = Normed()
+        train(model, dataset(88), config, epochs=2, lr=0.05, batch_size=44, seed=0)
+    return model.state_dict()
+
+
 def member(number, port, out, images):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(number), WORLD_SIZE="2")
     torch.set_num_threads(1)
-    torch.save(twenty_steps(images, 8, devices=2), out / f"{number}.pt")
+    torch.save((twenty_steps(images, 8, devices=2), measured_anew()), out / f"{number}.pt")
 
 
 def free_port():
@@ -85,11 +111,12 @@ def both(request, tmp_path_factory):
     for process in members:
         process.join(120)
     assert [process.exitcode for process in members] == [0, 0]
-    return [torch.load(out / f"{number}.pt") for number in range(2)], twenty_steps(request.param, 16, devices=1)
+    pair, normed = zip(*(torch.load(out / f"{number}.pt") for number in range(2)))
+    return pair, twenty_steps(request.param, 16, devices=1), normed
 
 
 def test_two_processes_take_the_steps_of_one_with_the_doubled_batch(both):
-    pair, (alone, val, _) = both
+    pair, (alone, val, _), _ = both
     before = Numbered().state_dict()
     for weights, accuracy, _ in pair:
         assert accuracy == val
@@ -99,10 +126,19 @@ def test_two_processes_take_the_steps_of_one_with_the_doubled_batch(both):
 
 
 def test_every_image_is_evaluated_exactly_once(both):
-    pair, _ = both
+    pair, _, _ = both
     shares = [seen for _, _, seen in pair]
     assert sorted(shares[0] + shares[1]) == list(range(77))
     assert abs(len(shares[0]) - len(shares[1])) <= 1
+
+
+def test_batchnorm_statistics_measured_anew_are_those_of_all_images(both):
+    for weights in both[2]:
+        model = Normed()
+        model.load_state_dict(weights)
+        mean, var = model.moments(dataset(88).train().images)
+        torch.testing.assert_close(model.norm.running_mean, mean, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(model.norm.running_var, var, rtol=1e-3, atol=0)  # n - 1 of each half
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

@@ -20,6 +20,7 @@ from experiments.models.lenet import LeNet
 from experiments.run import main
 from experiments.schedules import OPTIMIZERS, SHAPES, make_schedule
 from experiments.train import check_training, train
+from layers import METHODS
 
 
 def little(images=64, classes=2, channels=1, size=4):
@@ -87,7 +88,7 @@ def test_a_teacher_alone_is_followed_against_the_labels():
     distilled = Training(**{**vars(PLAIN), "distill": 1.0})
     assert fit(model, wrong, distilled, epochs=5, teacher=teacher) == 0  # all against the wrong labels
     assert all(torch.equal(tensor, told[name]) for name, tensor in teacher.state_dict().items())
-    assert teacher.training is False
+    assert teacher.training
 
 
 def test_the_average_of_weights_is_what_is_kept():
@@ -191,16 +192,25 @@ def test_faster_arithmetic_leaves_the_network_as_it_was_laid_out(option):
     assert model._compiled_call_impl is None
 
 
+class Count(Callback):
+    epochs = 0
+
+    def on_train_epoch_start(self, trainer, module):
+        self.epochs += 1
+
+
 def test_patience_ends_a_training_that_no_longer_gets_better():
-    class Count(Callback):
-        epochs = 0
-
-        def on_train_epoch_start(self, trainer, module):
-            self.epochs += 1
-
     count = Count()
     assert fit(Linear(), little(), Training(**{**vars(PLAIN), "patience": 2}), epochs=20, callbacks=[count]) == 100
     assert count.epochs == 3  # the first is perfect, two more are not better
+
+
+def test_a_training_that_ended_early_ends_again_when_it_is_resumed(tmp_path):
+    count, patient, models = Count(), Training(**{**vars(PLAIN), "patience": 2}), [Linear(), Linear()]
+    for model in models:
+        fit(model, little(), patient, epochs=20, checkpoint=tmp_path / "x.ckpt", callbacks=[count])
+    assert count.epochs == 3
+    assert torch.equal(models[0][1].weight, models[1][1].weight)
 
 
 class Broken(nn.Module):
@@ -266,6 +276,17 @@ def test_a_loss_that_is_no_number_names_its_step():
 def test_settings_out_of_range_are_refused(option, words):
     with pytest.raises(ValueError, match=words):
         check_training(Training(**option), "cpu")
+
+
+@pytest.mark.parametrize("kernel", ["cp", "cp4"])
+def test_the_factors_of_cp_share_every_term_evenly(kernel):
+    """What lets CP be fine-tuned at the learning rates of the other kernels: one steep factor limits all others."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 12, 3)
+    *terms, last = (conv.weight for conv in METHODS[kernel].build(layer, {"rank": 5}) if hasattr(conv, "weight"))
+    norms = [weight.detach().flatten(1).norm(dim=1) for weight in terms]
+    for norm in norms:
+        torch.testing.assert_close(norm, last.detach().flatten(1).norm(dim=0))
 
 
 def make_broken(classes, channels):
