@@ -9,16 +9,16 @@ from layers import Timing, interleaved
 from layers.cost import evaluating
 
 from .batches import Batches
-from .data import Dataset, Split
+from .data import Dataset, Split, Stream
 
 
-def top1(model: nn.Module, split: Split, dataset: Dataset, device: torch.device | str) -> float:
+def top1(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> float:
     """Accuracy in percent, in eval mode; the model is moved to the device."""
     model.to(device)
     hits = 0
     with evaluating(model):
-        for images, labels in Batches(split, dataset, 500):
-            hits += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
+        for images, labels in Batches(split, dataset, 500, device=device):
+            hits += int((model(images).argmax(1) == labels).sum())
     return 100 * hits / len(split.labels)
 
 

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Budget, Cost, Plan, compress, cost, make_plan, save
-from layers.compress import load_tensors
 from layers.cost import evaluating
 from layers.methods import method
 
 from . import record, report
-from .batches import normalise
+from .batches import Batches
 from .config import Config
 from .data import Dataset, load_dataset
 from .evaluate import latencies, top1
 from .models import build, factory
+from .models.weights import load_checkpoint, load_pretrained
 from .train import train
 
 LATENCY_BATCH = 32
@@ -54,13 +54,15 @@ def _budget(kernel: str, text: str | None) -> Budget:
     return Budget(macs=0.5) if "macs" in method(kernel).saves else Budget(params=0.5)
 
 
-def _network(config: Config, dataset: Dataset) -> nn.Module:
-    """The network, with the checkpoint's weights if there is one."""
-    model = build(config.network.model, len(dataset.classes), dataset.channels)
-    if checkpoint := config.network.checkpoint:
-        need(checkpoint.is_file(), "checkpoint", str(checkpoint), "a safetensors file")
-        load_tensors(model, checkpoint)
-    return model
+def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
+    """(the network for images of that size, whether all its weights were read from a file)."""
+    network = config.network
+    model = build(network.model, len(dataset.classes), dataset.channels, size)
+    if network.pretrained:
+        return model, load_pretrained(model, network.model, size, network.checkpoint)
+    if network.checkpoint:
+        load_checkpoint(model, network.checkpoint)
+    return model, network.checkpoint is not None
 
 
 def _plan(job: Job, kernel: str) -> Plan:
@@ -88,9 +90,11 @@ def check(config: Config) -> Job:
         ("finetune epochs", training.finetune_epochs, 0),
         ("batch size", images.batch_size, 1),
         ("image size", images.image_size, 1),
+        ("workers", images.workers, 0),
     ):
         need(value is None or value >= least, name, value, f"at least {least}")
-    need(config.network.checkpoint or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint")
+    given = config.network.checkpoint or config.network.pretrained
+    need(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
     need(training.lr > 0, "lr", training.lr, "above 0")
     gpu = torch.cuda.is_available()
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
@@ -98,9 +102,9 @@ def check(config: Config) -> Job:
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
     dataset = load_dataset(images, training.seed)
+    example = next(iter(Batches(dataset.test(), dataset, LATENCY_BATCH, workers=0)))[0]
     seed_everything(training.seed, verbose=False)
-    model = _network(config, dataset)
-    example = normalise(dataset.test().images[:LATENCY_BATCH], dataset)
+    model, complete = _network(config, dataset, example.shape[-1])
     try:
         with evaluating(model):
             model(example[:1])
@@ -109,10 +113,12 @@ def check(config: Config) -> Job:
         raise ValueError(f"images must fit {config.network.model}, got {size} ({str(error).splitlines()[0]})") from None
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
-    skip = config.network.checkpoint is not None and training.max_epochs is None
+    skip = complete and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
     job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
+    if job.epochs or finetune:  # read now: a file that is missing or cut off is refused before anything is written
+        dataset.train(), dataset.val()
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
     return job

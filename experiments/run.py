@@ -1,5 +1,6 @@
 """`python -m experiments.run`: train, compress with each kernel, fine-tune, compare, report."""
 
+import logging
 import sys
 
 import tyro
@@ -12,13 +13,14 @@ def main(arguments: list[str] | None = None) -> int:
     config = tyro.cli(Config, prog="python -m experiments.run", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
     from . import pipeline  # late: torch and Lightning are not needed to answer --help
 
+    logging.basicConfig(format="%(message)s")  # what models and datasets say of themselves, on stderr
+    logging.getLogger("experiments").setLevel(logging.INFO)
     try:
-        job = None if pipeline.finished(config) else pipeline.prepare(config)
-    except (ValueError, OSError) as error:
+        if not pipeline.finished(config):
+            pipeline.execute(pipeline.prepare(config))
+    except (ValueError, OSError) as error:  # in execute too: an image on disk may turn out to be corrupt
         sys.stderr.write(f"error: {error}\n")
         return 2
-    if job is not None:
-        pipeline.execute(job)
     pipeline.present(config)
     return 0
 
