@@ -21,7 +21,7 @@ def normalise(images: Tensor, dataset: Dataset) -> Tensor:
 
 
 def augment(images: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
-    """Image i mirrored if mirrored[i], then moved by shift[i] = (rows, columns), edges filled with zeros.
+    """Image i read from shift[i] = (rows, columns) on, edges filled with zeros, then mirrored if mirrored[i].
 
     images (n, c, h, w), shift (n, 2) int64, mirrored (n,) bool: RandomCrop with padding and RandomHorizontalFlip with
     a draw for each image, where torchvision's v2 would treat the whole batch alike.

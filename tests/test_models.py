@@ -133,7 +133,9 @@ def test_liu_and_torchvision_are_the_same_resnet18():
             z = norm(conv(relu(norm(conv(y, f"{at}.conv1", stride), f"{at}.bn1")), f"{at}.conv2"), f"{at}.bn2")
             same = norm(conv(y, f"{at}.downsample.0", stride), f"{at}.downsample.1") if stride == 2 else y
             y = relu(z + same)
-    torch.testing.assert_close(nn.functional.avg_pool2d(y, 4).flatten(1) @ state["fc.weight"].T + state["fc.bias"], model(x))
+    torch.testing.assert_close(
+        nn.functional.avg_pool2d(y, 4).flatten(1) @ state["fc.weight"].T + state["fc.bias"], model(x)
+    )
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "nested", "parallel"])
@@ -219,7 +221,7 @@ def test_pretrained_refusals(published, tmp_path):
         load_pretrained(model, "resnet18", 224, published.file)
     with pytest.raises(ValueError, match=r"must be larger than 64: pass --image-size 224, got '32 pixels'"):
         load_pretrained(model, "resnet18", 32)
-    with pytest.raises(ValueError, match="pretrained model must be one of alexnet, .*, got 'resnet20'"):
+    with pytest.raises(ValueError, match=r"pretrained model must be one of alexnet, .*, got 'resnet20'"):
         load_pretrained(resnet20(), "resnet20", 224)
     with pytest.raises(ValueError, match="channels for pretrained weights must be 3, got 1"):
         load_pretrained(build("resnet18", 10, 1, 224), "resnet18", 224)

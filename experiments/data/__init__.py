@@ -10,8 +10,8 @@ from checks import need
 from ..config import Data
 from .dataset import Dataset, Split, halves
 from .folders import folder
-from .imagenet import imagenet
-from .public import DIGITS, cifar, idx, public, svhn
+from .imagenet_1k import imagenet
+from .public import DIGITS, cifar, idx, published, svhn
 from .stream import Stream
 
 __all__ = ["DATASETS", "Dataset", "Split", "Stream", "load_dataset"]
@@ -31,15 +31,15 @@ def digits(data: Data, seed: int) -> Dataset:
 # mean and standard deviation are those of the training images, padded to 32 x 32 where they are smaller
 DATASETS = {
     "digits": digits,
-    "mnist": public(idx, datasets.MNIST, (0.1,), (0.275,), epochs=3, shift=1, flip=False),
-    "fashion-mnist": public(idx, datasets.FashionMNIST, (0.219,), (0.332,), epochs=15, shift=2, flip=True),
-    "cifar10": public(
+    "mnist": published(idx, datasets.MNIST, (0.1,), (0.275,), epochs=3, shift=1, flip=False),
+    "fashion-mnist": published(idx, datasets.FashionMNIST, (0.219,), (0.332,), epochs=15, shift=2, flip=True),
+    "cifar10": published(
         cifar, datasets.CIFAR10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), epochs=30, shift=4, flip=True
     ),
-    "cifar100": public(
+    "cifar100": published(
         cifar, datasets.CIFAR100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), epochs=30, shift=4, flip=True
     ),
-    "svhn": public(
+    "svhn": published(
         svhn, datasets.SVHN, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), epochs=15, shift=2, flip=False
     ),
     "imagenet": imagenet,

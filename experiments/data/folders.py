@@ -64,7 +64,8 @@ def held(stream: Stream, data: Data) -> Split | Stream:
 def inner(root: Path) -> Path:
     """The root, or the one folder in it, as an archive unpacks."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
-    alone = len(folders) == 1 and not any((root / part).is_dir() for part in ("train", "val", "test"))
+    known = ("train", "val", "test", "train_test_split.txt")
+    alone = len(folders) == 1 and not any((root / name).exists() for name in known)
     return folders[0] if alone else root
 
 

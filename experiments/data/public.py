@@ -120,7 +120,7 @@ def read(public: Public, root: Path, train: bool) -> tuple[Split, list[str]]:
     return Split(pad(images, (more,) * 4).contiguous(), labels), classes
 
 
-def public(
+def published(
     layout: Callable[[Any, bool], Public],
     make: type,
     mean: tuple[float, ...],

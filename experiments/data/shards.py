@@ -7,7 +7,6 @@ The webdataset package shares out whole shards as they are streamed, which can d
 
 import os
 import tarfile
-from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +45,7 @@ class Listing(NamedTuple):
 
 def listing(path: Path) -> Listing:
     """Where the images of a shard lie; ValueError in a sentence for one that is cut off or has images without class."""
-    found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    at: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     try:
         with tarfile.open(path, "r:") as shard:
@@ -57,17 +56,17 @@ def listing(path: Path) -> Listing:
                 stem, _, extension = name.partition(".")  # as WebDataset: the key ends at the first dot
                 key, kind = f"{folder}/{stem}", f".{extension.lower()}"
                 if kind in EXTENSIONS:
-                    found[key]["image"] = member.offset_data, member.size
+                    at[key] = member.offset_data, member.size
                 elif kind == ".cls":
-                    text = shard.extractfile(member).read()
+                    text = shard.extractfile(member).read()  # type: ignore[union-attr]  # a file: not None
                     need(text.strip().isdigit(), f"class of {member.name} in {path}", text[:20], "a number in ASCII")
                     labels[key] = int(text)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"shard must be a whole, uncompressed tar file, got {path} ({error})") from None
-    size = path.stat().st_size
-    at = {key: kinds["image"] for key, kinds in found.items()}
+    with path.open("rb") as file:  # a tar file ends with 1024 zero bytes, without which it was cut off
+        file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
+        need(not any(file.read()), "shard", str(path), "a whole tar file, not one that was cut off")
     need(bool(at), "shard", str(path), f"one with images ({', '.join(EXTENSIONS)})")
-    need(all(sum(place) <= size for place in at.values()), "shard", str(path), "a whole tar file, not one cut off")
     lacking = [key for key in at if key not in labels]
     need(not lacking, f"images in {path}", lacking[:3], "each beside a .cls of the same name")
     return Listing(np.array(list(at.values()), dtype=np.int64), np.array([labels[key] for key in at], dtype=np.int64))
