@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from .data import Dataset, Split, Stream
 from .data.order import Order
-from .data.stream import Reader, Views, cores
+from .data.stream import Reader, Views
 
 
 def normalise(images: Tensor, dataset: Dataset) -> Tensor:
@@ -45,8 +45,8 @@ class Batches:
 
     Training draws a new order and a new augmentation of each image from (seed, epoch) alone: not from the number of
     ranks or workers, nor from what was drawn before, so that training resumes with `epoch` set to the next one.
-    Images in memory move to the device once and stay there; those on disk are read by `workers` processes (None: one
-    for each core, at most 8) and move as uint8.  ValueError names the first image on disk that cannot be used.
+    Images in memory move to the device once and stay there; those on disk are read by `workers` processes (None: as
+    the stream says) and move as uint8.  ValueError names the first image on disk that cannot be used.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Batches:
             self.split = Split(split.images.to(self.device), split.labels.to(self.device))
         else:
             views = Views(split, train, dataset.flip)
-            workers, pin = cores() if workers is None else workers, self.device.type == "cuda"
+            workers, pin = split.workers if workers is None else workers, self.device.type == "cuda"
             self.reader = Reader(views, self.order, workers, pin=pin, keep=train)
 
     def __len__(self) -> int:

@@ -63,7 +63,7 @@ class Training:
     """how it is trained"""
 
     max_epochs: int | None = None
-    """epochs of the dense network (default: the dataset's own, from 3 for mnist to 90 for imagenet; with --checkpoint none)"""
+    """epochs of the dense network (default: from 3 for mnist to 90 for imagenet; with --checkpoint none)"""
     finetune_epochs: int | None = None
     """epochs of each compressed network (default: a quarter of the dense network's, or none with --max-epochs 0)"""
     lr: float = 2e-3

@@ -13,7 +13,7 @@ from ..config import Data
 from .dataset import IMAGENET, Dataset, Split, check_classes, divide, existing
 from .images import EXTENSIONS, decode
 from .shards import shards
-from .stream import SMALL, Files, Reader, Stream, Views, cores
+from .stream import SMALL, Files, Reader, Stream, Views
 
 MEMORY = 2**30  # bytes of images that a split may hold in memory
 
@@ -37,12 +37,13 @@ def files(root: Path, classes: list[str]) -> Stream:
     return Stream(paths, np.arange(len(found)), labels, None)
 
 
-def in_memory(stream: Stream, workers: int) -> Split:
+def in_memory(stream: Stream) -> Split:
     """Every image, decoded once a run: 50,000 JPEGs of 32 pixels take a core 9 s, so nothing is cached."""
     n = len(stream.labels)
     plan = [[(place, 0) for place in range(first, min(first + 500, n))] for first in range(0, n, 500)]
     views = Views(stream, train=False, flip=False)
-    images = [batch.images for batch in Reader(views, plan, workers if n > 5000 else 0, pin=False, keep=False)]
+    workers = stream.workers if n > 5000 else 0  # few are read before a process has started
+    images = [batch.images for batch in Reader(views, plan, workers, pin=False, keep=False)]
     shapes = sorted({tuple(batch.shape[2:]) for batch in images})
     need(len(shapes) == 1, "images", shapes[:3], "of one size; pass --image-size")
     return Split(torch.cat(images), stream.labels)
@@ -53,9 +54,9 @@ def held(stream: Stream, data: Data) -> Split | Stream:
     path, content = stream.source.read(int(stream.chosen[0]))
     width, height = decode(path, content)[0].size
     side = data.image_size or max(width, height)
-    sized = stream._replace(size=data.image_size)
+    sized = stream._replace(size=data.image_size, workers=data.workers)
     if side <= SMALL and 3 * side**2 * len(stream.labels) <= MEMORY:
-        return in_memory(sized, cores() if data.workers is None else data.workers)
+        return in_memory(sized)
     allowed = f"given for images of more than {SMALL} pixels or {MEMORY >> 30} GiB: pass --image-size"
     need(data.image_size is not None, "image size", f"{path} of {width} x {height} pixels", allowed)
     return sized

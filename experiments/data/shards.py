@@ -72,7 +72,7 @@ def listing(path: Path) -> Listing:
     return Listing(np.array(list(at.values()), dtype=np.int64), np.array([labels[key] for key in at], dtype=np.int64))
 
 
-def stream(paths: list[Path], size: int) -> Stream:
+def stream(paths: list[Path], data: Data) -> Stream:
     """All images of the shards."""
     if len(paths) > 8:  # one core would take a minute for all of ImageNet
         with ProcessPoolExecutor(cores()) as pool:
@@ -81,7 +81,7 @@ def stream(paths: list[Path], size: int) -> Stream:
         listings = [listing(path) for path in paths]
     at = np.concatenate([np.insert(one.at, 0, number, axis=1) for number, one in enumerate(listings)])
     labels = np.concatenate([one.labels for one in listings])
-    return Stream(Shards(paths, at), np.arange(len(at)), torch.from_numpy(labels), size)
+    return Stream(Shards(paths, at), np.arange(len(at)), torch.from_numpy(labels), data.image_size or 224, data.workers)
 
 
 def shards(data: Data, seed: int) -> Dataset:
@@ -100,7 +100,7 @@ def shards(data: Data, seed: int) -> Dataset:
     named = {part: mine for part, mine in named.items() if mine}
     ok = not named or ("train" in named and len(named) > 1 and sum(map(len, named.values())) == len(paths))
     need(ok, "names of the shards", str(data.data_root), "with train and with val or test in them, or none with either")
-    read = {part: stream(mine, data.image_size or 224) for part, mine in (named or {"all": paths}).items()}
+    read = {part: stream(mine, data) for part, mine in (named or {"all": paths}).items()}
     classes = [str(number) for number in range(1 + max(int(found.labels.max()) for found in read.values()))]
     check_classes(read["train" if named else "all"].labels, classes, str(data.data_root))
     train, val, test = divide(read.__getitem__, set(read), classes, 0.04, seed)

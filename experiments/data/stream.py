@@ -46,6 +46,7 @@ class Stream(NamedTuple):
     chosen: np.ndarray
     labels: Tensor
     size: int | None  # None: as stored
+    workers: int | None = None  # processes that read it; None: one for each core, at most 8
 
     def part(self, places: np.ndarray) -> "Stream":
         """Some of the images, by their place in this stream."""
@@ -118,8 +119,9 @@ class Reader:
     """
 
     def __init__(
-        self, views: Views, batches: Iterable[list[tuple[int, int]]], workers: int, *, pin: bool, keep: bool
+        self, views: Views, batches: Iterable[list[tuple[int, int]]], workers: int | None, *, pin: bool, keep: bool
     ) -> None:
+        workers = cores() if workers is None else workers
         ahead: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": keep} if workers else {}
         self.loader = DataLoader(
             views,
