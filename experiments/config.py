@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
+MACHINE = {"workers"}  # fields that suit a run to its machine and change no result
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
 
@@ -17,9 +18,12 @@ class Network:
     """what is compressed"""
 
     model: str = "lenet"
-    """lenet, resnet20, resnet56, or package.module:factory of your own (called with classes= and channels=)"""
+    """lenet, alexnet, vgg16, resnet18, resnet34, resnet50, densenet121, mobilenet_v3_small, resnet20, resnet32,
+    resnet44, resnet56, resnet110, or package.module:factory of your own (called with classes= and channels=)"""
     checkpoint: Path | None = None
-    """a safetensors file with the network's trained weights"""
+    """a safetensors or .pth file with the network's trained weights"""
+    pretrained: bool = False
+    """begin with torchvision's ImageNet weights, downloaded, or read from the file given as --checkpoint"""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,14 @@ class Data:
     """the images"""
 
     dataset: str = "digits"
-    """digits (comes with scikit-learn, offline), mnist, or folder (train/CLASS/*.jpg and test/CLASS/*.jpg)"""
+    """digits (comes with scikit-learn, offline), mnist, fashion-mnist, cifar10, cifar100, svhn (downloaded into the
+    data root), imagenet (train/ and val/), or folder (train/CLASS/*.jpg and test/CLASS/*.jpg)"""
     data_root: Path | None = None
-    """where the dataset lies on disk"""
+    """where the dataset lies on disk; for imagenet and folder also WebDataset shards: 'DIR/{000..146}.tar'"""
     image_size: int | None = None
-    """resize the images of a folder to this many pixels a side"""
+    """resize the images to this many pixels a side (default: as they are; 224 for imagenet and shards)"""
+    workers: int | None = None
+    """processes that read images from disk (default: one per core, at most 8); no part of a run's name"""
     batch_size: int = 64
     """images per training step, in each process"""
 
@@ -57,7 +64,7 @@ class Training:
     """how it is trained"""
 
     max_epochs: int | None = None
-    """epochs of the dense network (default: 40 for digits, 3 for mnist, 30 for a folder; with --checkpoint none)"""
+    """epochs of the dense network (default: from 3 for mnist to 90 for imagenet; with --checkpoint none)"""
     finetune_epochs: int | None = None
     """epochs of each compressed network (default: a quarter of the dense network's, or none with --max-epochs 0)"""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -141,9 +148,10 @@ class Output:
 
 
 def flat(config: Any) -> dict[str, object]:
-    """Every field of a dataclass of groups that decides the result, JSON-able: all groups but the last two."""
+    """Every field of a dataclass of groups that decides the result, JSON-able: of all groups but the last two."""
     groups = {name: group for name, group in asdict(config).items() if name not in ("tracking", "output")}
-    return json.loads(json.dumps({k: v for group in groups.values() for k, v in group.items()}, default=str))
+    fields = {k: v for group in groups.values() for k, v in group.items() if k not in MACHINE}
+    return json.loads(json.dumps(fields, default=str))
 
 
 def digest(config: Any) -> str:

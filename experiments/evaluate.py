@@ -12,7 +12,7 @@ from layers import Timing, interleaved
 from layers.cost import evaluating
 
 from .batches import Batches
-from .data import Dataset, Split
+from .data import Dataset, Split, Stream
 
 
 class Accuracy(NamedTuple):
@@ -23,14 +23,14 @@ class Accuracy(NamedTuple):
     loss: float
 
 
-def accuracy(model: nn.Module, split: Split, dataset: Dataset, device: torch.device | str) -> Accuracy:
+def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Accuracy:
     """Over every image of the split once, in eval mode; the model is moved to the device."""
     model.to(device)
     first = fifth = images_seen = 0
     loss = 0.0
     with evaluating(model):
-        for images, labels in Batches(split, dataset, 500):
-            y, labels = model(images.to(device)).float(), labels.to(device)
+        for images, labels in Batches(split, dataset, 500, device=device):
+            y = model(images).float()
             hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
             first, fifth = first + int(hits[:, 0].sum()), fifth + int(hits.sum())
             loss += float(cross_entropy(y, labels, reduction="sum"))

@@ -21,7 +21,7 @@ from layers.cost import evaluating
 from layers.methods import method
 
 from . import record, report
-from .batches import normalise
+from .batches import Batches
 from .checkpoint import whole
 from .config import Config
 from .data import Dataset, load_dataset
@@ -30,6 +30,7 @@ from .evaluate import accuracy, latencies
 from .history import History, seconds
 from .memory import peak_memory
 from .models import build, factory
+from .models.weights import load_checkpoint, load_pretrained
 from .stages import Stages
 from .tracking import Tracker
 from .train import check_training, train
@@ -65,13 +66,15 @@ def _budget(kernel: str, text: str | None) -> Budget:
     return Budget(macs=0.5) if "macs" in method(kernel).saves else Budget(params=0.5)
 
 
-def _network(config: Config, dataset: Dataset) -> nn.Module:
-    """The network, with the checkpoint's weights if there is one."""
-    model = build(config.network.model, len(dataset.classes), dataset.channels)
-    if checkpoint := config.network.checkpoint:
-        need(checkpoint.is_file(), "checkpoint", str(checkpoint), "a safetensors file")
-        load_tensors(model, checkpoint)
-    return model
+def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
+    """(the network for images of that size, whether all its weights were read from a file)."""
+    network = config.network
+    model = build(network.model, len(dataset.classes), dataset.channels, size)
+    if network.pretrained:
+        return model, load_pretrained(model, network.model, size, network.checkpoint)
+    if network.checkpoint:
+        load_checkpoint(model, network.checkpoint)
+    return model, network.checkpoint is not None
 
 
 def _plan(job: Job, kernel: str) -> Plan:
@@ -99,9 +102,11 @@ def check(config: Config) -> Job:
         ("finetune epochs", training.finetune_epochs, 0),
         ("batch size", images.batch_size, 1),
         ("image size", images.image_size, 1),
+        ("workers", images.workers, 0),
     ):
         need(value is None or value >= least, name, value, f"at least {least}")
-    need(config.network.checkpoint or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint")
+    given = config.network.checkpoint or config.network.pretrained
+    need(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
     sizes = config.measurement.latency_batches
     distinct = len(set(sizes)) == len(sizes) >= 1
     need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
@@ -113,10 +118,10 @@ def check(config: Config) -> Job:
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
     dataset = load_dataset(images, training.seed)
+    tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
+    example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
     seed_everything(training.seed, verbose=False)
-    model = _network(config, dataset)
-    tested = dataset.test().images
-    example = normalise(tested[torch.arange(max(sizes)) % len(tested)], dataset)  # repeated where there are fewer
+    model, complete = _network(config, dataset, example.shape[-1])
     try:
         with evaluating(model):
             logits = model(example[:1])
@@ -124,13 +129,15 @@ def check(config: Config) -> Job:
         size = "x".join(map(str, example.shape[1:]))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
-    wanted, given = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
-    need(given == wanted, f"what {config.network.model} returns for one image", given, f"logits of shape {wanted}")
+    wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
+    need(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
-    skip = config.network.checkpoint is not None and training.max_epochs is None
+    skip = complete and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
+    if job.epochs or finetune:  # read now: a file that is missing or cut off is refused before anything is written
+        dataset.train(), dataset.val()
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
     return job

@@ -1,5 +1,6 @@
 """`python -m experiments.run`: train, compress with each kernel, fine-tune, compare, report."""
 
+import logging
 import sys
 
 import tyro
@@ -12,10 +13,12 @@ def main(arguments: list[str] | None = None) -> int:
     config = tyro.cli(Config, prog="python -m experiments.run", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
     from . import distributed, pipeline  # late: torch and Lightning are not needed to answer --help
 
+    logging.basicConfig(format="%(message)s")  # what models and datasets say of themselves, on stderr
+    logging.getLogger("experiments").setLevel(logging.INFO if distributed.rank() == 0 else logging.WARNING)
     try:
         if not pipeline.finished(config):
             pipeline.execute(pipeline.prepare(config))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # in execute too: an image on disk may turn out to be corrupt
         sys.stderr.write(f"error: {error}\n")
         return 2
     try:

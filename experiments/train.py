@@ -128,9 +128,10 @@ def train(
     # a copy: sharding, compilation and memory format shall not outlast the training
     classifier = Classifier(copy.deepcopy(model), config, len(dataset.classes), **options)
     trainer = make_trainer(config, epochs, checkpoint, callbacks)
-    place = {"rank": rank(), "world": world()}
+    val, place = dataset.val(), {"rank": rank(), "world": world(), "device": trainer.strategy.root_device}
+    need(len(val.labels) >= world(), "validation images", len(val.labels), f"at least one for each of {world()} ranks")
     training = Batches(dataset.train(), dataset, batch_size, train=True, seed=seed, **place)
-    validation = Batches(dataset.val(), dataset, 1000, **place)
+    validation = Batches(val, dataset, 1000, **place)
     resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
     try:
         with warnings.catch_warnings():

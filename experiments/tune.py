@@ -27,13 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    workers.work(
-        study,
-        database,
-        objective.objective(job, tune.space),
-        tune.output.trials,
-        lambda words: console.print(words, highlight=False),
-    )
+    try:
+        workers.work(
+            study,
+            database,
+            objective.objective(job, tune.space),
+            tune.output.trials,
+            lambda words: console.print(words, highlight=False),
+        )
+    except (ValueError, OSError) as error:  # an image on disk may turn out to be corrupt
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     outcome.write(tune, study, folder)
     database.engine.dispose()
     found = outcome.best(study)

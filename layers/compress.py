@@ -88,12 +88,21 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     return small
 
 
-def load_tensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill the model from a safetensors file, in place; ValueError names the tensors that do not fit."""
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ValueError if it is cut off or another format."""
     try:
-        tensors = safetensors.torch.load_file(str(path))
+        return safetensors.torch.load_file(str(path))
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
+
+
+def load_tensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Fill the model from a safetensors file, in place; ValueError names the tensors that do not fit."""
+    fill(model, read_tensors(path), path)
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Put the tensors of a file into the model, in place; ValueError names those that do not fit."""
     wanted = model.state_dict()
     # tied tensors are saved once, so a name may be absent if one of its aliases is there
     alias = {name: tensor.data_ptr() for name, tensor in wanted.items() if tensor.numel()}

@@ -19,7 +19,7 @@ MAY = {  # package -> (our packages, third parties)
     "experiments": (
         CONTRACT | {"stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
-        | {"matplotlib", "optuna", "sqlalchemy", "mlflow"}
+        | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow"}
         | {"scipy", "pywt", "torch_dct", "tensorly"},  # what the speed table measures against
     ),
 }

@@ -185,7 +185,7 @@ def test_study_names_do_not_move():
 
 REFUSALS = {
     "--model resnet21": "model must be one of lenet",
-    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file, got",
+    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file or a .pth file, got",
     "--checkpoint TMP/corrupt --model resnet20": "must be a whole safetensors file, got one that cannot be read",
     "--checkpoint TMP/other --model resnet20": "must hold the tensors of CifarResNet, got: .* is missing",
     "--checkpoint TMP/nan": "weight of conv2 must be finite everywhere",

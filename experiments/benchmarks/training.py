@@ -50,8 +50,7 @@ def training_cases(model: str = "resnet20", batch: int = 128, steps: int | None 
         network = build(model, 10, 3).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), LR, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
-        for images, labels in Batches(dataset.train(), dataset, batch, train=True):
-            images, labels = images.to(device), labels.to(device)
+        for images, labels in Batches(dataset.train(), dataset, batch, train=True, device=device):
             optimizer.zero_grad()
             loss = cross_entropy(network(images), labels)
             loss.backward()

@@ -8,10 +8,13 @@ from torch import nn
 
 from checks import need
 
-MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=
+MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=, and size= if it cares
     "lenet": "experiments.models.lenet:LeNet",
-    "resnet20": "experiments.models.cifar_resnet:resnet20",
-    "resnet56": "experiments.models.cifar_resnet:resnet56",
+    **{
+        name: f"experiments.models.imagenet:{name}"
+        for name in ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121", "mobilenet_v3_small")
+    },
+    **{f"resnet{depth}": f"experiments.models.cifar_resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
 }
 
 
@@ -25,11 +28,18 @@ def factory(name: str) -> Callable:
         raise ValueError(f"model must be package.module:factory that can be imported, got {name!r} ({error})") from None
 
 
-def build(name: str, classes: int, channels: int) -> nn.Module:
-    """The network of that name for so many classes and image channels; ValueError if its factory does not take them."""
-    make, arguments = factory(name), {"classes": classes, "channels": channels}
+def build(name: str, classes: int, channels: int, size: int = 32) -> nn.Module:
+    """The network for so many classes, image channels and pixels a side; ValueError if its factory does not take them.
+
+    `size` is passed on to a factory that has it among its parameters.
+    """
+    make = factory(name)
+    arguments = {"classes": classes, "channels": channels}
+    signature = inspect.signature(make)
+    if "size" in signature.parameters:
+        arguments["size"] = size
     try:
-        inspect.signature(make).bind(**arguments)
+        signature.bind(**arguments)
     except TypeError:
         raise ValueError(f"model must be a factory that takes classes= and channels=, got {name!r}") from None
     return make(**arguments)

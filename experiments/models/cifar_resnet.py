@@ -57,4 +57,7 @@ class CifarResNet(nn.Module):
 
 
 resnet20 = partial(CifarResNet, 20)
+resnet32 = partial(CifarResNet, 32)
+resnet44 = partial(CifarResNet, 44)
 resnet56 = partial(CifarResNet, 56)
+resnet110 = partial(CifarResNet, 110)

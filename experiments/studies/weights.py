@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError, safe_open
+import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from checks import need
-from layers.compress import load_tensors
+from layers.compress import fill
 
 from .. import pipeline, record
 from ..config import Config
 from ..models import build
+from ..models.weights import read_checkpoint
 from .config import Study
 
 
@@ -33,20 +34,21 @@ class Source(NamedTuple):
 
 
 def _from_checkpoint(name: str, path: Path) -> nn.Module:
-    """The network with the tensors of the file, which also says how many classes and image channels it has."""
-    need(path.is_file(), "checkpoint", str(path), "a safetensors file")
-    model = build(name, classes=10, channels=3)
-    layers = [(key, m) for key, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    need(bool(layers), "model", name, "a network with Conv2d or Linear layers")
-    try:
-        with safe_open(str(path), "pt") as file:
-            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # no mapping
-    except SafetensorError as error:
-        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
-    (first, stem), (last, _) = layers[0], layers[-1]
-    channels = shapes.get(f"{first}.weight", [0, 3])[1] if isinstance(stem, nn.Conv2d) else 3
-    model = build(name, classes=shapes.get(f"{last}.weight", [10])[0], channels=channels)
-    load_tensors(model, path)
+    """The network with the tensors of the file, which says how many classes, image channels and pixels it is for."""
+    tensors = read_checkpoint(path)
+    channels, classes = 3, 10
+    for size in (224, 32):  # the stem tells them apart where a network is built by the size of its images
+        model = build(name, classes, channels, size)
+        layers = [(key, m) for key, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        need(bool(layers), "model", name, "a network with Conv2d or Linear layers")
+        (first, stem), (last, _) = layers[0], layers[-1]
+        weight, head = (tensors.get(f"{key}.weight", torch.empty(0)) for key in (first, last))
+        classes = len(head) or classes
+        channels = weight.shape[1] if isinstance(stem, nn.Conv2d) and weight.ndim == 4 else channels
+        if weight.shape[2:] == stem.weight.shape[2:] and tensors.keys() == model.state_dict().keys():
+            break
+    model = build(name, classes, channels, size)
+    fill(model, tensors, path)
     return model
 
 

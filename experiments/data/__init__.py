@@ -1,0 +1,53 @@
+"""Datasets by name, each split into train, validation and test, which never share an image."""
+
+import torch
+from sklearn.datasets import load_digits
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from checks import need
+
+from ..config import Data
+from .dataset import Dataset, Split, halves
+from .folders import folder
+from .imagenet_1k import imagenet
+from .public import DIGITS, cifar, idx, published, svhn
+from .stream import Stream
+
+__all__ = ["DATASETS", "Dataset", "Split", "Stream", "load_dataset"]
+
+
+def digits(data: Data, seed: int) -> Dataset:
+    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20."""
+    raw = load_digits()
+    images = torch.from_numpy(raw.images / 16 * 255)[:, None]
+    images = v2.functional.resize(images, [32, 32], antialias=True).round().clamp(0, 255).to(torch.uint8)
+    rest, test = halves(Split(images, torch.from_numpy(raw.target).long()), DIGITS, 0.2, seed)
+    train, val = halves(rest, DIGITS, 0.25, seed)
+    splits = (lambda: train), (lambda: val), (lambda: test)
+    return Dataset(*splits, DIGITS, (0.305,), (0.37,), epochs=40, shift=4, flip=False, size=data.image_size)
+
+
+# mean and standard deviation are those of the training images, padded to 32 x 32 where they are smaller
+DATASETS = {
+    "digits": digits,
+    "mnist": published(idx, datasets.MNIST, (0.1,), (0.275,), epochs=3, shift=1, flip=False),
+    "fashion-mnist": published(idx, datasets.FashionMNIST, (0.219,), (0.332,), epochs=15, shift=2, flip=True),
+    "cifar10": published(
+        cifar, datasets.CIFAR10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), epochs=30, shift=4, flip=True
+    ),
+    "cifar100": published(
+        cifar, datasets.CIFAR100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), epochs=30, shift=4, flip=True
+    ),
+    "svhn": published(
+        svhn, datasets.SVHN, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), epochs=15, shift=2, flip=False
+    ),
+    "imagenet": imagenet,
+    "folder": folder,
+}
+
+
+def load_dataset(data: Data, seed: int) -> Dataset:
+    """The dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
+    need(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
+    return DATASETS[data.dataset](data, seed)

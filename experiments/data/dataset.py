@@ -1,0 +1,105 @@
+"""What a dataset is: three splits, in memory or read from disk batch by batch, and how its images are treated."""
+
+import logging
+import math
+from collections.abc import Callable, Collection
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from checks import need
+
+from ..config import Data
+from .stream import Stream
+
+log = logging.getLogger(__name__)
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Split(NamedTuple):
+    """In memory: images (n, c, h, w) uint8, labels (n,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def part(self, places: np.ndarray) -> "Split":
+        """Some of the images, by their place."""
+        return Split(self.images[places], self.labels[places])
+
+
+S = TypeVar("S", bound=Split | Stream)
+Splits = tuple[Callable[[], Split | Stream], Callable[[], Split | Stream], Callable[[], Split | Stream]]
+
+
+class Dataset(NamedTuple):
+    """Splits are read when they are asked for: an evaluation never opens the training images."""
+
+    train: Callable[[], Split | Stream]
+    val: Callable[[], Split | Stream]
+    test: Callable[[], Split | Stream]
+    classes: list[str]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    epochs: int  # that usually suffice
+    shift: int  # pixels by which an image in memory may be moved in training
+    flip: bool  # whether a mirrored image keeps its class
+    size: int | None = None  # pixels a side to which images in memory are resized in batches; None: as they are
+
+    @property
+    def channels(self) -> int:
+        """Of every image."""
+        return len(self.mean)
+
+
+def check_classes(labels: Tensor, classes: list[str], where: str) -> None:
+    """Refuse a class without images, by name."""
+    for name, count in zip(classes, np.bincount(labels.numpy(), minlength=len(classes))):
+        need(count > 0, f"class {name!r} in {where}", "no image", "a class with images")
+
+
+def halves(split: S, classes: list[str], part: float, seed: int) -> tuple[S, S]:
+    """(rest, part) of a split, drawn by seed with the classes in the same proportions, each in its order.
+
+    Every class gives at least one image to either side; ValueError names one that has too few for that.
+    """
+    for name, count in zip(classes, np.bincount(split.labels.numpy(), minlength=len(classes))):
+        need(count > 1, f"class {name!r}", f"{count} in training", "one of 2 images or more, to train and to validate")
+    size = max(math.ceil(part * len(split.labels)), len(classes))
+    places = np.arange(len(split.labels))
+    rest, some = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
+    return split.part(np.sort(rest)), split.part(np.sort(some))
+
+
+def divide(get: Callable[[str], S], there: Collection[str], classes: list[str], part: float, seed: int) -> Splits:
+    """(train, val, test) from the parts that are there, each read by `get` once, when it is asked for.
+
+    train, val and test: as they are.  Without test, val is the test set.  Where val is missing, or taken for the test
+    set, a part of train validates.  Only "all": a fifth tests and a part of the rest validates, which is said.
+    """
+    get = cache(get)
+
+    @cache
+    def tested() -> tuple[S, S]:
+        log.info("no part of the images is named test: a fifth of them, drawn by seed, is the test set")
+        return halves(get("all"), classes, 0.2, seed)
+
+    if "all" in there:
+        rest = cache(lambda: halves(tested()[0], classes, part, seed))
+        return lambda: rest()[0], lambda: rest()[1], lambda: tested()[1]
+    if {"val", "test"} <= set(there):
+        return lambda: get("train"), lambda: get("val"), lambda: get("test")
+    both = cache(lambda: halves(get("train"), classes, part, seed))
+    return lambda: both()[0], lambda: both()[1], lambda: get("test" if "test" in there else "val")
+
+
+def existing(data: Data) -> Path:
+    """The data root; ValueError if it is not given or no folder."""
+    need(data.data_root is not None, "data root", None, f"given for dataset {data.dataset}: pass --data-root")
+    assert data.data_root is not None
+    need(data.data_root.is_dir(), "data root", str(data.data_root), "a folder that exists")
+    return data.data_root
