@@ -11,7 +11,8 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Cost, Plan, compress, cost, make_plan, save
+from layers import Budget, Cost, Plan, compress, cost, frequency_layers, make_plan, save, save_frequency_layers
+from layers.basis import BASES
 from layers.compress import load_tensors
 from layers.cost import evaluating
 from layers.methods import method
@@ -40,6 +41,8 @@ class Job(NamedTuple):
     budgets: dict[str, Budget]  # by kernel
     epochs: int
     finetune_epochs: int
+    scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
+    scratch_epochs: int
 
 
 def finished(config: Config) -> bool:
@@ -75,6 +78,23 @@ def _plan(job: Job, kernel: str) -> Plan:
     )
 
 
+def _check_frequency(config: Config) -> None:
+    """What a run with --frequency cannot obey is refused, not ignored."""
+    for kernel in config.compression.kernel:
+        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
+    why = "left out with --frequency, whose networks are trained from scratch"
+    need(config.compression.budget is None, "budget", config.compression.budget, why)
+    need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
+    need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
+
+
+def _scratch(config: Config, dataset: Dataset, kernel: str) -> nn.Module:
+    """A fresh network of frequency layers, the same whichever kernels went before."""
+    seed_everything(config.training.seed, verbose=False)
+    model = build(config.network.model, len(dataset.classes), dataset.channels)
+    return frequency_layers(model, kernel, config.compression.layers)
+
+
 def prepare(config: Config) -> Job:
     """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
     return check(config)._replace(folder=record.open_folder(config))
@@ -96,7 +116,10 @@ def check(config: Config) -> Job:
     need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
-    budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
+    compression = config.compression
+    if compression.frequency:
+        _check_frequency(config)
+    budgets = {kernel: _budget(kernel, compression.budget) for kernel in compression.kernel if not compression.frequency}
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)
     model = _network(config, dataset)
@@ -112,7 +135,9 @@ def check(config: Config) -> Job:
     skip = config.network.checkpoint is not None and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
-    job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
+    scratch = {kernel: _scratch(config, dataset, kernel) for kernel in compression.kernel if compression.frequency}
+    epochs = 0 if skip else usual
+    job = Job(config, Path(), dataset, model, device, example, budgets, epochs, finetune, scratch, usual)
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
     return job
@@ -147,6 +172,11 @@ def execute(job: Job) -> None:
         models[kernel] = compress(job.model, plans[kernel])
         val[kernel] = _fit(job, models[kernel], job.finetune_epochs, lr / 4)
         save(models[kernel], plans[kernel], job.folder / kernel)
+
+    for kernel, model in job.scratch.items():
+        console.print(f"{kernel} from scratch: {job.scratch_epochs} epochs", highlight=False)
+        val[kernel], models[kernel] = _fit(job, model, job.scratch_epochs, lr), model
+        save_frequency_layers(model, kernel, job.config.compression.layers, job.folder / f"{kernel}.safetensors")
 
     test, rows = job.dataset.test(), []
     timing = latencies(models, job.example.to(job.device))

@@ -13,7 +13,7 @@ from .complex_modules import (
 from .compress import compress, load, save
 from .cost import Cost, cost
 from .frequency import FrequencyConv2d, FrequencyLinear
-from .frequency_swap import frequency_layers
+from .frequency_swap import frequency_layers, load_frequency_layers, save_frequency_layers
 from .methods import METHODS
 from .plan import Plan
 from .planner import make_plan
@@ -49,7 +49,9 @@ __all__ = [
     "interleaved",
     "latency",
     "load",
+    "load_frequency_layers",
     "make_plan",
     "replace",
     "save",
+    "save_frequency_layers",
 ]

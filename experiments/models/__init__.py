@@ -10,6 +10,7 @@ from checks import need
 
 MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=
     "lenet": "experiments.models.lenet:LeNet",
+    "lenet5": "experiments.models.lenet:LeNet5",
     "resnet20": "experiments.models.cifar_resnet:resnet20",
     "resnet56": "experiments.models.cifar_resnet:resnet56",
 }
