@@ -132,7 +132,8 @@ def check(config: Config) -> Job:
         raise ValueError(f"images must fit {config.network.model}, got {size} ({str(error).splitlines()[0]})") from None
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
-    skip = config.network.checkpoint is not None and training.max_epochs is None
+    # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
+    skip = config.network.checkpoint is not None and (training.max_epochs is None or compression.frequency)
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
     scratch = {kernel: _scratch(config, dataset, kernel) for kernel in compression.kernel if compression.frequency}
