@@ -112,7 +112,7 @@ def folder(data: Data, seed: int) -> Dataset:
         need(images.classes == classes, f"classes in {parts[part]}", images.classes, f"those of train: {classes}")
         need(len(images) > 0, f"{parts[part]}", "no image", "a folder with images")
         loaded = torch.utils.data.DataLoader(images, batch_size=None, num_workers=2)
-        stacked = [image for image, _ in loaded]
+        stacked = [image.clone() for image, _ in loaded]  # out of shared memory, of which each piece is an open file
         sizes = {tuple(image.shape[1:]) for image in stacked}
         need(len(sizes) == 1, f"images in {parts[part]}", sorted(sizes)[:3], "of one size; pass --image-size")
         return Split(torch.stack(stacked), torch.tensor(images.targets))
