@@ -2,10 +2,11 @@
 
 Frequencies are counted in bins, so at f = 0, 1, 2, ... the rows are those of stage 1, and a step of 1 turns a row into
 an orthogonal one: |dW_k / df_k| is about |W_k| (pi / sqrt 3 times it for the cosine), whatever the number of inputs.
-What is trained is the way from the start in units of sqrt(n) bins, f = start + sqrt(n) phi.  A weight of a dense layer
-is of order 1 / sqrt(n), so a step of size lr changes its rows by a fraction lr sqrt(n); in this unit it does the same
-here, and the learning rates of dense layers serve (the published layers, which count in 1/out, had a hook that replaced
-each gradient g by g / |g|).  And weight decay pulls a frequency towards its start, not towards zero.
+What is trained is the way from the start in units of n^(1/4) bins, f = start + n^(1/4) phi.  The weights of a dense
+layer are of order 1 / sqrt(n), so a step of Adam changes its rows by a fraction lr sqrt(n), which a unit of sqrt(n)
+bins would equal, while the steps of SGD grow with the square of the unit; n^(1/4) is between the two, and the learning
+rates of dense layers serve both (the published layers, which count in 1/out, had a hook that replaced each gradient g
+by g / |g|).  And weight decay pulls a frequency towards its start, not towards zero.
 
 Departures from the published layers (seed 004), and why:
 
@@ -114,8 +115,8 @@ class Basis(nn.Module):
         return _spread(self.rows, self.n).double() if self.rows <= self.n else k * (self.n - 1) / (self.rows - 1)
 
     def at(self, phi: Tensor) -> Tensor:
-        """The frequencies (rows,) in bins, in float64, for the trained numbers phi (rows,): start + sqrt(n) phi."""
-        return self.start().to(phi.device) + sqrt(self.n) * phi.double()
+        """The frequencies (rows,) in bins, in float64, for the trained numbers phi (rows,): start + n^(1/4) phi."""
+        return self.start().to(phi.device) + self.n**0.25 * phi.double()
 
     def window(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """amplitude sin(pi m theta) / sin(pi theta), theta = t/n - k/m: the periodic sinc of each band.

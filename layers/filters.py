@@ -10,7 +10,7 @@ from .coded import Decoded
 
 
 class Rows(Decoded):
-    """W = basis(start + sqrt(in) fc), (out, in)."""
+    """W = basis(start + in^(1/4) fc), (out, in)."""
 
     def __init__(self, kernel: str, outputs: int, inputs: int) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ class FrequencyLinear(nn.Module):
 
     kernel: dct, dst, dht or shannon, real; dft or complex_shannon, complex (3 out numbers).  Rows are those of stage 1
     at integer frequencies and orthonormal at the start where out <= in.  fc (out,) counts from the start in units of
-    sqrt(in) bins, and is zero there; see `layers.basis` for formulas.
+    in^(1/4) bins, and is zero there; see `layers.basis` for formulas.
     """
 
     def __init__(
