@@ -119,7 +119,9 @@ def check(config: Config) -> Job:
     compression = config.compression
     if compression.frequency:
         _check_frequency(config)
-    budgets = {kernel: _budget(kernel, compression.budget) for kernel in compression.kernel if not compression.frequency}
+    budgets = {
+        kernel: _budget(kernel, compression.budget) for kernel in compression.kernel if not compression.frequency
+    }
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)
     model = _network(config, dataset)
