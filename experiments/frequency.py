@@ -30,6 +30,17 @@ images; one run each.  Published: what the layers scored that these correct, in 
 parameters; its epochs are not recorded).
 """
 
+ROWS = ("dct", "dst", "dft", "dht", "shannon", "complex_shannon")
+
+AGAIN = """## Again
+
+DIR is the dataset's folder; DENSE, the dense.safetensors of a run before, spares training the dense network again, and
+without it the command trains it too; {machines}.
+
+{commands}
+    python -m experiments.frequency runs/* --out FILE
+"""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -66,43 +77,42 @@ def _as_list(value: object) -> list:
     return list(value) if isinstance(value, tuple) else [value]
 
 
-def page(results: list[dict]) -> str:
-    """The page from the contents of results.json of each run."""
+def lines(result: dict, published: str) -> dict[tuple, list]:
+    """(layers, kernel, epochs) -> the cells of each network of a run."""
     from .report import wilson  # late: --help needs neither pandas nor plotly
 
-    parts, names = [HEADER], list(dict.fromkeys(dataset_name(r["config"]) for r in results))
-    for name in names:
-        some = [r for r in results if dataset_name(r["config"]) == name]
-        images, rows = some[0]["test_images"], {}
+    config, dense, found = result["config"], result["rows"][0], {}
+    for row in result["rows"]:
+        layers, epochs = config["layers"], config["max_epochs"] or "default"
+        if row is dense:
+            layers, epochs = "none", "given" if config["checkpoint"] else epochs
+        low, high = wilson(row["top1"], result["test_images"])
+        score, share = PUBLISHED.get((published, layers, row["kernel"])), row["params"] / dense["params"]
+        top1 = f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"
+        rest = ["" if score is None else f"{score:.1f}", f"{row['params']:,}", f"{share:.1%}"]
+        found[layers, row["kernel"], epochs] = [layers, row["kernel"], epochs, top1, *rest]
+    return found
+
+
+def page(results: list[dict]) -> str:
+    """The page from the contents of results.json of each run."""
+    order = [(layers, kernel) for layers in ("none", "linear", "conv", "all") for kernel in ("dense", *ROWS)]
+    parts = [HEADER]
+    for name in dict.fromkeys(dataset_name(result["config"]) for result in results):
+        some = [result for result in results if dataset_name(result["config"]) == name]
+        rows: dict[tuple, list] = {}
         for result in some:
-            config, dense = result["config"], result["rows"][0]
-            for row in result["rows"]:
-                layers = "none" if row is dense else config["layers"]
-                low, high = wilson(row["top1"], images)
-                score = PUBLISHED.get(("cifar10" if name.startswith("cifar10") else name, layers, row["kernel"]))
-                epochs = "given" if row is dense and config["checkpoint"] else config["max_epochs"]
-                cells = [
-                    *(layers, row["kernel"], epochs, f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"),
-                    *("" if score is None else f"{score:.1f}", f"{row['params']:,}"),
-                    f"{row['params'] / dense['params']:.1%}",
-                ]
-                rows[layers, row["kernel"], epochs] = cells
-        order = ("none", "linear", "conv", "all")
-        lines = sorted(rows.values(), key=lambda cells: order.index(cells[0]))  # stable: kernels as they came
-        table = [
-            f"## {name}, {images:,} test images\n",
+            rows |= lines(result, "cifar10" if name.startswith("cifar10") else name)
+        parts += [
+            f"## {name}, {some[0]['test_images']:,} test images\n",
             "| layers | kernel | epochs | top-1 | published | parameters | of dense |",
             "|---|---|--:|--:|--:|--:|--:|",
-            *("| " + " | ".join(map(str, cells)) + " |" for cells in lines),
+            *("| " + " | ".join(map(str, rows[key])) + " |" for key in sorted(rows, key=lambda k: order.index(k[:2]))),
+            "",
         ]
-        parts.append("\n".join(table) + "\n")
-    commands = "\n".join(f"    {line}" for line in dict.fromkeys(command(r["config"]) for r in results))
-    versions = {f"torch {r['environment']['torch']}, {r['environment']['gpu'] or 'CPU'}" for r in results}
-    parts.append(
-        f"## Again\n\nDIR is the dataset's folder, DENSE the dense.safetensors of a run before, which spares training "
-        f"it again; {', '.join(sorted(versions))}.\n\n{commands}\n    python -m experiments.frequency runs/* --out FILE\n"
-    )
-    return "\n".join(parts)
+    commands = dict.fromkeys(f"    {command(result['config'])}" for result in results)
+    machines = {f"torch {r['environment']['torch']}, {r['environment']['gpu'] or 'CPU'}" for r in results}
+    return "\n".join([*parts, AGAIN.format(machines="; ".join(sorted(machines)), commands="\n".join(commands))])
 
 
 def main(arguments: list[str] | None = None) -> int:

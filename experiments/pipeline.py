@@ -117,11 +117,10 @@ def check(config: Config) -> Job:
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     compression = config.compression
-    if compression.frequency:
+    from_scratch, planned = (compression.kernel, ()) if compression.frequency else ((), compression.kernel)
+    if from_scratch:
         _check_frequency(config)
-    budgets = {
-        kernel: _budget(kernel, compression.budget) for kernel in compression.kernel if not compression.frequency
-    }
+    budgets = {kernel: _budget(kernel, compression.budget) for kernel in planned}
     dataset = load_dataset(images, training.seed)
     seed_everything(training.seed, verbose=False)
     model = _network(config, dataset)
@@ -138,7 +137,7 @@ def check(config: Config) -> Job:
     skip = config.network.checkpoint is not None and (training.max_epochs is None or compression.frequency)
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
-    scratch = {kernel: _scratch(config, dataset, kernel) for kernel in compression.kernel if compression.frequency}
+    scratch = {kernel: _scratch(config, dataset, kernel) for kernel in from_scratch}
     epochs = 0 if skip else usual
     job = Job(config, Path(), dataset, model, device, example, budgets, epochs, finetune, scratch, usual)
     for kernel in budgets:

@@ -116,7 +116,9 @@ def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
 
 
 def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_own():
-    one, two, three = (Config(compression=Compression(frequency=True, layers=l)) for l in ("linear", "fc", "dense"))
+    one, two, three = (
+        Config(compression=Compression(frequency=True, layers=name)) for name in ("linear", "fc", "dense")
+    )
     assert one.name == two.name == three.name != Config(compression=Compression(frequency=True)).name
     assert one.compression.kernel == ("dct", "dst", "dft", "shannon")
     assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, below
