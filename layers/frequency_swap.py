@@ -56,6 +56,8 @@ def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.M
     logits; and it folds to a plain layer.  The real form of complex_shannon is shannon.
     """
     need(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
+    found = any(type(module) in SCOPES[layers] for module in model.modules())
+    need(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
     name = IN_REAL_MODELS.get(kernel, kernel)
 
     def rule(_: str, module: nn.Module) -> nn.Module | None:

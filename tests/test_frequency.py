@@ -306,6 +306,8 @@ def test_what_complex_layers_cannot_do_is_refused():
         FrequencyLinear(4, 4, kernel="dwt")
     with pytest.raises(ValueError, match="layers must be one of all, linear, conv, got 'dense'"):
         frequency_layers(nn.Linear(2, 2), "dct", "dense")
+    with pytest.raises(ValueError, match="layers must be of a kind that the model has"):
+        frequency_layers(nn.Linear(2, 2), "dct", "conv")
 
 
 @pytest.mark.parametrize("kernel", ["dct", "dst", "dft", "shannon", "complex_shannon"])
