@@ -18,7 +18,7 @@ class Network:
     """what is compressed"""
 
     model: str = "lenet"
-    """lenet, alexnet, vgg16, resnet18, resnet34, resnet50, densenet121, mobilenet_v3_small, resnet20, resnet32,
+    """lenet, lenet5, alexnet, vgg16, resnet18, resnet34, resnet50, densenet121, mobilenet_v3_small, resnet20, resnet32,
     resnet44, resnet56, resnet110, or package.module:factory of your own (called with classes= and channels=)"""
     checkpoint: Path | None = None
     """a safetensors or .pth file with the network's trained weights"""
@@ -50,13 +50,22 @@ class Compression:
     kernel: KernelNames = ("dct", "svd", "spatial")
     """fewer multiplications: svd (k x k, 1 x 1), spatial (k x 1, 1 x k), tucker, cp, cp4, ht;
     fewer numbers: dct, dst, dht, dwt, shannon; each gives a row of the table"""
-    layers: Literal["all", "conv", "linear"] = "all"
-    """which layers may be compressed"""
+    layers: Literal["all", "conv", "linear", "fc", "dense"] = "all"
+    """which layers may be compressed; fc and dense mean linear"""
+    frequency: bool = False
+    """train networks of frequency layers from scratch instead of compressing the trained one;
+    kernels dct, dst, dft, shannon (the default four), dht, complex_shannon"""
     budget: str | None = None
     """what to keep of the dense network: macs=0.5, params=0.5 or bytes=0.5
     (default: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
     selector: str = "energy"
     """how ranks are chosen: uniform or energy"""
+
+    def __post_init__(self) -> None:
+        # here, so that a run has one name whichever synonym was given
+        object.__setattr__(self, "layers", {"fc": "linear", "dense": "linear"}.get(self.layers, self.layers))
+        if self.frequency and self.kernel == type(self).kernel:
+            object.__setattr__(self, "kernel", ("dct", "dst", "dft", "shannon"))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import need
-from layers import Budget, Cost, Plan, compress, cost, load, make_plan, save
+from layers import (
+    Budget,
+    Cost,
+    Plan,
+    compress,
+    cost,
+    frequency_layers,
+    load,
+    load_frequency_layers,
+    make_plan,
+    save,
+    save_frequency_layers,
+)
+from layers.basis import BASES
 from layers.compress import load_tensors
 from layers.cost import evaluating
 from layers.methods import method
@@ -52,6 +65,8 @@ class Job(NamedTuple):
     budgets: dict[str, Budget]  # by kernel
     epochs: int
     finetune_epochs: int
+    scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
+    scratch_epochs: int
 
 
 def finished(config: Config) -> bool:
@@ -89,6 +104,23 @@ def _plan(job: Job, kernel: str) -> Plan:
     )
 
 
+def _check_frequency(config: Config) -> None:
+    """What a run with --frequency cannot obey is refused, not ignored."""
+    for kernel in config.compression.kernel:
+        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
+    why = "left out with --frequency, whose networks are trained from scratch"
+    need(config.compression.budget is None, "budget", config.compression.budget, why)
+    need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
+    need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
+
+
+def _scratch(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:
+    """A fresh network of frequency layers, the same whichever kernels went before."""
+    seed_everything(config.training.seed, verbose=False)
+    model = build(config.network.model, len(dataset.classes), dataset.channels, size)
+    return frequency_layers(model, kernel, config.compression.layers)
+
+
 def prepare(config: Config) -> Job:
     """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
     return check(config)._replace(folder=record.open_folder(config))
@@ -116,7 +148,11 @@ def check(config: Config) -> Job:
     check_training(training, device)
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
-    budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
+    compression = config.compression
+    from_scratch, planned = (compression.kernel, ()) if compression.frequency else ((), compression.kernel)
+    if from_scratch:
+        _check_frequency(config)
+    budgets = {kernel: _budget(kernel, compression.budget) for kernel in planned}
     dataset = load_dataset(images, training.seed)
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
@@ -133,10 +169,13 @@ def check(config: Config) -> Job:
     need(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
-    skip = complete and training.max_epochs is None
+    # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
+    skip = complete and (training.max_epochs is None or compression.frequency)
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
-    if job.epochs or finetune:  # read now: a file that is missing or cut off is refused before anything is written
+    scratch = {kernel: _scratch(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
+    epochs = 0 if skip else usual
+    job = Job(config, Path(), dataset, model, device, example, budgets, epochs, finetune, scratch, usual)
+    if epochs or finetune or scratch:  # read now: a file that is missing or cut off is refused before anything is written
         dataset.train(), dataset.val()
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
@@ -147,8 +186,8 @@ def _fit(
     job: Job, stage: str, model: nn.Module, stages: Stages | None = None, callbacks: Sequence[Callback] = ()
 ) -> float | None:
     """Train in place, on from the stage's checkpoint; the validation accuracy of the best epoch, None without one."""
-    training, dense = job.config.training, stage == "dense"
-    epochs = job.epochs if dense else job.finetune_epochs
+    training, dense = job.config.training, stage == "dense" or stage in job.scratch
+    epochs = job.finetune_epochs if not dense else job.epochs if stage == "dense" else job.scratch_epochs
     if not epochs:
         return None
     return train(
@@ -181,6 +220,18 @@ def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
             stages.finish("dense", val)
     agreed(None)
     load_tensors(job.model, path)
+
+
+def _from_scratch(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> nn.Module:
+    """The trained network of frequency layers, also in KERNEL.safetensors."""
+    path = job.folder / f"{kernel}.safetensors"
+    if not finished:
+        val = _fit(job, kernel, job.scratch[kernel], stages, [History(job.folder, kernel, tracker)])
+        if rank() == 0:
+            save_frequency_layers(job.scratch[kernel], kernel, job.config.compression.layers, path)
+            stages.finish(kernel, val)
+    agreed(None)
+    return load_frequency_layers(path, job.model)
 
 
 def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> tuple[nn.Module, Plan]:
@@ -254,6 +305,9 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     for kernel, budget in job.budgets.items():
         say(kernel, f"{kernel} at {budget}", job.finetune_epochs)
         models[kernel], plans[kernel] = _compressed(job, stages, kernel, kernel in finished, tracker)
+    for kernel in job.scratch:
+        say(kernel, f"{kernel} from scratch", job.scratch_epochs)
+        models[kernel] = _from_scratch(job, stages, kernel, kernel in finished, tracker)
     return models, plans, agreed(stages.finished())
 
 

@@ -16,7 +16,7 @@ from .compress import compress, load, save
 from .cost import Cost, cost
 from .export import export
 from .frequency import FrequencyConv2d, FrequencyLinear
-from .frequency_swap import frequency_layers
+from .frequency_swap import frequency_layers, load_frequency_layers, save_frequency_layers
 from .methods import METHODS
 from .plan import Plan
 from .planner import make_plan
@@ -57,9 +57,11 @@ __all__ = [
     "interleaved",
     "latency",
     "load",
+    "load_frequency_layers",
     "make_plan",
     "reestimate_batchnorm",
     "refit",
     "replace",
     "save",
+    "save_frequency_layers",
 ]

@@ -2,8 +2,11 @@
 
 Frequencies are counted in bins, so at f = 0, 1, 2, ... the rows are those of stage 1, and a step of 1 turns a row into
 an orthogonal one: |dW_k / df_k| is about |W_k| (pi / sqrt 3 times it for the cosine), whatever the number of inputs.
-That is why ordinary learning rates serve, where the published layers, which count in 1/out, had a hook that replaced
-each gradient g by g / |g|.
+What is trained is the way from the start in units of n^(1/4) bins, f = start + n^(1/4) phi.  The weights of a dense
+layer are of order 1 / sqrt(n), so a step of Adam changes its rows by a fraction lr sqrt(n), which a unit of sqrt(n)
+bins would equal, while the steps of SGD grow with the square of the unit; n^(1/4) is between the two, and the learning
+rates of dense layers serve both (the published layers, which count in 1/out, had a hook that replaced each gradient g
+by g / |g|).  And weight decay pulls a frequency towards its start, not towards zero.
 
 Departures from the published layers (seed 004), and why:
 
@@ -75,9 +78,13 @@ def octaves(n: int) -> Tensor:
 
 
 def _spread(rows: int, n: int) -> Tensor:
-    """The row of an n x n transform from which each of `rows` starts: distinct ones as long as there are."""
+    """The row of an n x n transform from which each of `rows` starts: distinct ones as long as there are.
+
+    Row 0 is left out where it can be: behind a relu all inputs are positive, so it would hold their mean, sqrt(n) times
+    what any other row holds, the same for every image, and drown them in the layers that follow.
+    """
     k = torch.arange(rows)
-    return k * n // rows if rows <= n else k % n
+    return ((k + 1) * n + rows - 1) // rows - 1 if rows <= n else k % n
 
 
 class Basis(nn.Module):
@@ -107,25 +114,29 @@ class Basis(nn.Module):
             return torch.where(first > 0, first - share, share)
         return _spread(self.rows, self.n).double() if self.rows <= self.n else k * (self.n - 1) / (self.rows - 1)
 
-    def window(self, like: Tensor) -> Tensor:
+    def at(self, phi: Tensor) -> Tensor:
+        """The frequencies (rows,) in bins, in float64, for the trained numbers phi (rows,): start + n^(1/4) phi."""
+        return self.start().to(phi.device) + self.n**0.25 * phi.double()
+
+    def window(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """amplitude sin(pi m theta) / sin(pi theta), theta = t/n - k/m: the periodic sinc of each band.
 
         (rows, n), padded with zeros to the blocks of `wave`."""
-        if self._window is None or self._window.dtype != like.dtype or self._window.device != like.device:
+        if self._window is None or self._window.dtype != dtype or self._window.device != device:
             t = torch.arange(self.n, dtype=torch.float64)
             parts = []
             for _, m, k, _ in (part.T[..., None] for part in self._table.split(256)):
                 at = (t * m - k * self.n) / (self.n * m)
                 centre = t * m == k * self.n
                 kernel = torch.where(centre, m, torch.sin(pi * m * at) / torch.sin(pi * torch.where(centre, 0.5, at)))
-                parts.append((kernel / (self.n * m).sqrt()).to(like.device, like.dtype))
+                parts.append((kernel / (self.n * m).sqrt()).to(device, dtype))
             block = ceil(sqrt(self.n))
             self._window = F.pad(torch.cat(parts), (0, -self.n % block))
         return self._window
 
-    def forward(self, frequency: Tensor) -> Tensor:
-        """The matrix, in the dtype of the frequencies or its complex one."""
-        f, n, real = frequency.double(), self.n, frequency.dtype
+    def forward(self, frequency: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """The matrix, in the dtype given, or that of the frequencies, or its complex one."""
+        f, n, real = frequency.double(), self.n, dtype or frequency.dtype
         dtype = real.to_complex() if self.kernel in COMPLEX else real
         if self.kernel in ("dct", "dst"):
             f = f if self.kernel == "dct" else f + 1
@@ -140,6 +151,6 @@ class Basis(nn.Module):
         centre = f + (m - 1) / 2
         if self.kernel == "shannon":  # the mean and the Nyquist frequency stand alone, all others in pairs
             scale = torch.where(2 * first % n == 0, 1.0, one * sqrt(2))
-            return wave(centre / n, -centre * k / m - phase, scale, n, False, dtype, self.window(frequency))
+            return wave(centre / n, -centre * k / m - phase, scale, n, False, dtype, self.window(f.device, real))
         sign = torch.where(phase == 0, 1.0, -1.0)  # u and its conjugate, in place of sqrt 2 Re u and sqrt 2 Im u
-        return wave(sign * centre / n, -sign * centre * k / m, one, n, True, dtype, self.window(frequency))
+        return wave(sign * centre / n, -sign * centre * k / m, one, n, True, dtype, self.window(f.device, real))

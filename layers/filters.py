@@ -10,7 +10,7 @@ from .coded import Decoded
 
 
 class Rows(Decoded):
-    """W = basis(fc), (out, in)."""
+    """W = basis(start + in^(1/4) fc), (out, in)."""
 
     def __init__(self, kernel: str, outputs: int, inputs: int) -> None:
         super().__init__()
@@ -18,17 +18,17 @@ class Rows(Decoded):
 
     def decode(self, *arrays: Tensor) -> Tensor:
         """The weight (out, in)."""
-        weight: Tensor = self.channels(arrays[0])
+        weight: Tensor = self.channels(self.channels.at(arrays[0]), arrays[0].dtype)
         return weight
 
 
 class Filters(Decoded):
-    """W[o, i, y, x] = (kH kW)^(-1/2) kc[o, i] sum_pq delta[o, p, q] kh[p, y] kw[q, x], (out, in / groups, kH, kW).
+    """W[o, i, y, x] = sqrt(n) kc[o, i] sum_pq delta[o, p, q] kh[p, y] kw[q, x], n = in / groups; (out, n, kH, kW).
 
-    kc, kh and kw are bases at the frequencies fcc, fch and fcw.  (The published reshape merged frequency and time of
-    the height, so that all filters shared one pattern; its mean over p, q, in place of our division by the root, let
-    the variance fall with the kernel's size; its complex form summed over real and imaginary parts, where this is the
-    complex product.)
+    kc, kh and kw are bases at the frequencies that fcc, fch and fcw stand for.  The factor makes delta as large as a
+    weight of a dense layer, so that it trains at the same learning rate.  (The published reshape merged frequency and
+    time of the height, so that all filters shared one pattern; its mean over p, q let the variance fall with the
+    kernel's size; its complex form summed over real and imaginary parts, where this is the complex product.)
     """
 
     def __init__(self, kernel: str, outputs: int, inputs: int, groups: int, size: tuple[int, int]) -> None:
@@ -40,9 +40,9 @@ class Filters(Decoded):
     def decode(self, *arrays: Tensor) -> Tensor:
         """The weight from fcc (out,), fch (kH,), fcw (kW,), delta (out, kH kW)."""
         fcc, fch, fcw, delta = arrays
-        kc = torch.cat([self.channels(part) for part in fcc.chunk(self.groups)])
-        kh, kw = self.height(fch), self.width(fcw)
-        patterns = delta.unflatten(1, self.size).to(kc.dtype) / sqrt(delta.shape[1])
+        kc = torch.cat([self.channels(self.channels.at(part), delta.dtype) for part in fcc.chunk(self.groups)])
+        kh, kw = (axis(axis.at(phi), delta.dtype) for axis, phi in ((self.height, fch), (self.width, fcw)))
+        patterns = delta.unflatten(1, self.size).to(kc.dtype) * sqrt(self.channels.n)
         # height first, then width: three factors in one einsum may be contracted in a larger order
         patterns = torch.einsum("opx,py->oyx", torch.einsum("opq,qx->opx", patterns, kw), kh)
         return kc[:, :, None, None] * patterns[:, None]

@@ -37,10 +37,11 @@ def _check_real(kernel: str) -> None:
 
 
 class FrequencyLinear(nn.Module):
-    """y_k = sum_t W_k(t; fc_k) x_t + b_k, trained in the frequencies fc (out,) and the bias (out,): 2 out numbers.
+    """y_k = sum_t W_k(t; f_k) x_t + b_k, trained in the frequencies and the bias, both (out,): 2 out numbers.
 
     kernel: dct, dst, dht or shannon, real; dft or complex_shannon, complex (3 out numbers).  Rows are those of stage 1
-    at integer frequencies and orthonormal at the start where out <= in; see `Basis` for formulas.
+    at integer frequencies and orthonormal at the start where out <= in.  fc (out,) counts from the start in units of
+    in^(1/4) bins, and is zero there; see `layers.basis` for formulas.
     """
 
     def __init__(
@@ -57,8 +58,13 @@ class FrequencyLinear(nn.Module):
         self.in_features, self.out_features, self.kernel = in_features, out_features, kernel
         self.decoded = Rows(kernel, out_features, in_features)
         dtype = dtype or torch.get_default_dtype()
-        self.fc = nn.Parameter(self.decoded.channels.start().to(device, dtype))
+        self.fc = nn.Parameter(torch.zeros(out_features, device=device, dtype=dtype))
         self.bias = _bias(out_features, self.decoded.channels, self.fc) if bias else None
+
+    @property
+    def frequencies(self) -> Tensor:
+        """(out,) in bins, float64."""
+        return self.decoded.channels.at(self.fc)
 
     @property
     def weight(self) -> Tensor:
@@ -81,8 +87,9 @@ class FrequencyLinear(nn.Module):
 class FrequencyConv2d(nn.Module):
     """Conv2d with the weight of `Filters`: 2 out + kH + kW + out kH kW numbers, whatever the number of inputs.
 
-    Trained are fcc (out,), fch (kH,), fcw (kW,), delta (out, kH kW), drawn from N(0, 1), and bias (out,); a complex
-    kernel's bias is complex.  Everything else as nn.Conv2d.
+    Trained are the frequencies fcc (out,), fch (kH,), fcw (kW,), counted as in FrequencyLinear, delta (out, kH kW),
+    drawn with the variance 1 / fan-in of a dense weight, and bias (out,); a complex kernel's bias is complex.
+    Everything else as nn.Conv2d.
     """
 
     def __init__(
@@ -113,12 +120,13 @@ class FrequencyConv2d(nn.Module):
         self.surround = list(plain._reversed_padding_repeated_twice)
         self.decoded = Filters(kernel, out_channels, in_channels, groups, self.kernel_size)
         dtype = dtype or torch.get_default_dtype()
-        kc, kh, kw = self.decoded.channels, self.decoded.height, self.decoded.width
-        self.fcc = nn.Parameter(kc.start().repeat(groups).to(device, dtype))
-        self.fch, self.fcw = (nn.Parameter(basis.start().to(device, dtype)) for basis in (kh, kw))
         height, width = self.kernel_size
-        self.delta = nn.Parameter(torch.randn(out_channels, height * width, device=device, dtype=dtype))
-        self.bias = _bias(out_channels, kc, self.fcc) if bias else None
+        self.fcc, self.fch, self.fcw = (
+            nn.Parameter(torch.zeros(count, device=device, dtype=dtype)) for count in (out_channels, height, width)
+        )
+        spread = (in_channels // groups * height * width) ** -0.5
+        self.delta = nn.Parameter(spread * torch.randn(out_channels, height * width, device=device, dtype=dtype))
+        self.bias = _bias(out_channels, self.decoded.channels, self.fcc) if bias else None
 
     @property
     def weight(self) -> Tensor:

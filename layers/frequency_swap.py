@@ -1,12 +1,18 @@
-"""Frequency layers in the place of the dense ones of any model, to be trained from scratch."""
+"""Frequency layers in the place of the dense ones of any model, to be trained from scratch, saved and loaded."""
 
+import copy
+import os
+from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 from torch import nn
 from torch.nn.modules.utils import _pair
 
 from checks import need
 
+from .compress import load_tensors
 from .frequency import FrequencyConv2d, FrequencyLinear
 from .surgery import replace
 
@@ -50,6 +56,8 @@ def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.M
     logits; and it folds to a plain layer.  The real form of complex_shannon is shannon.
     """
     need(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
+    found = any(type(module) in SCOPES[layers] for module in model.modules())
+    need(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
     name = IN_REAL_MODELS.get(kernel, kernel)
 
     def rule(_: str, module: nn.Module) -> nn.Module | None:
@@ -58,3 +66,32 @@ def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.M
         return conv_like(module, name) if type(module) in SCOPES[layers] and isinstance(module, nn.Conv2d) else None
 
     return replace(model, rule)
+
+
+def save_frequency_layers(model: nn.Module, kernel: str, layers: str, path: str | os.PathLike[str]) -> None:
+    """What `frequency_layers(_, kernel, layers)` made, trained, as one safetensors file that names both, whole or not
+    at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        safetensors.torch.save_model(model, str(temporary), metadata={"kernel": kernel, "layers": layers})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.Module:
+    """The network from what `save_frequency_layers` wrote and a fresh dense instance, which is untouched.
+
+    Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
+    """
+    need(Path(path).is_file(), "path", str(path), "a file, as save_frequency_layers writes it")
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            facts = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
+    need({"kernel", "layers"} <= facts.keys(), str(path), facts, "a file that names the kernel and the layers")
+    net = frequency_layers(copy.deepcopy(model), facts["kernel"], facts["layers"])
+    load_tensors(net, path)
+    return net

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from experiments.config import Compression, Config, Network, Output, Training
+from experiments.frequency import main as frequency_page
 from experiments.models.cifar_resnet import resnet20
-from experiments.models.lenet import LeNet
+from experiments.models.lenet import LeNet, LeNet5
 from experiments.run import main
-from layers import load
+from layers import load, load_frequency_layers
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--max-epochs", "2", "--finetune-epochs", "1", "--rep", "--no-track"]
@@ -105,6 +106,48 @@ def test_run_names_do_not_move():
 
 
 @pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """The folder of a short run with --frequency."""
+    out = tmp_path_factory.mktemp("runs")
+    arguments = "--frequency --layers fc --kernel dct shannon --model lenet5 --max-epochs 6 --lr 1e-2 --rep --out"
+    assert main([*arguments.split(), str(out)]) == 0
+    (folder,) = out.iterdir()
+    return folder
+
+
+def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
+    rows = results(scratch)["rows"]
+    assert [row["kernel"] for row in rows] == ["dense", "dct", "shannon"]
+    for row in rows[1:]:
+        assert row["top1"] > 85  # of ten classes
+        assert (row["params"], row["macs"]) == (50_880, rows[0]["macs"])
+        net = load_frequency_layers(scratch / f"{row['kernel']}.safetensors", LeNet5())
+        assert sum(p.numel() for p in net.parameters()) == row["params"]
+    assert "Plotly.newPlot" in (scratch / "report.html").read_text()
+
+
+def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_own():
+    one, two, three = (
+        Config(compression=Compression(frequency=True, layers=name)) for name in ("linear", "fc", "dense")
+    )
+    assert one.name == two.name == three.name != Config(compression=Compression(frequency=True)).name
+    assert one.compression.kernel == ("dct", "dst", "dft", "shannon")
+    assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, below
+
+
+def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    assert frequency_page([str(scratch), "--out", str(page)]) == 0
+    text, row = page.read_text(), results(scratch)["rows"][1]
+    assert f"| linear | dct | 6 | {row['top1']:.2f} (" in text
+    assert "| 50,880 | 82.5% |" in text
+    command = "experiments.run --model lenet5 --kernel dct shannon --layers linear --frequency --max-epochs 6 --lr 0.01"
+    assert command in text
+    assert frequency_page([str(tmp_path)]) == 2
+    assert "error: run must be the folder of a complete run with --frequency, got" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """The digits 0 and 1 of scikit-learn as an ImageFolder tree of colour PNGs, 16 x 16."""
     root, raw = tmp_path_factory.mktemp("images") / "digits", load_digits(n_class=2)
@@ -163,6 +206,10 @@ REFUSALS = {
     "--model nowhere:net": "model must be package.module:factory that can be imported, got 'nowhere:net'",
     "--model test_run:no_factory": "takes classes= and channels=, got 'test_run:no_factory'",
     "--kernel dtc": "kernel must be one of svd, .*, got 'dtc'",
+    "--frequency --kernel svd": "kernel must be one of dct, dst, .* with --frequency, got 'svd'",
+    "--frequency --budget macs=0.5": "budget must be left out with --frequency, .*, got 'macs=0.5'",
+    "--frequency --finetune-epochs 1": "finetune epochs must be left out with --frequency, .*, got 1",
+    "--frequency --max-epochs 0": "max epochs must be at least 1",
     "--dataset cifar": "dataset must be one of digits, .*, got 'cifar'",
     "--workers -1": "workers must be at least 0, got -1",
     "--dataset mnist": "data root must be given for dataset mnist: pass --data-root",

@@ -10,6 +10,7 @@ from checks import need
 
 MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=, and size= if it cares
     "lenet": "experiments.models.lenet:LeNet",
+    "lenet5": "experiments.models.lenet:LeNet5",
     **{
         name: f"experiments.models.imagenet:{name}"
         for name in ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121", "mobilenet_v3_small")

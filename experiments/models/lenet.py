@@ -25,3 +25,28 @@ class LeNet(nn.Sequential):
                 fc3=nn.Linear(84, classes),
             )
         )
+
+
+class LeNet5(nn.Sequential):
+    """The same network with layer C5 as the 120 filters of 5 x 5 that it is in the paper, and two Linear layers.
+
+    As many parameters; it differs once convolutions and Linear layers are treated differently.
+    """
+
+    def __init__(self, classes: int = 10, channels: int = 1) -> None:
+        super().__init__(
+            OrderedDict(
+                conv1=nn.Conv2d(channels, 6, 5),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(6, 16, 5),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),
+                conv3=nn.Conv2d(16, 120, 5),
+                relu3=nn.ReLU(),
+                flatten=nn.Flatten(),
+                fc1=nn.Linear(120, 84),
+                relu4=nn.ReLU(),
+                fc2=nn.Linear(84, classes),
+            )
+        )

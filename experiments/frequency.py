@@ -1,0 +1,141 @@
+"""`python -m experiments.frequency RUN ...`: one Markdown page from the folders of runs with --frequency."""
+
+import shlex
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .config import Compression, Data, Network, Training
+
+PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv; "shannon" is its RealShannon
+    ("mnist", "conv", "dct"): 63.7,
+    ("mnist", "conv", "dst"): 69.0,
+    ("mnist", "conv", "shannon"): 96.6,
+    ("cifar10", "linear", "dct"): 61.6,
+    ("cifar10", "linear", "dft"): 64.5,
+    ("cifar10", "conv", "shannon"): 46.8,
+    ("cifar10", "all", "dct"): 27.4,
+}
+
+HEADER = """# Frequency layers from scratch
+
+LeNet-5 of linear, convolutional or all layers whose weights are rows of a transform, each trained in the frequency of
+the row; a convolution also in a pattern of its own for each filter (`layers/frequency.py`).
+`dft` is the Hartley transform, the real form of the discrete Fourier transform, as in every real network.
+Top-1 in percent on the test images, in brackets the 95 % Wilson interval; the epoch kept is the best on the validation
+images; one run each.  Published: what the layers scored that these correct, in mir-pias/cnn_compression (LeNet, as many
+parameters; its epochs are not recorded).
+"""
+
+ROWS = ("dct", "dst", "dft", "dht", "shannon", "complex_shannon")
+
+AGAIN = """## Again
+
+DIR is the dataset's folder; DENSE, the dense.safetensors of a run before, spares training the dense network again, and
+without it the command trains it too; {machines}.
+
+{commands}
+    python -m experiments.frequency runs/* --out FILE
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Write the table of complete runs with --frequency, with the commands that repeat them."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders"""
+    out: Path | None = None
+    """the Markdown file (default: standard output)"""
+
+
+def dataset_name(config: dict) -> str:
+    """The dataset, or the name of the folder that it is."""
+    return Path(config["data_root"]).name if config["dataset"] == "folder" else config["dataset"]
+
+
+def command(config: dict) -> str:
+    """The command line of a run, with words in capitals for paths."""
+    words = ["python -m experiments.run"]
+    places = {"data_root": "DIR", "checkpoint": "DENSE"}
+    for group in (Network, Data, Compression, Training):
+        default = group()
+        for name in (field.name for field in fields(group)):
+            value = config[name]
+            given = list(value) if isinstance(value, (list, tuple)) else [value]
+            if value is None or given == _as_list(getattr(default, name)):
+                continue
+            values = [] if value is True else [places.get(name, str(v)) for v in given]
+            words.append(" ".join([f"--{name.replace('_', '-')}", *map(shlex.quote, values)]))
+    return " ".join(words)
+
+
+def _as_list(value: object) -> list:
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def lines(result: dict, published: str) -> dict[tuple, list]:
+    """(layers, kernel, epochs) -> the cells of each network of a run."""
+    from .report import wilson  # late: --help needs neither pandas nor plotly
+
+    config, dense, found = result["config"], result["rows"][0], {}
+    for row in result["rows"]:
+        layers, epochs = config["layers"], config["max_epochs"] or "default"
+        if row is dense:
+            layers, epochs = "none", "given" if config["checkpoint"] else epochs
+        low, high = wilson(row["top1"], result["test_images"])
+        score, share = PUBLISHED.get((published, layers, row["kernel"])), row["params"] / dense["params"]
+        top1 = f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"
+        rest = ["" if score is None else f"{score:.1f}", f"{row['params']:,}", f"{share:.1%}"]
+        found[layers, row["kernel"], epochs] = [layers, row["kernel"], epochs, top1, *rest]
+    return found
+
+
+def page(results: list[dict]) -> str:
+    """The page from the contents of results.json of each run."""
+    order = [(layers, kernel) for layers in ("none", "linear", "conv", "all") for kernel in ("dense", *ROWS)]
+    parts = [HEADER]
+    for name in dict.fromkeys(dataset_name(result["config"]) for result in results):
+        some = [result for result in results if dataset_name(result["config"]) == name]
+        rows: dict[tuple, list] = {}
+        for result in some:
+            rows |= lines(result, "cifar10" if name.startswith("cifar10") else name)
+        parts += [
+            f"## {name}, {some[0]['test_images']:,} test images\n",
+            "| layers | kernel | epochs | top-1 | published | parameters | of dense |",
+            "|---|---|--:|--:|--:|--:|--:|",
+            *("| " + " | ".join(map(str, rows[key])) + " |" for key in sorted(rows, key=lambda k: order.index(k[:2]))),
+            "",
+        ]
+    commands = dict.fromkeys(f"    {command(result['config'])}" for result in results)
+    machines = {f"torch {r['environment']['torch']}, {r['environment']['gpu'] or 'CPU'}" for r in results}
+    return "\n".join([*parts, AGAIN.format(machines="; ".join(sorted(machines)), commands="\n".join(commands))])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 2 when a folder is not a complete run with --frequency."""
+    config = tyro.cli(Page, prog="python -m experiments.frequency", args=arguments)
+    from layers.plan import write_text
+
+    from .record import COMPLETE, read_results
+
+    results = []
+    for folder in config.runs:
+        found = read_results(folder) if (folder / COMPLETE).is_file() else None
+        if found is None or not found["config"].get("frequency"):
+            sys.stderr.write(f"error: run must be the folder of a complete run with --frequency, got {folder}\n")
+            return 2
+        results.append(found)
+    text = page(results)
+    if config.out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(config.out, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
