@@ -63,7 +63,7 @@ def command(config: dict) -> str:
     places = {"data_root": "DIR", "checkpoint": "DENSE"}
     for group in (Network, Data, Compression, Training):
         default = group()
-        for name in (field.name for field in fields(group)):
+        for name in (field.name for field in fields(group) if field.name in config):
             value = config[name]
             given = list(value) if isinstance(value, (list, tuple)) else [value]
             if value is None or given == _as_list(getattr(default, name)):

@@ -17,6 +17,7 @@ from experiments.models.weights import load_checkpoint, load_pretrained
 TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121", "mobilenet_v3_small")
 SMALL = {  # for ten classes of 32 x 32 colour images
     "lenet": 62_006,  # LeCun et al. 1998, with three image channels
+    "lenet5": 62_006,  # the same, its third layer written as a convolution
     "alexnet": 23_272_266,
     "vgg16": 14_728_266,  # kuangliu/pytorch-cifar, as are the ResNets and the DenseNet
     "resnet18": 11_173_962,
