@@ -12,7 +12,7 @@ import tyro
 class Bench:
     """Time ours and theirs in turn and print theirs / ours; the peers come with `pip install -e '.[bench]'`."""
 
-    table: Annotated[Literal["kernels", "layers", "train"], tyro.conf.Positional]
+    table: Annotated[Literal["kernels", "layers", "networks", "train"], tyro.conf.Positional]
     """what to measure"""
     only: str = ""
     """rows whose work contains this text"""

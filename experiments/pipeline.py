@@ -175,7 +175,9 @@ def check(config: Config) -> Job:
     scratch = {kernel: _scratch(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
     epochs = 0 if skip else usual
     job = Job(config, Path(), dataset, model, device, example, budgets, epochs, finetune, scratch, usual)
-    if epochs or finetune or scratch:  # read now: a file that is missing or cut off is refused before anything is written
+    if (
+        epochs or finetune or scratch
+    ):  # read now: a file that is missing or cut off is refused before anything is written
         dataset.train(), dataset.val()
     for kernel in budgets:
         _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training

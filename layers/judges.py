@@ -1,5 +1,6 @@
 """What a selector minimises: for each form that a kernel offers for a layer, an error that adds up over layers."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -76,18 +77,23 @@ def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multip
 
 
 def evbmf_levels(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
-    """The ranks of EVBMF (Nakajima et al. 2013) times 1/16, 2/16, ..., 1; the error is that of the weight."""
-    scheme, w = method.scheme, weight5(layer)
+    """The ranks of EVBMF (Nakajima et al. 2013) times 1/16, ..., 1; errors are left open, nothing is chosen by them."""
+    scheme = method.scheme
     assert scheme is not None
     ranks: list[int] = []
     scheme.at_ranks(layer, lambda matrices: _keep(ranks, int(evbmf(matrices).rank.max())))
     judged = []
     for step in range(1, LEVELS + 1):
         level = step / LEVELS
-        spec = scheme.at_ranks(layer, _scaled(ranks, level, multiple))
-        lost = _lost(scheme, layer, spec, scheme.weights(layer, spec))
-        judged.append(Judged(spec, float(lost.square().sum() / w.square().sum().clamp_min(1e-300)), level))
+        judged.append(Judged(scheme.at_ranks(layer, _scaled(ranks, level, multiple)), math.nan, level))
     return judged
+
+
+def relative_error(method: Method, layer: Dense, spec: Spec) -> float:
+    """|W - W_hat| / |W| of one form."""
+    assert method.scheme is not None
+    lost = _lost(method.scheme, layer, spec, method.scheme.weights(layer, spec))
+    return float(lost.norm() / weight5(layer).norm().clamp_min(torch.finfo(torch.float64).tiny))
 
 
 def _keep(ranks: list[int], rank: int) -> int:

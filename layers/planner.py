@@ -12,7 +12,7 @@ from checks import check_rank, need
 from .budget import Budget
 from .calibrate import Stats
 from .cost import Call, Cost, cost, storage, trace
-from .judges import thinned
+from .judges import relative_error, thinned
 from .methods import method
 from .plan import LayerPlan, Plan
 from .price import LatencyTable, Price, counted
@@ -142,5 +142,7 @@ def make_plan(
         after = after + option.cost - dense
         reason = "" if option.kernel else layer.reason or "the selector keeps it whole"
         error = option.error**0.5 if request.selector.squared else option.error
+        if option.kernel and math.isnan(error):
+            error = relative_error(method(option.kernel), model.get_submodule(layer.name), option.spec)  # type: ignore[arg-type]
         rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, error, reason))
     return Plan(tuple(rows), budget, name, before, after)

@@ -68,7 +68,7 @@ def by_worst(options: Sequence[Option]) -> list[Step]:
 def by_level(options: Sequence[Option]) -> list[Step]:
     """The dial is the level, which an option carries; a layer with none to choose from stays dense."""
     steps: list[Step] = []
-    for option in sorted(options[:-1] or options, key=lambda option: (option.level, option.error)):
+    for option in sorted(options[:-1] or options, key=lambda option: (option.level, option.price)):
         if not steps or option.level > steps[-1].dial:
             steps.append(Step(option.level, option))
     return [Step(LOWEST, steps[0].option), *steps[1:]]

@@ -109,8 +109,8 @@ def test_run_names_do_not_move():
 def scratch(tmp_path_factory):
     """The folder of a short run with --frequency."""
     out = tmp_path_factory.mktemp("runs")
-    arguments = "--frequency --layers fc --kernel dct shannon --model lenet5 --max-epochs 6 --lr 1e-2 --rep --no-track --out"
-    assert main([*arguments.split(), str(out)]) == 0
+    arguments = "--frequency --layers fc --kernel dct shannon --model lenet5 --max-epochs 6 --lr 1e-2 --rep --no-track"
+    assert main([*arguments.split(), "--out", str(out)]) == 0
     (folder,) = out.iterdir()
     return folder
 
