@@ -9,7 +9,8 @@ VERBS = {
     "compare": "the networks of several runs side by side",
     "tune": "search for good training settings",
     "study": "how well each kernel holds trained weights",
-    "bench": "our kernels and layers against their peers",
+    "bench": "our kernels, layers and training against their peers",
+    "conformance": "which kernel takes which option of a layer",
 }
 
 
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the verb; 2 when there is no such verb."""
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in ("-h", "--help"):
-        lines = [f"  {name:<9}{what}" for name, what in VERBS.items()]
+        lines = [f"  {name:<13}{what}" for name, what in VERBS.items()]
         sys.stdout.write("usage: experiments VERB [OPTIONS], VERB --help for its options\n\n" + "\n".join(lines) + "\n")
         return 0
     if verb not in VERBS:

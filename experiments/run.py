@@ -5,12 +5,14 @@ import sys
 
 import tyro
 
+from .arguments import spoken
 from .config import Config
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when the report is written, 2 when the input is refused."""
-    config = tyro.cli(Config, prog="python -m experiments.run", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    words = spoken(sys.argv[1:] if arguments is None else arguments)
+    config = tyro.cli(Config, prog="python -m experiments.run", args=words, config=(tyro.conf.OmitArgPrefixes,))
     from . import distributed, pipeline  # late: torch and Lightning are not needed to answer --help
 
     logging.basicConfig(format="%(message)s")  # what models and datasets say of themselves, on stderr

@@ -155,13 +155,16 @@ def test_a_table_from_inference_mode_serves_training():
 
 
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex")  # only slower
-@pytest.mark.parametrize("n", [12, LONG])
-def test_compiles_without_graph_breaks(n):
+@pytest.mark.parametrize(
+    ("n", "backend"),  # long signals take another path, whose code takes a minute to generate: without it by default
+    [(12, "inductor"), (LONG, "aot_eager"), pytest.param(LONG, "inductor", marks=pytest.mark.slow)],
+)
+def test_compiles_without_graph_breaks(n, backend):
     def all_of_them(x):
         y = stage3_torch.dct(x, 2, 0) + stage3_torch.dst(x, 3, 0) + stage3_torch.dht(x, 0) + stage3_torch.idct(x, 4, 0)
         return y + stage3_torch.idft(stage3_torch.dft(x, 0), 0).real
 
-    compiled = torch.compile(all_of_them, fullgraph=True)
+    compiled = torch.compile(all_of_them, fullgraph=True, backend=backend)
     for rows in (n, n + 1):  # a second length must recompile, not break
         x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(n), requires_grad=True)
         y, want = compiled(x), all_of_them(x)
