@@ -6,6 +6,8 @@ import pickle
 import re
 import shlex
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +154,11 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
         words += [] if "--latency-batches" in given else ["--latency-batches", "1"]
         if dataset == "imagenet" or given.get("--image-size") == "224":
             words += SMALLER[dataset].split()
-    assert verbs.main([verb.removeprefix("experiments."), *words, "--out", str(out)]) == 0, capsys.readouterr().err
+    words = [verb.removeprefix("experiments."), *words, "--out", str(out)]
+    if "--devices=2" in words:  # whose second process is this command given again
+        assert subprocess.run([sys.executable, "-m", "experiments", *words], cwd=ROOT, check=False).returncode == 0
+    else:
+        assert verbs.main(words) == 0, capsys.readouterr().err
     (folder,) = out.iterdir()
     if verb == "experiments.tune":
         assert (folder / "report.html").is_file()

@@ -270,7 +270,11 @@ def test_half_precision_goes_by_float32(dtype, n):
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex")  # only slower
 @pytest.mark.parametrize(
     ("n", "backend"),  # long signals take another path, whose code takes a minute to generate: without it by default
-    [(SHORT // 8, "inductor"), (2 * SHORT + 2, "aot_eager"), pytest.param(2 * SHORT + 2, "inductor", marks=pytest.mark.slow)],
+    [
+        (SHORT // 8, "inductor"),
+        (2 * SHORT + 2, "aot_eager"),
+        pytest.param(2 * SHORT + 2, "inductor", marks=pytest.mark.slow),
+    ],
 )
 def test_compiles_without_graph_breaks(n, backend):
     def there_and_back(x):
