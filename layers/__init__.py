@@ -1,6 +1,8 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
+from .batchnorm import reestimate_batchnorm
 from .budget import Budget
+from .calibrate import LayerStats, Stats, calibrate
 from .coded import Coded, code, fold
 from .complex_modules import (
     Cardioid,
@@ -18,6 +20,7 @@ from .frequency_swap import frequency_layers
 from .methods import METHODS
 from .plan import Plan
 from .planner import make_plan
+from .refit import refit
 from .selectors import SELECTORS
 from .surgery import replace
 from .timing import Timing, interleaved, latency
@@ -37,11 +40,14 @@ __all__ = [
     "Cost",
     "FrequencyConv2d",
     "FrequencyLinear",
+    "LayerStats",
     "Magnitude",
     "Plan",
+    "Stats",
     "Timing",
     "Transform",
     "TransformLinear",
+    "calibrate",
     "code",
     "compress",
     "cost",
@@ -52,6 +58,8 @@ __all__ = [
     "latency",
     "load",
     "make_plan",
+    "reestimate_batchnorm",
+    "refit",
     "replace",
     "save",
 ]

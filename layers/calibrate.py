@@ -1,4 +1,4 @@
-"""What a network does with real images: second moments of every layer's inputs and of the loss's gradient at its outputs.
+"""What a network does with real images: second moments of its layers' inputs and of the gradients at their outputs.
 
 One streaming pass, with one batch in memory at a time beside the sums: (inputs x height x width)^2 numbers in float64
 per layer, about 1 GiB for ResNet-50.  A layer with more than WIDEST of them keeps those sums in blocks of channels.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from checks import need
 
+from .calibrate import Stats
 from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
@@ -20,11 +21,11 @@ from .portable import describe, write_loader
 from .specs import Spec
 from .surgery import replace
 
-Build = Callable[[Method, nn.Module, Spec], nn.Module]
+Build = Callable[[str, Method, nn.Module, Spec], nn.Module]
 
 
 def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
-    """The model with every planned layer swapped for build(method, layer, spec), in place."""
+    """The model with every planned layer swapped for build(name, method, layer, spec), in place."""
     rows = {row.name: row for row in plan.layers}
     need(len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each")
     unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
@@ -40,16 +41,20 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
         refused = chosen.refusal(module)
         need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
         try:
-            return build(chosen, module, row.spec)
+            return build(name, chosen, module, row.spec)
         except ValueError as error:  # a spec that is impossible, alone or in its parts
             raise ValueError(f"{where}: {error}") from None
 
     return replace(model, rule)
 
 
-def compress(model: nn.Module, plan: Plan) -> nn.Module:
-    """A new, compressed network; the given one is untouched.  ValueError if the plan does not fit the model."""
-    return _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.build(layer, spec))
+def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
+    """A new, compressed network; the given one is untouched.  ValueError if the plan does not fit the model.
+
+    stats: what `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
+    """
+    seen = {} if stats is None else stats.layers
+    return _carry_out(copy.deepcopy(model), plan, lambda name, m, layer, spec: m.build(layer, spec, seen.get(name)))
 
 
 def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: Tensor | None = None) -> None:
@@ -83,7 +88,7 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     for name in ("plan.json", "model.safetensors"):
         need((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
-    small = _carry_out(copy.deepcopy(model), plan, lambda method, layer, spec: method.shell(layer, spec))
+    small = _carry_out(copy.deepcopy(model), plan, lambda _, method, layer, spec: method.shell(layer, spec))
     load_tensors(small, folder / "model.safetensors")
     return small
 

@@ -16,14 +16,18 @@ from .specs import Spec
 STEPS = 20  # of L-BFGS: on trained 3 x 3 layers the next 80 take away less than a hundredth of the error
 
 
-def start(scheme: Scheme, layer: Dense, spec: Spec, metric: Metric) -> list[Tensor]:
-    """The scheme's own factors of R^T W L, undone: exact for svd of patches, else a good beginning.  In float64."""
-    shapes = scheme.shapes(layer, spec)
-    whitening = Whitening.of(layer, metric, shapes[0])
-    white = copy.deepcopy(layer).double()
+def whitened(scheme: Scheme, layer: Dense, metric: Metric) -> tuple[Dense, Whitening]:
+    """A copy of the layer in float64 whose weight is R^T W L, for the scheme's first factor, and how to undo it."""
+    first = scheme.shapes(layer, scheme.at_ranks(layer, lambda matrices: 1))[0]
+    whitening, white = Whitening.of(layer, metric, first), copy.deepcopy(layer).double()
     white.weight.data = whitening.apply(weight5(layer)).reshape(layer.weight.shape)
-    weights = scheme.weights(white, spec)
-    return whitening.undo([w.reshape(shape) for w, shape in zip(weights, weight_shapes(layer, shapes))])
+    return white, whitening
+
+
+def start(scheme: Scheme, layer: Dense, spec: Spec, white: Dense, whitening: Whitening) -> list[Tensor]:
+    """The scheme's own factors of R^T W L, undone: exact for svd of patches, else a good beginning.  In float64."""
+    shapes = weight_shapes(layer, scheme.shapes(layer, spec))
+    return whitening.undo([w.reshape(shape) for w, shape in zip(scheme.weights(white, spec), shapes)])
 
 
 def sees_patches(layer: Dense, first: Shape) -> bool:
@@ -65,7 +69,7 @@ def fit(
 
 def loss_aware(scheme: Scheme, layer: Dense, spec: Spec, metric: Metric) -> tuple[list[Tensor], Tensor | None]:
     """The factors that raise the loss least, and the bias that takes the mean of what they change away."""
-    weights, shapes = start(scheme, layer, spec, metric), scheme.shapes(layer, spec)
+    weights, shapes = start(scheme, layer, spec, *whitened(scheme, layer, metric)), scheme.shapes(layer, spec)
     target = weight5(layer)
     if not (len(shapes) == 2 and sees_patches(layer, shapes[0])):
         weights = fit(weights, shapes, layer, target, metric)

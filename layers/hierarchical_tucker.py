@@ -15,7 +15,7 @@ from trees import Tree, dimension_tree, post_order
 
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
 from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limit, Limits, Spec, counts, equal_energy, grid
+from .specs import Candidate, Limit, Limits, RankOf, Spec, counts, equal_energy, grid
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
 RANKS = 12  # tried per layer: each has to be decomposed anew
@@ -58,11 +58,15 @@ def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
     return stage3_torch.ht(w, tuple(rank(t) for t in post_order(tree)[:-1]), tree, batch=1)
 
 
+def _sides(w: Tensor) -> list[Tensor]:
+    """Matricised by outputs, by inputs, and by inputs and height."""
+    return [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
+
+
 def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
     w, tree = grouped(layer), dimension_tree(TREE, 4)
-    sides = [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
-    out, into, mid = (torch.linalg.svdvals(side.double()).square().sum(0) for side in sides)
+    out, into, mid = (torch.linalg.svdvals(side.double()).square().sum(0) for side in _sides(w))
     total, size = max(float(w.double().square().sum()), 1e-300), w.shape[1:].numel()
     path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
     full = path.pop()
@@ -78,6 +82,12 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
         energy = min(1.0, float(root.double().square().sum()) / total)
         found.append(Candidate({"ranks": [*small[index - 1]], "tree": TREE}, energy))
     return [*found, Candidate({"ranks": [*full], "tree": TREE}, 1.0)]
+
+
+def at_ranks(layer: Dense, rank_of: RankOf) -> Spec:
+    """The ranks of the three matricisations along the row."""
+    out, into, middle = map(rank_of, _sides(grouped(layer)))
+    return {"ranks": [*_cut(grouped(layer), (into, middle, out), HEIGHT)], "tree": TREE}
 
 
 def shapes(layer: Dense, spec: Spec) -> list[Shape]:

@@ -50,9 +50,15 @@ class _Walker(threading.Thread):
         if self.leave:
             raise _Left
 
-    def advance(self, leave: bool = False) -> tuple[str, Tensor] | None:
+    def give_up(self) -> None:
+        """End a pass that is still waiting."""
+        if self.is_alive():
+            self.leave = True
+            self.mine.release()
+            self.join()
+
+    def advance(self) -> tuple[str, Tensor] | None:
         """Go on to the next layer: its name and input, or None at the end."""
-        self.leave = leave
         self.mine.release()
         self.theirs.acquire()
         if self.error is not None:
@@ -74,7 +80,7 @@ def walk(
             cleaning.callback(hook.remove)
         walkers = [_Walker(network, images) for images in batches]
         for walker in walkers:
-            cleaning.callback(lambda walker=walker: walker.is_alive() and walker.advance(leave=True))
+            cleaning.callback(walker.give_up)
         while True:
             places = [walker.advance() for walker in walkers]
             names = {None if place is None else place[0] for place in places}

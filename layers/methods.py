@@ -12,10 +12,13 @@ from checks import need
 from contract import WAVELETS
 
 from . import hierarchical_tucker, tucker
+from .calibrate import LayerStats
 from .coded import code
 from .cost import Call, Cost
 from .cp import JOINT, SEPARABLE
 from .factored import fill, price, shell
+from .fit import loss_aware
+from .metric import Metric
 from .ordering import place_type
 from .scheme import Dense, Scheme
 from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of, truth
@@ -31,9 +34,10 @@ class Method(NamedTuple):
     candidates: Callable[..., list[Candidate]]  # (layer, multiple of the ranks): from the smallest to the largest
     price: Callable[..., Cost]  # (layer, spec, calls): what it costs, without building it
     shell: Callable[..., nn.Module]  # (layer, spec): the new module, numbers unset
-    build: Callable[..., nn.Module]  # (layer, spec): the new module
+    build: Callable[..., nn.Module]  # (layer, spec[, what calibration saw of it]): the new module
     saves: frozenset[str]  # which of a Cost's fields can shrink
     limits: Callable[..., Limits]  # (layer): what its spec may be
+    scheme: Scheme | None = None  # how it factors a layer, if it does
 
 
 def _factored(name: str, scheme: Scheme) -> Method:
@@ -49,12 +53,16 @@ def _factored(name: str, scheme: Scheme) -> Method:
         check(layer, spec)
         return shell(layer, scheme.shapes(layer, spec))
 
-    def build(layer: Dense, spec: Spec) -> nn.Module:
+    def build(layer: Dense, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
         check(layer, spec)
-        return fill(shell(layer, scheme.shapes(layer, spec)), scheme.weights(layer, spec), layer.bias)
+        if seen is None:
+            weights, bias = scheme.weights(layer, spec), layer.bias
+        else:
+            weights, bias = loss_aware(scheme, layer, spec, Metric.of(layer, seen))
+        return fill(shell(layer, scheme.shapes(layer, spec)), weights, bias)
 
-    saves = frozenset({"params", "macs", "bytes"})
-    return Method(scheme.refusal, scheme.candidates, cost, empty, build, saves, scheme.limits)
+    saves = frozenset({"params", "macs", "bytes", "latency"})
+    return Method(scheme.refusal, scheme.candidates, cost, empty, build, saves, scheme.limits, scheme)
 
 
 def _axes(layer: Dense) -> list[int]:
@@ -85,7 +93,7 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         places = sum(shape[axis] * place_type(shape[axis]).itemsize for axis in sorted_axes)
         return Cost(params, sum(call.macs for call in calls), params * layer.weight.element_size() + positions + places)
 
-    def build(layer: Dense, spec: Spec) -> nn.Module:
+    def build(layer: Dense, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
         check_spec(limits(layer), spec)
         transform = Transform(name, **spec)
         return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)

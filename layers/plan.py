@@ -27,7 +27,7 @@ class LayerPlan:
     spec: Mapping[str, Any]
     before: Cost
     after: Cost
-    error: float  # |W - W_hat| / |W|
+    error: float  # in the selector's measure: |W - W_hat| / |W|, for minimax of spectral norms, for loss its rise
     reason: str = ""
 
 
@@ -65,7 +65,7 @@ class Plan:
             raise ValueError(f"plan must be the JSON that Plan.save writes, got {path} ({error!r})") from None
 
     def to_frame(self) -> "DataFrame":
-        """A pandas table, a row per layer and `total` as the last; `error` is |W - W_hat| / |W|."""
+        """A pandas table, a row per layer and `total` as the last; `error` is in the selector's measure."""
         import pandas  # here alone: nothing else in the package needs it, and it takes a second to import
 
         def line(name: str, kernel: str, spec: str, before: Cost, after: Cost, error: float, reason: str) -> list:

@@ -1,20 +1,27 @@
 """Choose one form per layer under one budget for the whole network."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from checks import check_rank, need
 
 from .budget import Budget
-from .cost import Cost, cost, storage, trace
-from .methods import Candidate, method
+from .calibrate import Stats
+from .cost import Call, Cost, cost, storage, trace
+from .judges import thinned
+from .methods import method
 from .plan import LayerPlan, Plan
-from .selectors import SELECTORS, Option, spend
+from .price import LatencyTable, Price, counted
+from .selectors import SELECTORS, Option, Selector, TooSmall, spend
 from .surgery import obstacles
+from .timing import latency
 
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
+MEASURED = 8  # forms of a kernel whose latency is measured
 
 
 class Layer(NamedTuple):
@@ -25,69 +32,115 @@ class Layer(NamedTuple):
     reason: str
 
 
-def survey(
-    model: nn.Module, budget: Budget, kernels: Sequence[str], example: Tensor, where: Where, multiple: int = 1
-) -> list[Layer]:
-    """Every convolution and Linear that `example` reaches, with the options that are smaller in the budget's metric."""
-    blocked = obstacles(model)
-    layers = []
-    for name, calls in trace(model, example).items():
-        module = model.get_submodule(name)
+class Request(NamedTuple):
+    """What a plan is asked for, looked up and checked."""
+
+    selector: Selector
+    metric: str
+    kernels: Sequence[str]
+    price: Price
+    stats: Stats | None
+    where: Where
+    multiple: int
+
+
+def survey(model: nn.Module, request: Request, example: Tensor) -> list[Layer]:
+    """Every convolution and Linear, with the options that cost less than it, in the order of their first calls."""
+    blocked, calls, layers = obstacles(model), trace(model, example), []
+    for name in calls:
+        module: Any = model.get_submodule(name)
+        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded")
+        forms, reasons = ([], [barred]) if barred else _forms(name, module, calls[name], len(example), request)
         params, size = storage(module)
-        before = Cost(params, sum(call.macs for call in calls) // len(example), size)
-        barred = [blocked[name]] if name in blocked else [] if where(name, module) else ["excluded"]
-        reasons, options = [*barred], []
-        for kernel in kernels if not barred else ():
-            row = method(kernel)
-            if refused := row.refusal(module):
-                reasons.append(refused)
-                continue
-            for candidate in row.candidates(module, multiple):
-                params, macs, size = row.price(module, candidate.spec, calls)
-                after = Cost(params, macs // len(example), size)
-                if budget.of(after) < budget.of(before):
-                    options.append(Option(kernel, candidate, after))
-        if len(reasons) < len(kernels) and not barred:
-            reasons.append(f"no form has fewer {budget.metric}")
-        reason = "" if options else "; ".join(dict.fromkeys(reasons))
-        layers.append(Layer(name, [*options, Option(None, Candidate({}, 1.0), before)], reason))
+        macs = sum(call.macs for call in calls[name]) // len(example)
+        forms.append(Option(None, {}, Cost(params, macs, size), 0.0, 0.0))
+        prices = request.price(module, forms, calls[name])
+        options = [form._replace(price=price) for form, price in zip(forms, prices)]
+        cheaper = [option for option in options[:-1] if option.price < prices[-1]]
+        if len(forms) > 1 and not cheaper:
+            reasons.append(f"no form has {'a lower' if request.metric == 'latency' else 'fewer'} {request.metric}")
+        layers.append(Layer(name, [*cheaper, options[-1]], "" if cheaper else "; ".join(dict.fromkeys(reasons))))
     return layers
+
+
+def _forms(
+    name: str, layer: Any, calls: Sequence[Call], images: int, request: Request
+) -> tuple[list[Option], list[str]]:
+    """What the kernels offer, unpriced, and why some offer nothing."""
+    seen = None if request.stats is None else request.stats.layers.get(name)
+    forms, reasons = [], []
+    for kernel in request.kernels:
+        row = method(kernel)
+        refused = row.refusal(layer)
+        if refused is None and request.stats is not None and seen is None:
+            refused = "no calibration image reached it"
+        if refused is not None:
+            reasons.append(refused)
+            continue
+        judged = request.selector.judge(row, layer, seen, request.multiple)
+        for spec, error, level in thinned(judged, MEASURED) if request.metric == "latency" else judged:
+            params, macs, size = row.price(layer, spec, calls)
+            forms.append(Option(kernel, spec, Cost(params, macs // images, size), 0.0, error, level))
+    return forms, reasons
 
 
 def make_plan(
     model: nn.Module,
     budget: Budget,
     kernels: Sequence[str] = ("svd", "spatial"),
-    selector: str = "energy",
+    selector: str | None = None,
     *,
     example: Tensor,
+    stats: Stats | None = None,
     where: Where = lambda name, layer: True,
     rank_multiple: int = 1,
+    latencies: Path | None = None,
 ) -> Plan:
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 
     uniform  every layer keeps the same share of its own cost;
-    energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least on the convex hull of the options.
+    energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least on the convex hull of the options;
+    evbmf    the ranks of EVBMF (Nakajima et al. 2013), all times the largest share up to 1 that the budget allows;
+    minimax  the largest |W - W_hat|_2 / |W|_2 of any layer is least (ALDS: Liebenwein et al. 2021);
+    loss     the predicted rise of the loss, summed over layers, is least on the convex hull of the options; the
+             default where `stats` of `calibrate` are given, which it needs; else the default is energy.
 
-    example: one input batch (n, ...), read for the sizes of the feature maps only; where(name, layer): the layers that
-    may be compressed; rank_multiple: ranks are multiples of it, which fast kernels like, or full.  Raises ValueError
-    for an unknown kernel or selector, a kernel that cannot save the budget's metric, and a budget that no plan meets.
+    example: one input batch (n, ...), read for the sizes of the feature maps, and run where a latency is measured;
+    where(name, layer): the layers that may be compressed; rank_multiple: ranks are multiples of it, which fast kernels
+    like, or full; latencies: the file of measured times (default: in the user's cache folder).  Raises ValueError for
+    an unknown kernel or selector, one that lacks what it needs, a network without a layer that could be compressed,
+    and a budget that no plan meets, with the least that one can.
     """
-    need(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
+    name = selector or ("energy" if stats is None else "loss")
+    need(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
+    need(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
     check_rank(rank_multiple, "rank_multiple")
     for kernel in kernels:
-        saves = method(kernel).saves
-        need(budget.metric in saves, f"budget for kernel {kernel}", str(budget), f"on {' or '.join(sorted(saves))}")
-    layers, before = survey(model, budget, kernels, example, where, rank_multiple), cost(model, example)
-    elsewhere = budget.of(before) - sum(budget.of(layer.options[-1].cost) for layer in layers)
-    limit = int(budget.fraction * budget.of(before)) - elsewhere
-    choice = spend(selector, [layer.options for layer in layers], budget, limit)
+        row = method(kernel)
+        need(
+            budget.metric in row.saves,
+            f"budget for kernel {kernel}",
+            str(budget),
+            f"on {' or '.join(sorted(row.saves))}",
+        )
+        need(name != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks")
+    price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
+    request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
+    layers, before = survey(model, request, example), cost(model, example)
+    need(bool(layers), "model", type(model).__name__, "a network that calls a convolution or Linear layer")
+    whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
+    elsewhere = whole - sum(layer.options[-1].price for layer in layers)
+    try:
+        choice = spend(request.selector, [layer.options for layer in layers], budget.fraction * whole - elsewhere)
+    except TooSmall as small:
+        least = math.ceil(1e4 * (small.least + elsewhere) / whole) / 1e4
+        reach = f"within reach of {name}, at least {budget.metric}={least:g}"
+        raise ValueError(f"budget must be {reach}, got {budget}") from None
     rows, after = [], before
     for layer, option in zip(layers, choice):
         dense = layer.options[-1].cost
         after = after + option.cost - dense
         reason = "" if option.kernel else layer.reason or "the selector keeps it whole"
-        rows.append(
-            LayerPlan(layer.name, option.kernel, option.candidate.spec, dense, option.cost, option.error**0.5, reason)
-        )
-    return Plan(tuple(rows), budget, selector, before, after)
+        error = option.error**0.5 if request.selector.squared else option.error
+        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, error, reason))
+    return Plan(tuple(rows), budget, name, before, after)

@@ -45,7 +45,7 @@ def refit(
     need(bool(images), "batches", "none", "at least one batch of images")
     stops, wanted = {}, {}
     for name, layer in model.named_modules():
-        factors = small.get_submodule(name)
+        factors: Any = small.get_submodule(name)
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
     with frozen(model), frozen(small), torch.no_grad():
@@ -53,9 +53,10 @@ def refit(
         for name, inputs in walk(small, stops, images):
             if name not in wanted:
                 continue  # a later call
-            layer, factors = model.get_submodule(name), small.get_submodule(name)
-            sums = _sums(_solved(layer, factors), inputs, wanted.pop(name))
-            _refit_layer(layer, factors, sums, None if stats is None else stats.layers[name].outputs)
+            dense: Any = model.get_submodule(name)
+            factors = small.get_submodule(name)
+            sums = _sums(_solved(dense, factors), inputs, wanted.pop(name))
+            _refit_layer(dense, factors, sums, None if stats is None else stats.layers[name].outputs)
     return small
 
 
@@ -67,9 +68,9 @@ def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], s
     found, generator = {name: Rows() for name in names}, torch.Generator().manual_seed(seed)
     for number, batch in enumerate(images):
 
-        def keep(name: str, layer: nn.Module, y: Tensor, number: int = number) -> None:
+        def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
             if len(found[name]) == number:
-                where = draw(y, max(8, layer.weight[0].numel() // 16), generator)  # type: ignore[operator, index]
+                where = draw(y, max(8, layer.weight[0].numel() // 16), generator)
                 found[name].append((where, outputs_at(y, where, getattr(layer, "groups", 1))))
 
         with ExitStack() as hooks:
@@ -98,7 +99,7 @@ def _sums(layer: Dense, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     return sums
 
 
-def _refit_layer(layer: Dense, factors: nn.Module, sums: Sums, gradients: Tensor | None) -> None:
+def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
     """In place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes what is left."""
     parts: list[Any] = list(factors.children())
     solved = _solved(layer, factors)

@@ -4,22 +4,20 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .budget import Budget
 from .cost import Cost
-from .methods import Candidate
+from .judges import Judge, evbmf_levels, operator_error, predicted_loss, weight_error
+from .specs import Spec
 
 
 class Option(NamedTuple):
-    """A candidate form of a layer, with its price; kernel None is the dense layer itself."""
+    """A form of a layer; kernel None is the dense layer itself.  `price` is what the budget counts."""
 
     kernel: str | None
-    candidate: Candidate
+    spec: Spec
     cost: Cost
-
-    @property
-    def error(self) -> float:
-        """|W - W_hat|^2 / |W|^2."""
-        return max(0.0, 1 - self.candidate.energy)
+    price: float
+    error: float  # what the selector minimises
+    level: float = 1.0
 
 
 class Step(NamedTuple):
@@ -32,70 +30,108 @@ class Step(NamedTuple):
 LOWEST = float("-inf")
 
 
-def uniform(options: Sequence[Option], price: Callable[[Option], int]) -> list[Step]:
+def _front(options: Sequence[Option]) -> list[Option]:
+    """Those that nothing as cheap beats, cheapest first."""
+    front: list[Option] = []
+    for option in sorted(options, key=lambda option: (option.price, option.error)):
+        if not front or option.error < front[-1].error:
+            front.append(option)
+    return front
+
+
+def by_share(options: Sequence[Option]) -> list[Step]:
     """The dial is the share of its own cost that every layer keeps: the best option within it."""
-    steps: list[Step] = []
-    for option in sorted(options, key=price):
-        if not steps or option.error < steps[-1].option.error:
-            steps.append(Step(price(option) / price(options[-1]) if steps else LOWEST, option))
-    return steps
+    front, dense = _front(options), options[-1].price
+    return [Step(option.price / dense if number else LOWEST, option) for number, option in enumerate(front)]
 
 
-def energy(options: Sequence[Option], price: Callable[[Option], int]) -> list[Step]:
-    """The dial is a Lagrange multiplier: minimise the sum over layers of |W - W_hat|^2 / |W|^2 + multiplier x cost.
+def by_slope(options: Sequence[Option]) -> list[Step]:
+    """The dial is a Lagrange multiplier: minimise the sum over layers of error + multiplier x price.
 
-    What a layer then takes are the corners of the lower convex hull of (cost, error), steepest first (Everett 1963).
+    What a layer then takes are the corners of the lower convex hull of (price, error), steepest first (Everett 1963).
     """
     hull: list[Option] = []
-    for option in sorted(options, key=lambda option: (price(option), option.error)):
-        if hull and option.error >= hull[-1].error:
-            continue
-        while len(hull) > 1 and _slope(hull[-2], option, price) <= _slope(hull[-2], hull[-1], price):
+    for option in _front(options):
+        while len(hull) > 1 and _slope(hull[-2], option) <= _slope(hull[-2], hull[-1]):
             hull.pop()
         hull.append(option)
-    dials = [LOWEST, *(_slope(a, b, price) for a, b in pairwise(hull))]
+    dials = [LOWEST, *(_slope(a, b) for a, b in pairwise(hull))]
     return [Step(dial, option) for dial, option in zip(dials, hull)]
 
 
-def _slope(a: Option, b: Option, price: Callable[[Option], int]) -> float:
-    """Change of error per cost from a up to b: negative, and the more so the better the step."""
-    return (b.error - a.error) / (price(b) - price(a))
+def by_worst(options: Sequence[Option]) -> list[Step]:
+    """The dial is the largest error of any layer, falling: the cheapest option that errs no more."""
+    front = _front(options)
+    return [Step(LOWEST if not number else -front[number - 1].error, option) for number, option in enumerate(front)]
 
 
-SELECTORS = {"uniform": uniform, "energy": energy}
+def by_level(options: Sequence[Option]) -> list[Step]:
+    """The dial is the level, which an option carries; a layer with none to choose from stays dense."""
+    steps: list[Step] = []
+    for option in sorted(options[:-1] or options, key=lambda option: (option.level, option.error)):
+        if not steps or option.level > steps[-1].dial:
+            steps.append(Step(option.level, option))
+    return [Step(LOWEST, steps[0].option), *steps[1:]]
 
 
-def spend(selector: str, layers: Sequence[Sequence[Option]], budget: Budget, limit: int) -> list[Option]:
+def _slope(a: Option, b: Option) -> float:
+    """Change of error per price from a up to b: negative, and the more so the better the step."""
+    return (b.error - a.error) / (b.price - a.price)
+
+
+class Selector(NamedTuple):
+    """What is minimised, how the dial turns, and what may be done with what the last turn leaves over."""
+
+    judge: Judge
+    stairs: Callable[[Sequence[Option]], list[Step]]
+    fills: bool = True  # the budget to the last; False: the dial's top may leave some of it
+    squared: bool = False  # errors are squares of what a plan shows
+
+
+SELECTORS = {
+    "uniform": Selector(weight_error, by_share, squared=True),
+    "energy": Selector(weight_error, by_slope, squared=True),
+    "evbmf": Selector(evbmf_levels, by_level, fills=False, squared=True),
+    "minimax": Selector(operator_error, by_worst),
+    "loss": Selector(predicted_loss, by_slope),
+}
+
+
+def spend(selector: Selector, layers: Sequence[Sequence[Option]], limit: float) -> list[Option]:
     """One option per layer, together at most `limit`: all staircases are climbed at once, in the order of the dial.
 
     Each layer's options end with the dense one.  A step that does not fit is passed over; what is left in the end goes,
     again and again, to the one option anywhere that still fits and takes most error away.  Raises ValueError if even
-    the lowest steps cost more.
+    the lowest steps cost more, with their price.
     """
-
-    def price(option: Option) -> int:
-        return budget.of(option.cost)
-
-    stairs = [SELECTORS[selector](options, price) for options in layers]
+    stairs = [selector.stairs(options) for options in layers]
     choice = [steps[0].option for steps in stairs]
-    left = limit - sum(map(price, choice))
+    left = limit - sum(option.price for option in choice)
     if left < 0:
-        short = f"{-left:,} {budget.metric} less than the smallest {selector} plan"
-        raise ValueError(f"budget must be within reach, got {budget}: {short}")
+        raise TooSmall(sum(option.price for option in choice))
     climb = [(layer, step) for layer, steps in enumerate(stairs) for step in steps[1:]]
     for layer, (_, option) in sorted(climb, key=lambda item: item[1].dial):
-        extra = price(option) - price(choice[layer])
+        extra = option.price - choice[layer].price
         if extra <= left:
             choice[layer], left = option, left - extra
-    while True:
+    while selector.fills:
         gains = [
             (choice[layer].error - option.error, layer, option)
             for layer, options in enumerate(layers)
             for option in options
-            if price(option) - price(choice[layer]) <= left
+            if option.price - choice[layer].price <= left
         ]
         gain, layer, option = max(gains, key=lambda item: item[0])
         if gain <= 0:
-            return choice
-        left -= price(option) - price(choice[layer])
+            break
+        left -= option.price - choice[layer].price
         choice[layer] = option
+    return choice
+
+
+class TooSmall(ValueError):
+    """No choice is as cheap as the limit; `least` is what the cheapest costs."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__(f"the limit must be at least {least:g}")
+        self.least = least

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from checks import need
 
+RankOf = Callable[[Tensor], int]  # matrices (groups, m, n) -> one rank for all
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stage3_torch import svd
 
 from .scheme import Dense, Shape, grouped, is_plain
-from .specs import Candidate, Limits, Spec, count, grid, kept
+from .specs import Candidate, Limits, RankOf, Spec, count, grid, kept
 
 
 class Scheme(NamedTuple):
@@ -50,6 +50,10 @@ class Scheme(NamedTuple):
         """All ranks, or as many as a grid has; energies by Eckart & Young 1936."""
         energies = kept(torch.linalg.svdvals(self.matrices(layer).double()).square().sum(0)).tolist()
         return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
+
+    def at_ranks(self, layer: Dense, rank_of: RankOf) -> Spec:
+        """The rank of the matrices."""
+        return {"rank": rank_of(self.matrices(layer))}
 
     def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
         """The two factors, in the order in which they are applied."""

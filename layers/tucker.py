@@ -11,7 +11,7 @@ import stage3_torch
 from checks import check_ranks
 
 from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limits, Spec, counts, equal_energy
+from .specs import Candidate, Limits, RankOf, Spec, counts, equal_energy
 
 
 def refusal(layer: nn.Module) -> str | None:
@@ -40,6 +40,12 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     path = equal_energy([squares.sum(1), squares.sum(0)], multiple)
     ranks = dict.fromkeys(_ranks(w, pair) for pair in path)
     return [Candidate({"ranks": [*r]}, min(1.0, float(corner[r[0] - 1, r[1] - 1]) / total)) for r in ranks]
+
+
+def at_ranks(layer: Dense, rank_of: RankOf) -> Spec:
+    """The ranks of the unfoldings by outputs and by inputs."""
+    w = grouped(layer)
+    return {"ranks": [*_ranks(w, (rank_of(w.flatten(2)), rank_of(w.transpose(1, 2).flatten(2))))]}
 
 
 def shapes(layer: Dense, spec: Spec) -> list[Shape]:

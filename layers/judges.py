@@ -1,0 +1,119 @@
+"""What a selector minimises: for each form that a kernel offers for a layer, an error that adds up over layers."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from stage3_torch import evbmf
+
+from .calibrate import LayerStats
+from .factored import weight_shapes
+from .fit import sees_patches, start, whitened
+from .methods import Method
+from .metric import Metric, compose, weight5
+from .scheme import Dense, Scheme
+from .specs import RankOf, Spec, rounded
+
+MOST = 24  # forms of a kernel whose error takes a decomposition of their own
+LEVELS = 16  # of the shares of EVBMF's ranks
+
+
+Item = TypeVar("Item")
+
+
+class Judged(NamedTuple):
+    """A form of a layer and its error; `level` is what `evbmf` turns up."""
+
+    spec: Spec
+    error: float
+    level: float = 1.0
+
+
+Judge = Callable[[Method, Dense, LayerStats | None, int], list[Judged]]  # the last: ranks are multiples of it
+
+
+def weight_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+    """|W - W_hat|^2 / |W|^2."""
+    return [Judged(c.spec, max(0.0, 1 - c.energy)) for c in method.candidates(layer, multiple)]
+
+
+def predicted_loss(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+    """The rise of the loss that the layer's second moments foresee (metric.py)."""
+    assert seen is not None
+    metric, scheme = Metric.of(layer, seen), method.scheme
+    if scheme is None:  # a coded layer keeps its coefficients as they are
+        specs = [c.spec for c in thinned(method.candidates(layer, multiple))]
+        return [Judged(s, float(metric.loss(_changed(method, layer, s)))) for s in specs]
+    white, whitening = whitened(scheme, layer, metric)
+    found = scheme.candidates(white, multiple)
+    if len(scheme.shapes(layer, found[0].spec)) == 2 and sees_patches(layer, whitening.first):
+        total = float(white.weight.detach().square().sum()) / 2
+        return [Judged(c.spec, max(0.0, 1 - c.energy) * total) for c in found]  # Eckart & Young 1936
+    judged = []
+    for candidate in thinned(found):
+        weights = start(scheme, layer, candidate.spec, white, whitening)
+        judged.append(Judged(candidate.spec, float(metric.loss(_lost(scheme, layer, candidate.spec, weights)))))
+    return judged
+
+
+def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+    """|W - W_hat|_2 / |W|_2, rows = outputs, the worst group's (Liebenwein et al. 2021, eq. 4)."""
+
+    def norm(w: Tensor) -> Tensor:
+        return torch.linalg.matrix_norm(w.flatten(2), ord=2)
+
+    dense = norm(weight5(layer)).clamp_min(torch.finfo(torch.float64).tiny)
+    judged = []
+    for candidate in thinned(method.candidates(layer, multiple)):
+        if method.scheme is None:
+            lost = _changed(method, layer, candidate.spec)
+        else:
+            lost = _lost(method.scheme, layer, candidate.spec, method.scheme.weights(layer, candidate.spec))
+        judged.append(Judged(candidate.spec, float((norm(lost) / dense).max())))
+    return judged
+
+
+def evbmf_levels(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+    """The ranks of EVBMF (Nakajima et al. 2013) times 1/16, 2/16, ..., 1; the error is that of the weight."""
+    scheme, w = method.scheme, weight5(layer)
+    assert scheme is not None
+    ranks: list[int] = []
+    scheme.at_ranks(layer, lambda matrices: _keep(ranks, int(evbmf(matrices).rank.max())))
+    judged = []
+    for step in range(1, LEVELS + 1):
+        level = step / LEVELS
+        spec = scheme.at_ranks(layer, _scaled(ranks, level, multiple))
+        lost = _lost(scheme, layer, spec, scheme.weights(layer, spec))
+        judged.append(Judged(spec, float(lost.square().sum() / w.square().sum().clamp_min(1e-300)), level))
+    return judged
+
+
+def _keep(ranks: list[int], rank: int) -> int:
+    ranks.append(rank)
+    return rank
+
+
+def _scaled(ranks: Sequence[int], level: float, multiple: int) -> RankOf:
+    """A rule that gives out these ranks in turn, times the level."""
+    left = iter(ranks)
+    return lambda matrices: rounded(max(1, round(level * next(left))), multiple, min(matrices.shape[-2:]))
+
+
+def thinned(items: Sequence[Item], most: int = MOST) -> list[Item]:
+    """At most that many of them, evenly spaced, the last among them."""
+    step = -(-len(items) // most)
+    return [*items][(len(items) - 1) % step :: step]
+
+
+def _lost(scheme: Scheme, layer: Dense, spec: Spec, weights: Sequence[Tensor]) -> Tensor:
+    """W - W_hat."""
+    shapes = scheme.shapes(layer, spec)
+    parts = [w.double().reshape(shape) for w, shape in zip(weights, weight_shapes(layer, shapes))]
+    return weight5(layer) - compose(parts, [shape.groups for shape in shapes])
+
+
+def _changed(method: Method, layer: Dense, spec: Spec) -> Tensor:
+    coded = method.build(layer, spec)
+    return weight5(layer) - coded.weight.detach().double().reshape(weight5(layer).shape)  # type: ignore[operator]
