@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import need
-from layers import Budget, Cost, Plan, compress, cost, load, make_plan, save
+from layers import Cost, Plan, cost, load, save
 from layers.compress import load_tensors
 from layers.cost import evaluating
-from layers.methods import method
 
 from . import record, report
 from .batches import Batches
 from .checkpoint import whole
+from .compression import Calibration, Recipe, image_count, recipe
 from .config import Config
 from .data import Dataset, load_dataset
 from .distributed import agreed, processes, rank
@@ -37,7 +37,6 @@ from .train import check_training, train
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
 class Job(NamedTuple):
@@ -49,21 +48,22 @@ class Job(NamedTuple):
     model: nn.Module
     device: str
     example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
-    budgets: dict[str, Budget]  # by kernel
+    recipes: dict[str, Recipe]  # by kernel
     epochs: int
     finetune_epochs: int
+    calibration_images: int = 0
+
+    def calibration(self) -> Calibration | None:
+        """The images that the network is calibrated with, drawn by the run's seed; None where nothing needs them."""
+        if not self.calibration_images:
+            return None
+        seed = self.config.training.seed
+        return Calibration.draw(self.model, self.dataset, self.calibration_images, seed, self.device)
 
 
 def finished(config: Config) -> bool:
     """Whether this configuration's run is complete and need not be repeated."""
     return (config.output.out / config.name / record.COMPLETE).is_file() and not config.output.force
-
-
-def _budget(kernel: str, text: str | None) -> Budget:
-    """The budget as given; by default half the MACs, or half the parameters where MACs cannot be saved."""
-    if text is not None:
-        return Budget.parse(text)
-    return Budget(macs=0.5) if "macs" in method(kernel).saves else Budget(params=0.5)
 
 
 def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
@@ -77,18 +77,6 @@ def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bo
     return model, network.checkpoint is not None
 
 
-def _plan(job: Job, kernel: str) -> Plan:
-    compression = job.config.compression
-    return make_plan(
-        job.model,
-        job.budgets[kernel],
-        (kernel,),
-        compression.selector,
-        example=job.example[:1].to(next(job.model.parameters()).device),
-        where=lambda _, module: isinstance(module, KINDS[compression.layers]),
-    )
-
-
 def prepare(config: Config) -> Job:
     """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
     return check(config)._replace(folder=record.open_folder(config))
@@ -96,6 +84,16 @@ def prepare(config: Config) -> Job:
 
 def check(config: Config) -> Job:
     """The job without its folder: nothing is written."""
+    job = look_up(config)
+    for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
+        if each.budget.metric == "latency":
+            job.model.to(job.device)
+        each.try_out(job.model, job.example)
+    return job
+
+
+def look_up(config: Config) -> Job:
+    """The job, its plans not tried."""
     training, images = config.training, config.data
     for name, value, least in (
         ("max epochs", training.max_epochs, 0),
@@ -116,7 +114,7 @@ def check(config: Config) -> Job:
     check_training(training, device)
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
-    budgets = {kernel: _budget(kernel, config.compression.budget) for kernel in config.compression.kernel}
+    recipes = {kernel: recipe(kernel, config.compression) for kernel in config.compression.kernel}
     dataset = load_dataset(images, training.seed)
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
@@ -135,11 +133,12 @@ def check(config: Config) -> Job:
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     skip = complete and training.max_epochs is None
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    job = Job(config, Path(), dataset, model, device, example, budgets, 0 if skip else usual, finetune)
+    job = Job(config, Path(), dataset, model, device, example, recipes, 0 if skip else usual, finetune)
     if job.epochs or finetune:  # read now: a file that is missing or cut off is refused before anything is written
         dataset.train(), dataset.val()
-    for kernel in budgets:
-        _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
+    if any(each.wants_images for each in recipes.values()):
+        asked, there = config.compression.calibration_images, len(dataset.train().labels)
+        job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     return job
 
 
@@ -183,7 +182,9 @@ def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
     load_tensors(job.model, path)
 
 
-def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> tuple[nn.Module, Plan]:
+def _compressed(
+    job: Job, stages: Stages, kernel: str, images: Calibration | None, finished: bool, tracker: Tracker
+) -> tuple[nn.Module, Plan]:
     """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
 
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
@@ -191,9 +192,8 @@ def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: 
     """
     folder, start = job.folder / kernel, stages.start(kernel)
     if not finished:
-        if rank() == 0 and not start.exists():
-            plan = _plan(job, kernel)
-            save(compress(job.model, plan), plan, start)
+        if agreed(not start.exists()):
+            _start(job, job.recipes[kernel], images, start)
         agreed(None)
         plan, model = Plan.load(start / "plan.json"), load(start, job.model)
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
@@ -202,6 +202,14 @@ def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: 
             stages.finish(kernel, val)
     agreed(None)
     return load(folder, job.model), Plan.load(folder / "plan.json")
+
+
+def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> None:
+    """Plan and compress, into a folder that appears whole; all processes calibrate, the first one does the rest."""
+    stats = images.stats if images is not None and how.calibrated else None
+    if rank() == 0:
+        plan = how.plan(job.model, job.example, stats)
+        save(how.build(job.model, plan, images), plan, folder)
 
 
 def _statistics(job: Job) -> str:
@@ -251,9 +259,10 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}
-    for kernel, budget in job.budgets.items():
-        say(kernel, f"{kernel} at {budget}", job.finetune_epochs)
-        models[kernel], plans[kernel] = _compressed(job, stages, kernel, kernel in finished, tracker)
+    images = job.calibration()
+    for kernel, how in job.recipes.items():
+        say(kernel, f"{kernel} at {how.budget}", job.finetune_epochs)
+        models[kernel], plans[kernel] = _compressed(job, stages, kernel, images, kernel in finished, tracker)
     return models, plans, agreed(stages.finished())
 
 
@@ -273,7 +282,7 @@ def _measure(
         rows.append(
             {
                 "kernel": name,
-                "budget": str(job.budgets.get(name, "")),
+                "budget": str(job.recipes[name].budget) if name in job.recipes else "",
                 **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
                 **costs._asdict(),
@@ -291,7 +300,8 @@ def _measure(
         "latency_batches": sizes,
         "rows": rows,
     }
-    report.write(results, {kernel: str(plan) for kernel, plan in plans.items()}, job.folder)
+    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
+    report.write(results, {kernel: f"{words[kernel]}\n\n{plan}" for kernel, plan in plans.items()}, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()
 
