@@ -5,11 +5,13 @@ import sys
 
 VERBS = {
     "run": "train, compress with each kernel, fine-tune, compare, report",
+    "plan": "the kernels and ranks that run would choose; trains nothing",
+    "sweep": "accuracy against cost, for each kernel and selector; trains nothing",
     "list": "the runs in a folder",
     "compare": "the networks of several runs side by side",
     "tune": "search for good training settings",
     "study": "how well each kernel holds trained weights",
-    "bench": "our kernels, layers and training against their peers",
+    "bench": "our kernels, layers, training and planner against their peers",
     "conformance": "which kernel takes which option of a layer",
 }
 

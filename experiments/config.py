@@ -49,17 +49,28 @@ class Compression:
 
     kernel: KernelNames = ("dct", "svd", "spatial")
     """fewer multiplications: svd (k x k, 1 x 1), spatial (k x 1, 1 x k), tucker, cp, cp4, ht;
-    fewer numbers: dct, dst, dht, dwt, shannon; each gives a row of the table"""
+    fewer numbers: dct, dst, dht, dwt, shannon; each gives a row of the table;
+    auto: for each layer the best of svd, spatial, tucker, ht and cp, in one row"""
     layers: Literal["all", "conv", "linear", "fc", "dense"] = "all"
     """which layers may be compressed; fc and dense mean linear"""
     frequency: bool = False
     """train networks of frequency layers from scratch instead of compressing the trained one;
     kernels dct, dst, dft, shannon (the default four), dht, complex_shannon"""
     budget: str | None = None
-    """what to keep of the dense network: macs=0.5, params=0.5 or bytes=0.5
+    """what to keep of the dense network: macs=0.5, params=0.5, bytes=0.5, or latency=0.5 of what a forward pass of the
+    largest of --latency-batches takes
     (default: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
-    selector: str = "energy"
-    """how ranks are chosen: uniform or energy"""
+    selector: str | None = None
+    """how ranks are chosen: uniform, energy, evbmf, minimax, or by the predicted rise of the loss: loss
+    (default: energy; loss for auto)"""
+    calibration_images: int | None = None
+    """training images, drawn by seed and not augmented, for selector loss and for --refit
+    (default: 2000, or 512 of more than 64 pixels; or all there are)"""
+    refit: Annotated[bool | None, tyro.conf.arg(constructor=bool)] = None
+    """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images
+    (default: with selector loss)"""
+    reestimate_batchnorm: bool = False
+    """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so"""
 
     def __post_init__(self) -> None:
         # here, so that a run has one name whichever synonym was given

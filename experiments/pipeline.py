@@ -15,31 +15,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import need
-from layers import (
-    Budget,
-    Cost,
-    Plan,
-    compress,
-    cost,
-    frequency_layers,
-    load,
-    load_frequency_layers,
-    make_plan,
-    save,
-    save_frequency_layers,
-)
-from layers.basis import BASES
+from layers import Cost, Plan, cost, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
 from layers.cost import evaluating
-from layers.methods import method
 
 from . import record, report
 from .batches import Batches
 from .checkpoint import whole
+from .compression import Calibration, Recipe, image_count, recipe
 from .config import Config
 from .data import Dataset, load_dataset
 from .distributed import agreed, processes, rank
 from .evaluate import accuracy, latencies
+from .from_scratch import check_frequency, frequency_network
 from .history import History, seconds
 from .memory import peak_memory
 from .models import build, factory
@@ -50,7 +38,6 @@ from .train import check_training, train
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
 class Job(NamedTuple):
@@ -62,23 +49,24 @@ class Job(NamedTuple):
     model: nn.Module
     device: str
     example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
-    budgets: dict[str, Budget]  # by kernel
+    recipes: dict[str, Recipe]  # by kernel
     epochs: int
     finetune_epochs: int
     scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
     scratch_epochs: int
+    calibration_images: int = 0
+
+    def calibration(self) -> Calibration | None:
+        """The images that the network is calibrated with, drawn by the run's seed; None where nothing needs them."""
+        if not self.calibration_images:
+            return None
+        seed = self.config.training.seed
+        return Calibration.draw(self.model, self.dataset, self.calibration_images, seed, self.device)
 
 
 def finished(config: Config) -> bool:
     """Whether this configuration's run is complete and need not be repeated."""
     return (config.output.out / config.name / record.COMPLETE).is_file() and not config.output.force
-
-
-def _budget(kernel: str, text: str | None) -> Budget:
-    """The budget as given; by default half the MACs, or half the parameters where MACs cannot be saved."""
-    if text is not None:
-        return Budget.parse(text)
-    return Budget(macs=0.5) if "macs" in method(kernel).saves else Budget(params=0.5)
 
 
 def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
@@ -92,35 +80,6 @@ def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bo
     return model, network.checkpoint is not None
 
 
-def _plan(job: Job, kernel: str) -> Plan:
-    compression = job.config.compression
-    return make_plan(
-        job.model,
-        job.budgets[kernel],
-        (kernel,),
-        compression.selector,
-        example=job.example[:1].to(next(job.model.parameters()).device),
-        where=lambda _, module: isinstance(module, KINDS[compression.layers]),
-    )
-
-
-def _check_frequency(config: Config) -> None:
-    """What a run with --frequency cannot obey is refused, not ignored."""
-    for kernel in config.compression.kernel:
-        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
-    why = "left out with --frequency, whose networks are trained from scratch"
-    need(config.compression.budget is None, "budget", config.compression.budget, why)
-    need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
-    need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
-
-
-def _scratch(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:
-    """A fresh network of frequency layers, the same whichever kernels went before."""
-    seed_everything(config.training.seed, verbose=False)
-    model = build(config.network.model, len(dataset.classes), dataset.channels, size)
-    return frequency_layers(model, kernel, config.compression.layers)
-
-
 def prepare(config: Config) -> Job:
     """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
     return check(config)._replace(folder=record.open_folder(config))
@@ -128,6 +87,16 @@ def prepare(config: Config) -> Job:
 
 def check(config: Config) -> Job:
     """The job without its folder: nothing is written."""
+    job = look_up(config)
+    for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
+        if each.budget.metric == "latency":
+            job.model.to(job.device)
+        each.try_out(job.model, job.example)
+    return job
+
+
+def look_up(config: Config) -> Job:
+    """The job, its plans not tried."""
     training, images = config.training, config.data
     for name, value, least in (
         ("max epochs", training.max_epochs, 0),
@@ -151,8 +120,8 @@ def check(config: Config) -> Job:
     compression = config.compression
     from_scratch, planned = (compression.kernel, ()) if compression.frequency else ((), compression.kernel)
     if from_scratch:
-        _check_frequency(config)
-    budgets = {kernel: _budget(kernel, compression.budget) for kernel in planned}
+        check_frequency(config)
+    recipes = {kernel: recipe(kernel, compression) for kernel in planned}
     dataset = load_dataset(images, training.seed)
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
@@ -172,15 +141,14 @@ def check(config: Config) -> Job:
     # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
     skip = complete and (training.max_epochs is None or compression.frequency)
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    scratch = {kernel: _scratch(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
     epochs = 0 if skip else usual
-    job = Job(config, Path(), dataset, model, device, example, budgets, epochs, finetune, scratch, usual)
-    if (
-        epochs or finetune or scratch
-    ):  # read now: a file that is missing or cut off is refused before anything is written
+    scratch = {kernel: frequency_network(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
+    job = Job(config, Path(), dataset, model, device, example, recipes, epochs, finetune, scratch, usual)
+    if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
         dataset.train(), dataset.val()
-    for kernel in budgets:
-        _plan(job, kernel)  # a budget that no ranks meet is refused now, not after an hour of training
+    if any(each.wants_images for each in recipes.values()):
+        asked, there = config.compression.calibration_images, len(dataset.train().labels)
+        job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     return job
 
 
@@ -236,7 +204,9 @@ def _from_scratch(job: Job, stages: Stages, kernel: str, finished: bool, tracker
     return load_frequency_layers(path, job.model)
 
 
-def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> tuple[nn.Module, Plan]:
+def _compressed(
+    job: Job, stages: Stages, kernel: str, images: Calibration | None, finished: bool, tracker: Tracker
+) -> tuple[nn.Module, Plan]:
     """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
 
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
@@ -244,9 +214,8 @@ def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: 
     """
     folder, start = job.folder / kernel, stages.start(kernel)
     if not finished:
-        if rank() == 0 and not start.exists():
-            plan = _plan(job, kernel)
-            save(compress(job.model, plan), plan, start)
+        if agreed(not start.exists()):
+            _start(job, job.recipes[kernel], images, start)
         agreed(None)
         plan, model = Plan.load(start / "plan.json"), load(start, job.model)
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
@@ -255,6 +224,14 @@ def _compressed(job: Job, stages: Stages, kernel: str, finished: bool, tracker: 
             stages.finish(kernel, val)
     agreed(None)
     return load(folder, job.model), Plan.load(folder / "plan.json")
+
+
+def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> None:
+    """Plan and compress, into a folder that appears whole; all processes calibrate, the first one does the rest."""
+    stats = images.stats if images is not None and how.calibrated else None
+    if rank() == 0:
+        plan = how.plan(job.model, job.example, stats)
+        save(how.build(job.model, plan, images), plan, folder)
 
 
 def _statistics(job: Job) -> str:
@@ -304,9 +281,10 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}
-    for kernel, budget in job.budgets.items():
-        say(kernel, f"{kernel} at {budget}", job.finetune_epochs)
-        models[kernel], plans[kernel] = _compressed(job, stages, kernel, kernel in finished, tracker)
+    images = job.calibration()
+    for kernel, how in job.recipes.items():
+        say(kernel, f"{kernel} at {how.budget}", job.finetune_epochs)
+        models[kernel], plans[kernel] = _compressed(job, stages, kernel, images, kernel in finished, tracker)
     for kernel in job.scratch:
         say(kernel, f"{kernel} from scratch", job.scratch_epochs)
         models[kernel] = _from_scratch(job, stages, kernel, kernel in finished, tracker)
@@ -329,7 +307,7 @@ def _measure(
         rows.append(
             {
                 "kernel": name,
-                "budget": str(job.budgets.get(name, "")),
+                "budget": str(job.recipes[name].budget) if name in job.recipes else "",
                 **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
                 **costs._asdict(),
@@ -347,7 +325,8 @@ def _measure(
         "latency_batches": sizes,
         "rows": rows,
     }
-    report.write(results, {kernel: str(plan) for kernel, plan in plans.items()}, job.folder)
+    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
+    report.write(results, {kernel: f"{words[kernel]}\n\n{plan}" for kernel, plan in plans.items()}, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()
 

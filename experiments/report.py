@@ -40,8 +40,11 @@ def cells(results: dict) -> tuple[list[str], list[list[str]]]:
 def caption(results: dict) -> str:
     """How the numbers of the table were measured."""
     device = results["environment"]["gpu"] or "CPU"
+    anew = results["config"].get("reestimate_batchnorm", False)  # runs of before it existed lack it
     return (
-        f"one run, seed {results['config']['seed']}; latency: median forward pass of {results['latency_batches'][-1]} "
+        f"one run, seed {results['config']['seed']}; "
+        + "BatchNorm statistics of compressed networks measured anew on training images; " * anew
+        + f"latency: median forward pass of {results['latency_batches'][-1]} "
         f"images, networks in turn, {results['environment']['threads']} threads, {device}"
     )
 

@@ -14,12 +14,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from experiments.config import Compression, Config, Network, Output, Training
+from experiments import compression, pipeline
+from experiments.batches import normalise
+from experiments.config import Compression, Config, Data, Network, Output, Training
+from experiments.data import load_dataset
 from experiments.frequency import main as frequency_page
 from experiments.models.cifar_resnet import resnet20
 from experiments.models.lenet import LeNet, LeNet5
 from experiments.run import main
-from layers import load, load_frequency_layers
+from layers import Budget, Plan, calibrate, load, load_frequency_layers, make_plan
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--max-epochs", "2", "--finetune-epochs", "1", "--rep", "--no-track"]
@@ -174,6 +177,69 @@ def test_a_folder_of_images_with_a_checkpoint_and_no_training(images, tmp_path, 
     assert "90 test images" in capsys.readouterr().out
 
 
+def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, capsys):
+    arguments = f"--kernel auto svd --selector loss --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
+    assert main([*arguments.split(), *QUICK]) == 0
+    assert "BatchNorm statistics of compressed networks measured anew" in " ".join(capsys.readouterr().out.split())
+    (folder,) = tmp_path.iterdir()
+    dense, auto, svd = results(folder)["rows"]
+    assert [dense["kernel"], auto["kernel"], svd["kernel"]] == ["dense", "auto", "svd"]
+    plan = Plan.load(folder / "auto" / "plan.json")
+    assert plan.selector == "loss"
+    assert len({row.kernel for row in plan.layers} - {None}) > 1
+    assert auto["macs"] == plan.after.macs <= 0.5 * dense["macs"]
+    assert auto["top1"] > 30
+    page = (folder / "report.html").read_text()
+    assert "of kernels svd, spatial, tucker, ht, cp; calibrated with 1,077 training images; factors refitted" in page
+
+
+def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
+    calls, rates = [], []
+    monkeypatch.setattr(compression, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
+    monkeypatch.setattr(compression, "make_plan", lambda *a, **k: rates.append(1) or make_plan(*a, **k))
+    fit = pipeline._fit
+
+    def killed(job, stage, *rest):
+        if stage == "spatial":
+            raise ValueError("killed")
+        return fit(job, stage, *rest)
+
+    monkeypatch.setattr(pipeline, "_fit", killed)
+    arguments = ["--kernel", "svd", "spatial", "--selector", "loss", "--calibration-images", "500"]
+    arguments += [*QUICK, "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert (len(calls), len(rates)) == (1, 4)  # two plans tried before training, two made after it
+    monkeypatch.setattr(pipeline, "_fit", fit)
+    assert main(arguments) == 0
+    assert (len(calls), len(rates)) == (1, 6)  # tried again; the begun network's own is on the disk
+
+
+def test_defaults_of_selector_budget_and_refit():
+    def made(kernel, **options):
+        return compression.recipe(kernel, Compression((kernel,), **options))[1:4]
+
+    assert made("svd") == (Budget(macs=0.5), "energy", False)
+    assert made("dct") == (Budget(params=0.5), "energy", False)
+    assert made("auto") == (Budget(macs=0.5), "loss", True)
+    assert made("auto", refit=False) == (Budget(macs=0.5), "loss", False)
+    assert made("dct", selector="loss") == (Budget(params=0.5), "loss", False)  # no factors to refit
+    assert made("svd", refit=True, budget="latency=0.5") == (Budget(latency=0.5), "energy", True)
+
+
+def test_calibration_images_are_training_images_drawn_by_seed():
+    data = load_dataset(Data(), 0)
+    model = LeNet()
+    first, again, other = (compression.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
+    images, labels = (torch.cat(part) for part in zip(*first.batches))
+    assert [len(batch[0]) for batch in first.batches] == [65, 64]  # no last batch of one
+    train = normalise(data.train().images, data).flatten(1)
+    places = [int((train == image).all(1).nonzero()[0]) for image in images.flatten(1)]
+    assert len(set(places)) == 129
+    assert torch.equal(labels, data.train().labels[places])
+    assert torch.equal(images, torch.cat([batch[0] for batch in again.batches]))
+    assert not torch.equal(images, torch.cat([batch[0] for batch in other.batches]))
+
+
 def test_images_are_resized_on_request(images, tmp_path):
     arguments = f"--dataset folder --data-root {images} --image-size 32 --kernel svd --out {tmp_path}"
     assert main([*arguments.split(), *QUICK]) == 0
@@ -221,6 +287,12 @@ REFUSALS = {
     "--budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
     "--budget macs=0.001 --kernel svd": "budget must be within reach",
     "--selector best": "selector must be one of uniform, energy",
+    "--kernel auto --budget macs=0.001": "budget must be within reach of loss, at least macs=",
+    "--kernel svd dct --selector loss --budget macs=0.5": "budget for kernel dct must be on bytes or params",
+    "--kernel dct --selector evbmf": "kernel for selector evbmf must be one that has ranks, got 'dct'",
+    "--kernel dct --refit": "kernel for --refit must be one that makes factors, not coefficients, got 'dct'",
+    "--kernel auto --calibration-images 9999": "calibration images must be 1 to 1077, the number of training images",
+    "--kernel auto --calibration-images 0": "calibration images must be 1 to 1077, .*, got 0",
     "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file or a .pth file, got",
     "--checkpoint TMP/other.safetensors": r"fc3.weight has shape \(7, 84\) instead of \(10, 84\)",
     "--checkpoint TMP/corrupt.safetensors": "must be a whole safetensors file, got one that cannot be read",

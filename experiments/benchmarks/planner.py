@@ -1,0 +1,77 @@
+"""What the planner keeps of a trained network's accuracy without a gradient step, and how long it takes."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from torch import nn
+
+from layers import Budget, refit
+
+from ..compression import MIXED, Calibration, Recipe
+from ..evaluate import Accuracy, accuracy
+from ..pipeline import Job
+
+FRACTIONS = (0.70, 0.50, 0.35)  # of the multiply-accumulates
+ASKED = {  # top-1 on the whole test set of CIFAR-10 as JPEG, by the dense network's name
+    "resnet20": {0.70: 88.0, 0.50: 86.8, 0.35: 84.0},
+    "resnet56": {0.70: 89.4, 0.50: 89.0, 0.35: 87.5},
+}
+ASKED_SECONDS = {"resnet20": 60.0}  # of calibrate, plan and refit, on two cores
+
+
+class Trial(NamedTuple):
+    """One calibration seed at one budget; times in seconds, those of the calibration shared by its budgets."""
+
+    seed: int
+    fraction: float
+    kept: float
+    plain: Accuracy  # not refitted
+    refitted: Accuracy
+    calibrate: float
+    plan: float
+    compress: float
+    refit: float
+
+    @property
+    def seconds(self) -> float:
+        """From the trained network to the refitted one."""
+        return self.calibrate + self.plan + self.compress + self.refit
+
+
+def tested(job: Job, model: nn.Module) -> Accuracy:
+    """On the whole test set."""
+    return accuracy(model, job.dataset.test(), job.dataset, job.device)
+
+
+def trials(job: Job, count: int, seeds: Sequence[int], say: Callable[[str], None]) -> list[Trial]:
+    """Every budget with every seed's calibration images, before and after the refit."""
+    found = []
+    for seed in seeds:
+        images = Calibration.draw(job.model, job.dataset, count, seed, job.device)
+        batches, calibrating = images.batches, []  # reading images from disk is not what is timed
+        with _clock(calibrating):
+            stats = images.stats
+        for fraction in FRACTIONS:
+            how, times = Recipe(MIXED, Budget(macs=fraction), "loss", refit=False), [*calibrating]
+            with _clock(times):
+                plan = how.plan(job.model, job.example, stats)
+            with _clock(times):
+                small = how.build(job.model, plan, images)
+            with _clock(times):
+                better = refit(small, job.model, batches, stats=stats, seed=seed)
+            kept = plan.after.macs / plan.before.macs
+            last = Trial(seed, fraction, kept, tested(job, small), tested(job, better), *times)
+            found.append(last)
+            tops = f"{last.refitted.top1:.2f}, {last.plain.top1:.2f} without refit"
+            say(f"seed {seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
+    return found
+
+
+@contextmanager
+def _clock(times: list[float]) -> Iterator[None]:
+    """Adds the seconds that its block takes to the list."""
+    start = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - start)

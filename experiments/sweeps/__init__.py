@@ -1,0 +1,1 @@
+"""Accuracy against cost, without a gradient step: what `experiments.sweep` measures and draws."""
