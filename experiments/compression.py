@@ -1,17 +1,15 @@
 """From the dense network to one row of the table: calibration images, a plan, factors; no gradient step."""
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, LayerStats, Plan, Stats, calibrate, compress, make_plan, reestimate_batchnorm, refit
-from layers.calibrate import blocks
+from layers import Budget, Plan, Stats, calibrate, compress, make_plan, reestimate_batchnorm, refit
 from layers.methods import method
-from layers.scheme import is_plain
 from layers.selectors import SELECTORS
 
 from .batches import Batches
@@ -79,8 +77,17 @@ class Recipe(NamedTuple):
         )
 
     def try_out(self, model: nn.Module, example: Tensor) -> None:
-        """Refuse now what a plan of the trained network would refuse: the same plan, as if all moments were white."""
-        self.plan(model, example, _white(model) if self.calibrated else None)
+        """Refuse now what a plan of the trained network would refuse.
+
+        A plan by loss takes minutes for a large network: its forms, and so what it can reach, are those of energy.
+        """
+        if self.selector != "loss":
+            self._replace(refit=False).plan(model, example, None)
+            return
+        try:
+            self._replace(selector="energy", refit=False).plan(model, example, None)
+        except ValueError as error:
+            raise ValueError(str(error).replace("within reach of energy", "within reach of loss")) from None
 
     def build(self, model: nn.Module, plan: Plan, images: "Calibration | None") -> nn.Module:
         """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""
@@ -91,20 +98,6 @@ class Recipe(NamedTuple):
         if self.refit:
             small = refit(small, model, images.batches, stats=stats, seed=images.seed)
         return reestimate_batchnorm(small, images.batches) if self.reestimate else small
-
-
-def _white(model: nn.Module) -> Stats:
-    """Moments that favour no direction, of every layer that could be factored."""
-    layers = {}
-    for name, module in model.named_modules():
-        layer: Any = module
-        if is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear):
-            groups, size, parts = getattr(layer, "groups", 1), layer.weight[0].numel(), blocks(layer)
-            outputs, kind = len(layer.weight) // groups, {"dtype": torch.float64, "device": layer.weight.device}
-            inputs = torch.eye(size // parts, **kind).expand(groups, parts, -1, -1)
-            seen = torch.eye(outputs, **kind).expand(groups, -1, -1)
-            layers[name] = LayerStats(inputs, torch.zeros(groups, size, **kind), seen, 1)
-    return Stats(layers, 1, loss_aware=True)
 
 
 def recipe(kernel: str, compression: Compression) -> Recipe:

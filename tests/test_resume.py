@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import checkpoint, pipeline
+from experiments import checkpoint, compression, pipeline
 from experiments.classifier import Classifier
 from experiments.run import main
 from experiments.stages import UNFINISHED, Stages
@@ -41,7 +41,7 @@ def kill_at(count, function):
 PLACES = {
     "training": (Classifier, "training_step"),
     "validation": (Classifier, "validation_step"),
-    "compression": (pipeline, "compress"),
+    "compression": (compression, "compress"),
     "saving a checkpoint": (checkpoint.os, "fsync"),
     "saving a network": (pipeline, "save"),
     "closing a stage": (Stages, "finish"),
