@@ -68,7 +68,8 @@ class Sweep:
         """Of one point."""
         curves = self.curves
         budget = f"{curves.metric}={fraction}"
-        return Compression((kernel,), curves.layers, budget, selector, curves.calibration_images)
+        images = curves.calibration_images
+        return Compression((kernel,), curves.layers, budget=budget, selector=selector, calibration_images=images)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
