@@ -215,7 +215,7 @@ def test_verbs(capsys, runs):
     usage = capsys.readouterr().out
     assert all(f"  {verb} " in usage for verb in VERBS)
     assert verbs(["train"]) == 2
-    assert "verb must be one of run, list, compare, tune, study, bench, got 'train'" in capsys.readouterr().err
+    assert f"verb must be one of {', '.join(VERBS)}, got 'train'" in capsys.readouterr().err
     code = "import sys, experiments.compare, experiments.list, experiments.tune, experiments.__main__;"
     code += "print([m for m in ('torch', 'optuna', 'mlflow', 'pandas') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
