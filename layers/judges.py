@@ -13,11 +13,12 @@ from .calibrate import LayerStats
 from .factored import weight_shapes
 from .fit import sees_patches, start, whitened
 from .methods import Method
-from .metric import Metric, compose, weight5
+from .metric import Metric, Whitening, compose, weight5
 from .scheme import Dense, Scheme
 from .specs import RankOf, Spec, rounded
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own
+PROBES = (0.1, 0.3, 0.6)  # of the way from the smallest candidate to the largest
 LEVELS = 16  # of the shares of EVBMF's ranks
 
 
@@ -49,14 +50,34 @@ def predicted_loss(method: Method, layer: Dense, seen: LayerStats | None, multip
         return [Judged(s, float(metric.loss(_changed(method, layer, s)))) for s in specs]
     white, whitening = whitened(scheme, layer, metric)
     found = scheme.candidates(white, multiple)
-    if len(scheme.shapes(layer, found[0].spec)) == 2 and sees_patches(layer, whitening.first):
-        total = float(white.weight.detach().square().sum()) / 2
-        return [Judged(c.spec, max(0.0, 1 - c.energy) * total) for c in found]  # Eckart & Young 1936
-    judged = []
-    for candidate in thinned(found):
-        weights = start(scheme, layer, candidate.spec, white, whitening)
-        judged.append(Judged(candidate.spec, float(metric.loss(_lost(scheme, layer, candidate.spec, weights)))))
-    return judged
+    total = float(white.weight.detach().square().sum()) / 2
+    tails = [max(0.0, 1 - candidate.energy) * total for candidate in found]
+    if not (len(scheme.shapes(layer, found[0].spec)) == 2 and sees_patches(layer, whitening.first)):
+        # what the first factor does not see, its whitening leaves out: some candidates are judged in the whole metric
+        picked = sorted({round(share * (len(found) - 1)) for share in PROBES})
+        ratios = [_ratio(scheme, layer, found[i].spec, white, whitening, metric, tails[i]) for i in picked]
+        tails = [tail * ratio for tail, ratio in zip(tails, _between(picked, ratios, len(found)))]
+    return [Judged(candidate.spec, tail) for candidate, tail in zip(found, tails)]
+
+
+def _ratio(
+    scheme: Scheme, layer: Dense, spec: Spec, white: Dense, whitening: Whitening, metric: Metric, tail: float
+) -> float:
+    """The loss in the whole metric over the loss in the one of the scheme's own whitening."""
+    loss = float(metric.loss(_lost(scheme, layer, spec, start(scheme, layer, spec, white, whitening))))
+    return loss / tail if tail > 0 else 1.0
+
+
+def _between(places: Sequence[int], values: Sequence[float], count: int) -> list[float]:
+    """Piecewise linear through (place, value), constant beyond, at 0, ..., count - 1."""
+    found = []
+    for i in range(count):
+        right = next((k for k, place in enumerate(places) if place >= i), len(places) - 1)
+        left = max(0, right - 1) if places[right] > i else right
+        span = places[right] - places[left]
+        share = min(1.0, max(0.0, (i - places[left]) / span)) if span else 0.0
+        found.append(values[left] + share * (values[right] - values[left]))
+    return found
 
 
 def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
