@@ -69,6 +69,8 @@ def work(
     def guarded(trial: Trial) -> float:
         nonlocal taken
         taken = False
+        # a sign of life first: whoever has named its worker is looked after by Optuna, also if it dies at once
+        storage.record_heartbeat(identity(study, storage, trial.number))
         trial.set_user_attr(WORKER, f"{os.uname().nodename}:{os.getpid()}")
         before = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         if sum(t.state != TrialState.FAIL for t in before) >= trials:
