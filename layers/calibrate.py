@@ -52,8 +52,8 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     convolutions).  loss_aware=False needs neither a backward pass nor a classifier: every output then counts alike,
     relative to the mean power of its layer's outputs.  seed: of the positions and labels that are drawn.
     Under torch.distributed every process passes images of its own, and all get the moments of all.  The network runs
-    in eval mode; its modes and requires_grad are restored.  Raises ValueError without images, or where a layer's
-    input or the network's output is not finite.
+    in eval mode; its modes and requires_grad are restored.  Raises ValueError without images, where a layer's input,
+    its moments or the network's output are not finite, and where the loss has no gradient at a layer's output.
     """
     sums: dict[str, Any] = defaultdict(float)  # (layer's name, quantity) -> a tensor or a number
     generator = torch.Generator().manual_seed(seed)
@@ -121,6 +121,7 @@ def _adder(
         if not loss_aware:
             sums[f"{name} power"] += y.square().mean(dtype=torch.float64) * len(y)
             return
+        need(y.requires_grad, f"output of layer {name!r}", "no gradient", "differentiable, or pass loss_aware=False")
         where = draw(y, max(64, y.shape[1] // 8), generator)
         scale = 1 if where is None else positions / len(y) / len(where.rows)
 
@@ -158,8 +159,23 @@ def _stats(name: str, layer: Dense, sums: Mapping[str, Any], images: int) -> Lay
     rows = int(sums[f"{name} rows"])
     inputs, mean = sums[f"{name} inputs"] / rows, sums[f"{name} mean"] / rows
     if f"{name} outputs" in sums:
-        return LayerStats(inputs, mean, sums[f"{name} outputs"] / images, rows)
-    groups, width = len(mean), len(layer.weight) // len(mean)
-    identity = torch.eye(width, dtype=torch.float64, device=mean.device).expand(groups, -1, -1)
-    power = float(sums.get(f"{name} power", 0.0)) / images * len(layer.weight)
-    return LayerStats(inputs, mean, identity / power if power > 0 else 0 * identity, rows)
+        outputs = sums[f"{name} outputs"] / images
+    else:
+        identity = torch.eye(len(layer.weight) // len(mean), dtype=torch.float64, device=mean.device)
+        power = sums.get(f"{name} power", 0.0) / images * len(layer.weight)
+        outputs = (identity / power if power != 0 else 0 * identity).expand(len(mean), -1, -1)
+    finite = all(bool(moment.isfinite().all()) for moment in (inputs, mean, outputs))
+    need(finite, f"moments of layer {name!r}", "NaN or infinity", "finite")
+    return LayerStats(inputs, mean, outputs, rows)
+
+
+def check_stats(stats: Stats, model: nn.Module) -> None:
+    """Refuse the moments of another network: each must be of a layer of this name and these sizes."""
+    modules: dict[str, Any] = dict(model.named_modules())
+    for name, seen in stats.layers.items():
+        layer = modules.get(name)
+        known = layer is not None and (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear))
+        own = (len(layer.weight), layer.weight[0].numel()) if layer is not None and known else None
+        sizes = seen.outputs.shape[:2].numel(), seen.mean.shape[1]
+        allowed = "of this network: calibrate(model, batches)"
+        need(sizes == own, "stats", f"a layer {name!r} of {sizes[0]} outputs and {sizes[1]} inputs", allowed)

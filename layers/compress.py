@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .calibrate import Stats
+from .calibrate import Stats, check_stats
 from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
@@ -49,10 +49,12 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
 
 
 def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
-    """A new, compressed network; the given one is untouched.  ValueError if the plan does not fit the model.
+    """A new, compressed network; the given one is untouched.  ValueError if plan or stats do not fit the model.
 
     stats: what `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
     """
+    if stats is not None:
+        check_stats(stats, model)
     seen = {} if stats is None else stats.layers
     return _carry_out(copy.deepcopy(model), plan, lambda name, m, layer, spec: m.build(layer, spec, seen.get(name)))
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 
-class _Left(Exception):
-    """The caller has seen enough."""
+class _Left(BaseException):
+    """The caller has seen enough; no `except Exception` of a network's own is to stop that."""
 
 
 class _Walker(threading.Thread):

@@ -12,10 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from checks import need
+
 from .calibrate import LayerStats
 from .scheme import Dense, Shape
 
-DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible, and rounding is below it
+DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
+ROUNDING = 1e-12  # of E[x^2]: what is left of a covariance that vanishes, as constant images have, is below it
 
 
 def weight5(layer: Dense) -> Tensor:
@@ -24,11 +27,28 @@ def weight5(layer: Dense) -> Tensor:
     return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
 
 
+def ridge(moment: Tensor, part: float) -> Tensor:
+    """moment (..., n, n) + part x the mean of its diagonal on the diagonal."""
+    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    return moment + part * mean * torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
+
+
+def covariance(moment: Tensor, mean: Tensor) -> Tensor:
+    """E[x x^T] - E[x] E[x]^T (..., n, n), positive definite also where only rounding is left of it."""
+    return ridge(moment, ROUNDING) - mean[..., :, None] * mean[..., None, :]
+
+
 def _root(moment: Tensor, damping: float) -> Tensor:
-    """L (..., n, n) with L L^T = moment + damping x its mean diagonal."""
-    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)
-    mean = torch.where(mean > 0, mean, 1)  # no input or no gradient: any metric is as good
-    return torch.linalg.cholesky(moment + (damping * mean)[..., None, None] * torch.eye(moment.shape[-1]).to(moment))
+    """L (..., n, n) with L L^T = moment + damping x its mean diagonal, or ten times that where rounding asks for it."""
+    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
+    moment = torch.where(mean > 0, moment, identity)  # no input or no gradient: any metric is as good
+    while True:
+        root, failed = torch.linalg.cholesky_ex(ridge(moment, damping))
+        if not bool(failed.any()):
+            return root
+        need(damping < 1, "moment", "NaN or far from it", "positive semidefinite")
+        damping *= 10
 
 
 class Metric(NamedTuple):
@@ -41,10 +61,11 @@ class Metric(NamedTuple):
     @classmethod
     def of(cls, layer: Dense, stats: LayerStats) -> "Metric":
         """C is that of x less its mean where the layer has a bias, which can make up for it exactly."""
+        inputs, mean, outputs = (moment.to(layer.weight.device) for moment in stats[:3])
         if layer.bias is None:
-            return cls(stats.inputs, stats.outputs, None)
-        split = stats.mean.unflatten(1, (stats.inputs.shape[1], -1))
-        return cls(stats.inputs - split[..., :, None] * split[..., None, :], stats.outputs, stats.mean)
+            return cls(inputs, outputs, None)
+        split = mean.unflatten(1, (inputs.shape[1], -1))
+        return cls(covariance(inputs, split), outputs, mean)
 
     def loss(self, change: Tensor) -> Tensor:
         """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""

@@ -50,5 +50,18 @@ def inputs_at(layer: Dense, x: Tensor, positions: Positions | None) -> Tensor:
 
 
 def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
-    """a^T b over rows, (groups, m, n); products in the tensors' dtype, the sum over batches is the caller's."""
-    return (a.mT @ (a if b is None else b)).double()
+    """a^T b over rows, (..., m, n) in float64; the sum over batches is the caller's.
+
+    The products are in the tensors' dtype, float32 at least, of what the means m and n leave, so that a large mean
+    costs the covariance no digits: with A and B the sums over t rows, sum (a - m)^T (b - n) + A^T B / t errs only in
+    the square of what m and n are rounded by.
+    """
+    left, total = _centred(a)
+    right, other = (left, total) if b is None else _centred(b)
+    return (left.mT @ right).double().add_(total.mT @ other, alpha=1 / a.shape[-2])
+
+
+def _centred(a: Tensor) -> tuple[Tensor, Tensor]:
+    a = a.to(torch.promote_types(a.dtype, torch.float32))
+    total = a.sum(-2, keepdim=True, dtype=torch.float64)
+    return a - (total / a.shape[-2]).to(a.dtype), total

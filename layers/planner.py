@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from checks import check_rank, need
 
 from .budget import Budget
-from .calibrate import Stats
-from .cost import Call, Cost, cost, storage, trace
+from .calibrate import Stats, check_stats
+from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
 from .judges import relative_error, thinned
 from .methods import method
 from .plan import LayerPlan, Plan
@@ -21,6 +21,7 @@ from .surgery import obstacles
 from .timing import latency
 
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
+UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
 
 
@@ -45,16 +46,17 @@ class Request(NamedTuple):
 
 
 def survey(model: nn.Module, request: Request, example: Tensor) -> list[Layer]:
-    """Every convolution and Linear, with the options that cost less than it, in the order of their first calls."""
+    """Every convolution and Linear, with the options that cost less than it: by first calls, uncalled ones last."""
     blocked, calls, layers = obstacles(model), trace(model, example), []
-    for name in calls:
+    calls |= {n: [] for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
+    for name, own in calls.items():
         module: Any = model.get_submodule(name)
-        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded")
-        forms, reasons = ([], [barred]) if barred else _forms(name, module, calls[name], len(example), request)
+        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded") or ("" if own else UNREACHED)
+        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, len(example), request)
         params, size = storage(module)
-        macs = sum(call.macs for call in calls[name]) // len(example)
+        macs = sum(call.macs for call in own) // len(example)
         forms.append(Option(None, {}, Cost(params, macs, size), 0.0, 0.0))
-        prices = request.price(module, forms, calls[name])
+        prices = request.price(module, forms, own)
         options = [form._replace(price=price) for form, price in zip(forms, prices)]
         cheaper = [option for option in options[:-1] if option.price < prices[-1]]
         if len(forms) > 1 and not cheaper:
@@ -108,13 +110,15 @@ def make_plan(
     example: one input batch (n, ...), read for the sizes of the feature maps, and run where a latency is measured;
     where(name, layer): the layers that may be compressed; rank_multiple: ranks are multiples of it, which fast kernels
     like, or full; latencies: the file of measured times (default: in the user's cache folder).  Raises ValueError for
-    an unknown kernel or selector, one that lacks what it needs, a network without a layer that could be compressed,
-    and a budget that no plan meets, with the least that one can.
+    an unknown kernel or selector, one that lacks what it needs, stats of another network, a network that calls no
+    convolution or Linear layer, and a budget that no plan meets, with the least that one can.
     """
     name = selector or ("energy" if stats is None else "loss")
     need(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
     need(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
     check_rank(rank_multiple, "rank_multiple")
+    if stats is not None:
+        check_stats(stats, model)
     for kernel in kernels:
         row = method(kernel)
         need(
@@ -127,7 +131,12 @@ def make_plan(
     price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
     request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
     layers, before = survey(model, request, example), cost(model, example)
-    need(bool(layers), "model", type(model).__name__, "a network that calls a convolution or Linear layer")
+    need(
+        any(layer.reason != UNREACHED for layer in layers),
+        "model",
+        type(model).__name__,
+        "a network that calls a convolution or Linear layer",
+    )
     whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
     elsewhere = whole - sum(layer.options[-1].price for layer in layers)
     try:

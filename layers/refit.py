@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .calibrate import Stats, blocks, frozen, images_of
+from .calibrate import Stats, blocks, check_stats, frozen, images_of
 from .factored import fill
 from .fit import fit
 from .lockstep import walk
-from .metric import Metric, compose, weight5
+from .metric import Metric, compose, covariance, ridge, weight5
 from .moments import Positions, draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, Shape, is_plain
 
@@ -39,13 +39,18 @@ def refit(
     loss depends on them; without it all alike.  One pass of each network: all batches of the compressed one wait
     before a layer while it is fitted, so memory holds what is alive there of all images, and rows of the dense outputs
     at positions drawn with `seed`.  A layer that is called several times is fitted to its first call.
-    Raises ValueError without an image, and for a network that does not call the same layers for every batch.
+    Raises ValueError without an image, where one makes a layer's input or output NaN or infinite, for a `small` or
+    `stats` of another network, and for a network that does not call the same layers for every batch.
     """
     small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
     need(bool(images), "batches", "none", "at least one batch of images")
+    if stats is not None:
+        check_stats(stats, model)
+    parts = dict(small.named_modules())
     stops, wanted = {}, {}
     for name, layer in model.named_modules():
-        factors: Any = small.get_submodule(name)
+        need(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
+        factors: Any = parts[name]
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
     with frozen(model), frozen(small), torch.no_grad():
@@ -56,7 +61,10 @@ def refit(
             dense: Any = model.get_submodule(name)
             factors = small.get_submodule(name)
             sums = _sums(_solved(dense, factors), inputs, wanted.pop(name))
-            _refit_layer(dense, factors, sums, None if stats is None else stats.layers[name].outputs)
+            finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
+            need(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
+            seen = None if stats is None else stats.layers.get(name)
+            _refit_layer(dense, factors, sums, None if seen is None else seen.outputs)
     return small
 
 
@@ -71,7 +79,8 @@ def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], s
         def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
             if len(found[name]) == number:
                 where = draw(y, max(8, layer.weight[0].numel() // 16), generator)
-                found[name].append((where, outputs_at(y, where, getattr(layer, "groups", 1))))
+                rows = outputs_at(y, where, getattr(layer, "groups", 1))
+                found[name].append((where, rows.clone()))  # an activation in place would change a view of them
 
         with ExitStack() as hooks:
             for name in names:
@@ -105,18 +114,19 @@ def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Te
     solved = _solved(layer, factors)
     xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
     if layer.bias is not None:
-        xx, yx = xx - x[:, :, None] * x[:, None, :], yx - y[:, :, None] * x[:, None, :]
+        xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
     w = weight5(solved)
+    power = xx.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
-    ridge = RIDGE * xx.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(xx.dtype).tiny)
-    step = torch.linalg.solve(xx + ridge[:, None, None] * identity, (yx - w.flatten(2) @ xx).mT).mT
+    solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
+    step = torch.linalg.solve(solvable, (yx - w.flatten(2) @ xx).mT).mT
     target = w + step.reshape(w.shape)
     if solved is layer:
         if gradients is None:
-            gradients = torch.eye(w.shape[1], dtype=w.dtype, device=w.device).expand(len(w), -1, -1)
+            gradients = torch.eye(w.shape[1], dtype=w.dtype).expand(len(w), -1, -1)
         shapes = [_shape(part) for part in parts]
         weights = [part.weight.detach().double() for part in parts]
-        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients, None))
+        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(w.device), None))
         target = compose(weights, [shape.groups for shape in shapes])
     else:
         weights = [*(part.weight.detach() for part in parts[:-1]), target]

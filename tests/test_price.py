@@ -1,0 +1,148 @@
+"""The table of measured latencies: what it remembers, what it tells apart, and plans that keep to it."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from layers import Budget, calibrate, compress, interleaved, make_plan, planner, price
+from layers.cost import Call, Cost, trace
+from layers.price import LatencyTable
+from layers.selectors import Option
+from layers.timing import Timing
+
+FORMS = [Option("svd", {"rank": rank}, Cost(0, 0, 0), 0.0, 0.0) for rank in (1, 3)]
+FORMS += [Option(None, {}, Cost(0, 0, 0), 0.0, 0.0)]
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    return nn.Conv2d(4, 6, 3)
+
+
+def calls(layer, *shape):
+    return trace(layer, torch.zeros(shape))[""]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """How many functions each measurement had; they all run, and the n-th takes n ms."""
+    seen = []
+
+    def clock(functions, *_):
+        for function in functions.values():
+            function()
+        seen.append(len(functions))
+        return {key: Timing(1e-3, 1e-3 * (number + 1), 1e-3, 1, 0) for number, key in enumerate(functions)}
+
+    monkeypatch.setattr(price, "interleaved", clock)
+    return seen
+
+
+def test_what_is_known_is_not_measured_again(layer, measured, tmp_path):
+    path, once = tmp_path / "deep" / "latency.json", calls(layer, 2, 4, 8, 8)
+    table = LatencyTable(path)
+    assert table(layer, FORMS, once) == [1e-3, 2e-3, 3e-3]
+    assert table(layer, FORMS, [*once, *once]) == [2e-3, 4e-3, 6e-3]
+    assert measured == [3]
+    assert LatencyTable(path)(layer, FORMS, once) == [1e-3, 2e-3, 3e-3]  # from disk
+    assert measured == [3]
+    more = [*FORMS, Option("svd", {"rank": 2}, Cost(0, 0, 0), 0.0, 0.0)]
+    LatencyTable(path)(layer, more, once)
+    assert measured == [3, 1]
+    assert [file.name for file in path.parent.iterdir()] == ["latency.json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    {
+        "batch": lambda layer: (layer, (3, 4, 8, 8)),
+        "size": lambda layer: (layer, (2, 4, 9, 8)),
+        "dtype": lambda layer: (copy.deepcopy(layer).double(), (2, 4, 8, 8)),
+        "layout": lambda layer: (copy.deepcopy(layer).to(memory_format=torch.channels_last), (2, 4, 8, 8)),
+        "stride": lambda layer: (nn.Conv2d(4, 6, 3, stride=2), (2, 4, 8, 8)),
+        "bias": lambda layer: (nn.Conv2d(4, 6, 3, bias=False), (2, 4, 8, 8)),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_decides_the_time_is_told_apart(layer, measured, tmp_path, change):
+    table = LatencyTable(tmp_path / "latency.json")
+    table(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    other, shape = change[1](layer)
+    table(other, FORMS, [Call(torch.Size(shape), torch.Size(), 0)])
+    assert measured == [3, 3]
+
+
+def test_threads_and_versions_are_told_apart(layer, measured, tmp_path, monkeypatch):
+    table = LatencyTable(tmp_path / "latency.json")
+    table(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        table(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    table(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    assert measured == [3, 3, 3]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": "b"}', '{"a": 1.0', "\udcff"])
+def test_a_damaged_file_is_replaced(layer, measured, tmp_path, text):
+    path = tmp_path / "latency.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    LatencyTable(path)(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    assert measured == [3]
+    assert len(json.loads(path.read_text())) == 3
+
+
+def test_the_file_lies_in_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert price.cache_file() == tmp_path / "cnn-compression-kernels" / "latency.json"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert price.cache_file() == tmp_path / ".cache" / "cnn-compression-kernels" / "latency.json"
+
+
+def test_measuring_leaves_the_layer_alone(layer, measured, tmp_path):
+    layer.bias.data.zero_()  # as most networks' are at first
+    kept = copy.deepcopy(layer.state_dict())
+    LatencyTable(tmp_path / "latency.json")(layer, FORMS, calls(layer, 2, 4, 8, 8))
+    assert all(torch.equal(kept[key], value) for key, value in layer.state_dict().items())
+    assert layer.training
+
+
+@pytest.mark.parametrize("selector", ["uniform", "energy", "minimax", "loss", "evbmf"])
+@pytest.mark.parametrize("fraction", [0.5, 0.9])
+def test_a_latency_budget_keeps_to_the_table(tmp_path, monkeypatch, selector, fraction):
+    """A clock that counts a microsecond per weight, and 100 for the rest of the network."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 64, 64))
+    x, path = torch.randn(4, 8, 12, 12), tmp_path / "latency.json"
+
+    def seconds(module):
+        return Timing(*[1e-6 * sum(p.numel() for p in module.parameters())] * 3, 1, 0)
+
+    monkeypatch.setattr(price, "interleaved", lambda functions, *_: {k: seconds(f.func) for k, f in functions.items()})
+    whole = seconds(model).median + 1e-4
+    monkeypatch.setattr(planner, "latency", lambda model, x: Timing(whole, whole, whole, 1, 0))
+    stats = calibrate(model, [x], loss_aware=False)
+    plan = make_plan(
+        model, Budget(latency=fraction), ("svd", "spatial"), selector, example=x, stats=stats, latencies=path
+    )
+    table, calls = LatencyTable(path), trace(model, x)
+    forms = {row.name: [FORMS[-1]._replace(kernel=row.kernel, spec=row.spec)] for row in plan.layers}
+    foreseen = 1e-4 + sum(table(model.get_submodule(name), form, calls[name])[0] for name, form in forms.items())
+    assert foreseen <= fraction * whole
+    assert json.loads(path.read_text()) == table.known  # all of it was known
+    assert foreseen == pytest.approx(seconds(compress(model, plan)).median + 1e-4)
+    assert any(row.kernel for row in plan.layers)
+
+
+def test_a_measured_latency_budget_gives_a_faster_network(tmp_path):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512)), torch.randn(512, 512)
+    plan = make_plan(model, Budget(latency=0.5), ("svd",), "energy", example=x, latencies=tmp_path / "latency.json")
+    small = compress(model, plan)
+    times = interleaved({"dense": lambda: model(x), "small": lambda: small(x)})
+    assert times["small"].median < 0.8 * times["dense"].median  # half is asked; the machine is not ours alone
