@@ -84,7 +84,7 @@ class Plan:
         """One line per layer and the totals."""
         rows = [("layer", "kernel", "spec", "params", "macs", "error", "")]
         for p in self.layers:
-            error = f"{p.error:.3f}" if p.kernel else ""
+            error = f"{p.error:.3g}" if p.kernel else ""
             rows.append((p.name, p.kernel or "dense", _words(p.spec), *_ratios(p.before, p.after), error, p.reason))
         rows.append(("total", str(self.budget), self.selector, *_ratios(self.before, self.after), "", ""))
         widths = [max(map(len, column)) for column in zip(*rows)]

@@ -25,7 +25,7 @@ from experiments.models import build, weights
 ROOT = Path(__file__).parents[1]
 TABLE = re.findall(r"^\| .* \| `python -m ([^`]*)` \|$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
 # shorter, smaller and in a folder of the test's; a later option wins over an earlier one
-SHORT = "--max-epochs 1 --finetune-epochs 1 --batch-size 16 --workers 0 --accelerator cpu --no-track"
+SHORT = "--max-epochs 1 --batch-size 16 --workers 0 --accelerator cpu --no-track"
 SMALLER = {"imagenet": "--image-size 72", "mnist": "--image-size 96"}  # of images that are 224 pixels a side
 
 
@@ -148,7 +148,7 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     if verb == "experiments.tune":
         words += ["--trials", "1", "--epochs", "1", "1", "--batch-sizes", "16", "--accelerator", "cpu"]
     else:
-        words += SHORT.split()
+        words += SHORT.split() + ([] if "--frequency" in words else ["--finetune-epochs", "1"])
         for name in ("--max-epochs", "--finetune-epochs"):  # none is what some commands are about
             words += [name, "0"] if given.get(name) == "0" else []
         words += [] if "--latency-batches" in given else ["--latency-batches", "1"]
@@ -167,7 +167,8 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     kernels = re.findall("--kernel[ =]([a-z ]+)", command)
     assert [row["kernel"] for row in results["rows"]] == ["dense", *(kernels[0].split() if kernels else [])]
     assert results["config"]["model"] == model
-    assert results["config"]["layers"] == given.get("--layers", "all")
+    layers = given.get("--layers", "all")
+    assert results["config"]["layers"] == {"fc": "linear", "dense": "linear"}.get(layers, layers)
 
 
 @pytest.mark.parametrize("command", [row for row in TABLE if re.match("experiments.(compare|list)", row)])
