@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Budget, Plan, Stats, calibrate, compress, make_plan, reestimate_batchnorm, refit
-from layers.methods import method
+from layers.methods import check_kernels, method
 from layers.selectors import SELECTORS
 
 from .batches import Batches
@@ -110,10 +110,7 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
         budget = Budget(macs=0.5) if all("macs" in row.saves for row in rows) else Budget(params=0.5)
     selector = compression.selector or ("loss" if kernel == AUTO else "energy")
     need(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
-    for name, row in zip(kernels, rows):  # as make_plan says it, but before any image is read
-        saved = f"on {' or '.join(sorted(row.saves))}"
-        need(budget.metric in row.saves, f"budget for kernel {name}", str(budget), saved)
-        need(selector != "evbmf" or row.scheme is not None, "kernel for selector evbmf", name, "one that has ranks")
+    check_kernels(kernels, budget, selector)  # as make_plan does, but before any image is read
     wanted = selector == "loss" if compression.refit is None else compression.refit
     found = Recipe(kernels, budget, selector, wanted, compression.reestimate_batchnorm, compression.layers)
     allowed = "one that makes factors, not coefficients"

@@ -1,155 +1,31 @@
-"""The stages of a run: prepare (all that can be refused is refused here), execute, present."""
+"""The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
 import errno
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
-from lightning import Callback, seed_everything
+from lightning import Callback
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_model
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from checks import need
-from layers import Cost, Plan, cost, load, load_frequency_layers, save, save_frequency_layers
+from layers import Plan, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
-from layers.cost import evaluating
 
-from . import record, report
-from .batches import Batches
+from . import record
 from .checkpoint import whole
-from .compression import Calibration, Recipe, image_count, recipe
-from .config import Config
-from .data import Dataset, load_dataset
+from .compression import Calibration, Recipe
 from .distributed import agreed, processes, rank
-from .evaluate import accuracy, latencies
-from .from_scratch import check_frequency, frequency_network
-from .history import History, seconds
-from .memory import peak_memory
-from .models import build, factory
-from .models.weights import load_checkpoint, load_pretrained
+from .history import History
+from .job import Job
+from .measure import measure
 from .stages import Stages
 from .tracking import Tracker
-from .train import check_training, train
+from .train import train
 
-TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Job(NamedTuple):
-    """A checked configuration and what it names."""
-
-    config: Config
-    folder: Path
-    dataset: Dataset
-    model: nn.Module
-    device: str
-    example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
-    recipes: dict[str, Recipe]  # by kernel
-    epochs: int
-    finetune_epochs: int
-    scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
-    scratch_epochs: int
-    calibration_images: int = 0
-
-    def calibration(self) -> Calibration | None:
-        """The images that the network is calibrated with, drawn by the run's seed; None where nothing needs them."""
-        if not self.calibration_images:
-            return None
-        seed = self.config.training.seed
-        return Calibration.draw(self.model, self.dataset, self.calibration_images, seed, self.device)
-
-
-def finished(config: Config) -> bool:
-    """Whether this configuration's run is complete and need not be repeated."""
-    return (config.output.out / config.name / record.COMPLETE).is_file() and not config.output.force
-
-
-def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
-    """(the network for images of that size, whether all its weights were read from a file)."""
-    network = config.network
-    model = build(network.model, len(dataset.classes), dataset.channels, size)
-    if network.pretrained:
-        return model, load_pretrained(model, network.model, size, network.checkpoint)
-    if network.checkpoint:
-        load_checkpoint(model, network.checkpoint)
-    return model, network.checkpoint is not None
-
-
-def prepare(config: Config) -> Job:
-    """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
-    return check(config)._replace(folder=record.open_folder(config))
-
-
-def check(config: Config) -> Job:
-    """The job without its folder: nothing is written."""
-    job = look_up(config)
-    for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
-        if each.budget.metric == "latency":
-            job.model.to(job.device)
-        each.try_out(job.model, job.example)
-    return job
-
-
-def look_up(config: Config) -> Job:
-    """The job, its plans not tried."""
-    training, images = config.training, config.data
-    for name, value, least in (
-        ("max epochs", training.max_epochs, 0),
-        ("finetune epochs", training.finetune_epochs, 0),
-        ("batch size", images.batch_size, 1),
-        ("image size", images.image_size, 1),
-        ("workers", images.workers, 0),
-    ):
-        need(value is None or value >= least, name, value, f"at least {least}")
-    given = config.network.checkpoint or config.network.pretrained
-    need(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
-    sizes = config.measurement.latency_batches
-    distinct = len(set(sizes)) == len(sizes) >= 1
-    need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
-    gpu = torch.cuda.is_available()
-    need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
-    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
-    check_training(training, device)
-
-    factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
-    compression = config.compression
-    from_scratch, planned = (compression.kernel, ()) if compression.frequency else ((), compression.kernel)
-    if from_scratch:
-        check_frequency(config)
-    recipes = {kernel: recipe(kernel, compression) for kernel in planned}
-    dataset = load_dataset(images, training.seed)
-    tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
-    example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
-    seed_everything(training.seed, verbose=False)
-    model, complete = _network(config, dataset, example.shape[-1])
-    try:
-        with evaluating(model):
-            logits = model(example[:1])
-    except Exception as error:  # whatever a network of the user's raises
-        size = "x".join(map(str, example.shape[1:]))
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
-    wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
-    need(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
-
-    usual = dataset.epochs if training.max_epochs is None else training.max_epochs
-    # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
-    skip = complete and (training.max_epochs is None or compression.frequency)
-    finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
-    epochs = 0 if skip else usual
-    scratch = {kernel: frequency_network(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
-    job = Job(config, Path(), dataset, model, device, example, recipes, epochs, finetune, scratch, usual)
-    if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
-        dataset.train(), dataset.val()
-    if any(each.wants_images for each in recipes.values()):
-        asked, there = config.compression.calibration_images, len(dataset.train().labels)
-        job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
-    return job
 
 
 def _fit(
@@ -257,7 +133,7 @@ def execute(job: Job) -> None:
         with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
             models, plans, val = _networks(job, tracker)
             if rank() == 0:
-                _measure(job, models, plans, val, tracker)
+                measure(job, models, plans, val, tracker)
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise
@@ -289,49 +165,3 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
         say(kernel, f"{kernel} from scratch", job.scratch_epochs)
         models[kernel] = _from_scratch(job, stages, kernel, kernel in finished, tracker)
     return models, plans, agreed(stages.finished())
-
-
-def _measure(
-    job: Job,
-    models: dict[str, nn.Module],
-    plans: dict[str, Plan],
-    val: dict[str, float | None],
-    tracker: Tracker,
-) -> None:
-    """Compare the networks and write the report."""
-    test, rows = job.dataset.test(), []
-    example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
-    timing = latencies(models, example, sizes)
-    for name, model in models.items():
-        costs: Cost = cost(model, example[:1])
-        rows.append(
-            {
-                "kernel": name,
-                "budget": str(job.recipes[name].budget) if name in job.recipes else "",
-                **accuracy(model, test, job.dataset, job.device)._asdict(),
-                "val_top1": val[name],
-                **costs._asdict(),
-                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
-                "peak_memory": peak_memory(model, example),
-                "training_seconds": seconds(job.folder, name),
-            }
-        )
-        tracker.row(rows[-1])
-    results = {
-        "version": record.VERSION,
-        "config": job.config.flat(),
-        "environment": record.environment(),
-        "test_images": len(test.labels),
-        "latency_batches": sizes,
-        "rows": rows,
-    }
-    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
-    report.write(results, {kernel: f"{words[kernel]}\n\n{plan}" for kernel, plan in plans.items()}, job.folder)
-    record.write_json(job.folder / record.COMPLETE, results)
-    Stages(job.folder).end()
-
-
-def present(config: Config) -> None:
-    """Print the table of a complete run and where its report lies."""
-    folder = config.output.out / config.name
-    report.show(record.read_results(folder), folder)

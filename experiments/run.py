@@ -13,19 +13,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when the report is written, 2 when the input is refused."""
     words = spoken(sys.argv[1:] if arguments is None else arguments)
     config = tyro.cli(Config, prog="python -m experiments.run", args=words, config=(tyro.conf.OmitArgPrefixes,))
-    from . import distributed, pipeline  # late: torch and Lightning are not needed to answer --help
+    from . import distributed, job, measure, pipeline  # late: torch and Lightning are not needed to answer --help
 
     logging.basicConfig(format="%(message)s")  # what models and datasets say of themselves, on stderr
     logging.getLogger("experiments").setLevel(logging.INFO if distributed.rank() == 0 else logging.WARNING)
     try:
-        if not pipeline.finished(config):
-            pipeline.execute(pipeline.prepare(config))
+        if not job.finished(config):
+            pipeline.execute(job.prepare(config))
     except (ValueError, OSError) as error:  # in execute too: an image on disk may turn out to be corrupt
         sys.stderr.write(f"error: {error}\n")
         return 2
     try:
         if distributed.rank() == 0:
-            pipeline.present(config)
+            measure.present(config)
     except ValueError as error:  # a complete run whose results cannot be read
         sys.stderr.write(f"error: {error}\n")
         return 2

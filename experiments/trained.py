@@ -3,8 +3,8 @@
 from checks import need
 
 from .config import Config
-from .pipeline import Job
-from .pipeline import look_up as any_network
+from .job import Job
+from .job import look_up as any_network
 
 
 def look_up(config: Config) -> Job:

@@ -4,12 +4,12 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import nn
 
 from checks import need
 
 from .calibrate import images_of
+from .cost import evaluating
 
 
 def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
@@ -19,21 +19,17 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
     Raises ValueError without a batch.
     """
     model = copy.deepcopy(model)
-    modes = [(module, module.training) for module in model.modules()]
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    model.eval()
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train().momentum = None  # the average of all batches, each alike
     count = 0
-    with torch.no_grad():
+    with evaluating(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train().momentum = None  # the average of all batches, each alike
         for batch in batches:
             model(images_of(batch, model))
             count += 1
     need(count > 0, "batches", "none", "at least one batch of images")
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
-    for module, mode in modes:
-        module.training = mode
     return model

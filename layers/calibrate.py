@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from checks import need
 
+from .cost import evaluating
 from .moments import draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, is_plain
 
@@ -48,7 +49,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     """Second moments C of every layer's inputs and G of the loss's gradient at its outputs, in one pass over `batches`.
 
     batches: images, or (images, labels) whose labels are not read: the loss's labels are drawn from the network's own
-    softmax, so that G is its Fisher information (Martens & Grosse 2015, section 5; Grosse & Martens 2016, eq. 31 for
+    softmax, so that G is its Fisher information (Martens & Grosse 2015; Grosse & Martens 2016 for
     convolutions).  loss_aware=False needs neither a backward pass nor a classifier: every output then counts alike,
     relative to the mean power of its layer's outputs.  seed: of the positions and labels that are drawn.
     Under torch.distributed every process passes images of its own, and all get the moments of all.  The network runs
@@ -58,7 +59,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     sums: dict[str, Any] = defaultdict(float)  # (layer's name, quantity) -> a tensor or a number
     generator = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in model.named_modules() if is_plain(m, nn.Conv2d) or is_plain(m, nn.Linear)}
-    with frozen(model), ExitStack() as hooks, torch.set_grad_enabled(loss_aware):
+    with frozen(model), evaluating(model, gradients=loss_aware), ExitStack() as hooks:
         for name, layer in layers.items():
             add = _adder(sums, name, layer, loss_aware, generator)
             hooks.callback(layer.register_forward_hook(add).remove)
@@ -85,15 +86,12 @@ def images_of(batch: Any, model: nn.Module) -> Tensor:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients of parameters; both are restored."""
-    modes = [(module, module.training) for module in model.modules()]
+    """No gradients of parameters; what each wanted is restored."""
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.eval().requires_grad_(False)
+    model.requires_grad_(False)
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for parameter, grad in wanted:
             parameter.requires_grad_(grad)
 

@@ -48,12 +48,12 @@ def layer_macs(module: nn.Module, y: Tensor) -> int:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; every module's own mode is restored."""
+def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
+    """Eval mode, without gradients unless asked for; every module's own mode is restored."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             yield
     finally:
         for module, mode in modes:

@@ -13,7 +13,9 @@ from .metric import Metric, Whitening, compose, weight5
 from .scheme import Dense, Scheme, Shape
 from .specs import Spec
 
-STEPS = 20  # of L-BFGS: on trained 3 x 3 layers the next 80 take away less than a hundredth of the error
+# of L-BFGS.  On the layers of a trained ResNet-20 the error is then, at the median, 4 % (spatial, tucker), 12 % (ht)
+# and 37 % (cp) above that of 100 steps; with 60 the loss of the refitted network was 0.196 instead of 0.198.
+STEPS = 20
 
 
 def whitened(scheme: Scheme, layer: Dense, metric: Metric) -> tuple[Dense, Whitening]:

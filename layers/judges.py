@@ -81,7 +81,7 @@ def _between(places: Sequence[int], values: Sequence[float], count: int) -> list
 
 
 def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
-    """|W - W_hat|_2 / |W|_2, rows = outputs, the worst group's (Liebenwein et al. 2021, eq. 4)."""
+    """|W - W_hat|_2 / |W|_2, rows = outputs, the worst group's (Liebenwein et al. 2021)."""
 
     def norm(w: Tensor) -> Tensor:
         return torch.linalg.matrix_norm(w.flatten(2), ord=2)

@@ -12,6 +12,7 @@ from checks import need
 from contract import WAVELETS
 
 from . import hierarchical_tucker, tucker
+from .budget import Budget
 from .calibrate import LayerStats
 from .coded import code
 from .cost import Call, Cost
@@ -123,6 +124,15 @@ METHODS = {
     "dwt": _transform("dwt", "haar"),
     "shannon": _transform("shannon"),
 }
+
+
+def check_kernels(kernels: Sequence[str], budget: Budget, selector: str) -> None:
+    """ValueError for a kernel that is unknown, saves nothing of what the budget counts, or has no ranks for evbmf."""
+    for kernel in kernels:
+        row = method(kernel)
+        allowed = f"on {' or '.join(sorted(row.saves))}"
+        need(budget.metric in row.saves, f"budget for kernel {kernel}", str(budget), allowed)
+        need(selector != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks")
 
 
 def method(name: str) -> Method:

@@ -2,7 +2,7 @@
 
 With inputs x, C = E[x x^T], and gradients d of the loss at the outputs, G = sum over positions of E[d d^T], a change D
 of a layer's weight raises the loss by about  1/2 tr(D^T G D C) = 1/2 |R^T D L|_F^2,  G = R R^T, C = L L^T:  the
-second-order term with the Kronecker-factored Fisher information (Martens & Grosse 2015, eq. 1; Grosse & Martens 2016).
+second-order term with the Kronecker-factored Fisher information (Martens & Grosse 2015; Grosse & Martens 2016).
 """
 
 import math

@@ -13,7 +13,7 @@ from .budget import Budget
 from .calibrate import Stats, check_stats
 from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
 from .judges import relative_error, thinned
-from .methods import method
+from .methods import check_kernels, method
 from .plan import LayerPlan, Plan
 from .price import LatencyTable, Price, counted
 from .selectors import SELECTORS, Option, Selector, TooSmall, spend
@@ -119,15 +119,7 @@ def make_plan(
     check_rank(rank_multiple, "rank_multiple")
     if stats is not None:
         check_stats(stats, model)
-    for kernel in kernels:
-        row = method(kernel)
-        need(
-            budget.metric in row.saves,
-            f"budget for kernel {kernel}",
-            str(budget),
-            f"on {' or '.join(sorted(row.saves))}",
-        )
-        need(name != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks")
+    check_kernels(kernels, budget, name)
     price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
     request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
     layers, before = survey(model, request, example), cost(model, example)

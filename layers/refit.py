@@ -2,7 +2,7 @@
 
 What a layer then sees comes from compressed layers before it and is no longer what its factors were made for.  With
 the dense layer's outputs y and the compressed network's inputs x, the best dense filter is W* = E[y x^T] E[x x^T]^-1
-(Zhang et al. 2016, section 3.3), and |y - W_hat x|^2 differs from |W* x - W_hat x|^2 by a constant: so the factors are
+(Zhang et al. 2016), and |y - W_hat x|^2 differs from |W* x - W_hat x|^2 by a constant: so the factors are
 fitted to W* in the metric of x, and no image is read while they are.
 """
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .calibrate import Stats, blocks, check_stats, frozen, images_of
+from .calibrate import Stats, blocks, check_stats, images_of
+from .cost import evaluating
 from .factored import fill
 from .fit import fit
 from .lockstep import walk
@@ -53,7 +54,7 @@ def refit(
         factors: Any = parts[name]
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
-    with frozen(model), frozen(small), torch.no_grad():
+    with evaluating(model), evaluating(small):
         wanted = _outputs(model, list(stops), images, seed)
         for name, inputs in walk(small, stops, images):
             if name not in wanted:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import checkpoint, compression, pipeline
+from experiments import checkpoint, compression, measure, pipeline
 from experiments.classifier import Classifier
 from experiments.run import main
 from experiments.stages import UNFINISHED, Stages
@@ -45,7 +45,7 @@ PLACES = {
     "saving a checkpoint": (checkpoint.os, "fsync"),
     "saving a network": (pipeline, "save"),
     "closing a stage": (Stages, "finish"),
-    "measuring": (pipeline, "latencies"),
+    "measuring": (measure, "latencies"),
 }
 
 

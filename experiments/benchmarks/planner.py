@@ -11,7 +11,7 @@ from layers import Budget, refit
 
 from ..compression import MIXED, Calibration, Recipe
 from ..evaluate import Accuracy, accuracy
-from ..pipeline import Job
+from ..job import Job
 
 FRACTIONS = (0.70, 0.50, 0.35)  # of the multiply-accumulates
 ASKED = {  # top-1 on the whole test set of CIFAR-10 as JPEG, by the dense network's name

@@ -18,7 +18,7 @@ from layers.selectors import SELECTORS, Option
 from ..checkpoint import whole
 from ..compression import MIXED, Calibration, Recipe, drawn
 from ..evaluate import accuracy
-from ..pipeline import Job
+from ..job import Job
 
 SHARES = (0.15, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws
 SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from checks import need
 from layers.compress import fill
 
-from .. import pipeline, record
+from .. import record
 from ..config import Config
+from ..job import Job, check
 from ..models import build
 from ..models.weights import read_checkpoint
+from ..pipeline import train_dense
 from .config import Study
 
 
@@ -30,7 +32,7 @@ class Source(NamedTuple):
 
     model: nn.Module
     words: str
-    job: pipeline.Job | None = None
+    job: Job | None = None
 
 
 def _from_checkpoint(name: str, path: Path) -> nn.Module:
@@ -61,13 +63,13 @@ def source(study: Study) -> Source:
     dense = study.output.out / config.name / "dense.safetensors"
     if (dense.parent / record.COMPLETE).is_file() and dense.is_file():
         return Source(_from_checkpoint(name, dense), f"the dense network of the run {config.name}")
-    job = pipeline.check(config)
+    job = check(config)
     return Source(job.model, f"{name} trained on {config.data.dataset} as `python -m experiments.run` does", job)
 
 
-def train(job: pipeline.Job, folder: Path) -> None:
+def train(job: Job, folder: Path) -> None:
     """Train the dense network as the run would, and keep it with the study."""
-    pipeline.train_dense(job)
+    train_dense(job)
     save_model(job.model, str(folder / "dense.safetensors"))
 
 

@@ -15,8 +15,8 @@ from layers.plan import write_text
 from .. import record
 from ..compression import Calibration, Recipe, image_count, predicted, recipe
 from ..evaluate import accuracy
+from ..job import Job
 from ..peers import peers
-from ..pipeline import Job
 from ..trained import look_up
 from . import figure
 from .config import Sweep

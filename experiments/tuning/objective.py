@@ -11,9 +11,10 @@ from optuna.trial import Trial
 
 from checks import need
 
-from .. import pipeline
 from ..classifier import Stopped
 from ..config import Compression, Config, Data, Training
+from ..job import Job
+from ..job import check as check_job
 from ..train import train
 from .config import SEARCHED, Space, Tune
 
@@ -33,7 +34,7 @@ class Report(lightning.Callback):
             raise optuna.TrialPruned(f"after epoch {trainer.current_epoch}")
 
 
-def check(tune: Tune) -> pipeline.Job:
+def check(tune: Tune) -> Job:
     """The job whose network and images every trial uses; ValueError in one sentence for what is wrong."""
     space, workers = tune.space, tune.output
     for name in ("batch_sizes", "optimizers", "schedules"):
@@ -50,7 +51,7 @@ def check(tune: Tune) -> pipeline.Job:
         usual = getattr(Data() if name == "batch_size" else Training(), name)
         option = f"--{words(plural, '-')}"
         need(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
-    return pipeline.check(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
+    return check_job(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
 
 
 def words(name: str, between: str = " ") -> str:
@@ -74,7 +75,7 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     return found
 
 
-def objective(job: pipeline.Job, space: Space) -> Callable[[Trial], float]:
+def objective(job: Job, space: Space) -> Callable[[Trial], float]:
     """trial -> validation accuracy of its best epoch, in percent; every trial starts from the same weights."""
 
     def run(trial: Trial) -> float:

@@ -1,0 +1,62 @@
+"""Compare a run's networks: accuracy, costs, latency and memory, in rows of results.json and the report."""
+
+from torch import nn
+
+from layers import Plan, cost
+
+from . import record, report
+from .config import Config
+from .evaluate import accuracy, latencies
+from .history import seconds
+from .job import Job
+from .memory import peak_memory
+from .stages import Stages
+from .tracking import Tracker
+
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
+
+
+def measure(
+    job: Job,
+    models: dict[str, nn.Module],
+    plans: dict[str, Plan],
+    val: dict[str, float | None],
+    tracker: Tracker,
+) -> None:
+    """Compare the networks and write the report."""
+    test, rows = job.dataset.test(), []
+    example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
+    timing = latencies(models, example, sizes)
+    for name, model in models.items():
+        costs = cost(model, example[:1])
+        rows.append(
+            {
+                "kernel": name,
+                "budget": str(job.recipes[name].budget) if name in job.recipes else "",
+                **accuracy(model, test, job.dataset, job.device)._asdict(),
+                "val_top1": val[name],
+                **costs._asdict(),
+                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
+                "peak_memory": peak_memory(model, example),
+                "training_seconds": seconds(job.folder, name),
+            }
+        )
+        tracker.row(rows[-1])
+    results = {
+        "version": record.VERSION,
+        "config": job.config.flat(),
+        "environment": record.environment(),
+        "test_images": len(test.labels),
+        "latency_batches": sizes,
+        "rows": rows,
+    }
+    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
+    report.write(results, {kernel: f"{words[kernel]}\n\n{plan}" for kernel, plan in plans.items()}, job.folder)
+    record.write_json(job.folder / record.COMPLETE, results)
+    Stages(job.folder).end()
+
+
+def present(config: Config) -> None:
+    """Print the table of a complete run and where its report lies."""
+    folder = config.output.out / config.name
+    report.show(record.read_results(folder), folder)
