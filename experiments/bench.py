@@ -41,6 +41,8 @@ class Accuracies:
     """random plans whose predicted and measured rise of the loss are compared; 0 for none"""
     held_out: int = 2000
     """training images, not among those that calibrate, on which that rise is measured"""
+    foreign: Path | None = None
+    """a folder of images of another kind, CLASS/FILE: also what is kept when these calibrate instead"""
     threads: int = 2
     """of torch"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"

@@ -7,7 +7,6 @@ are decomposed one by one, all to the same ranks.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import stage3_torch
@@ -15,7 +14,7 @@ from trees import Tree, dimension_tree, post_order
 
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
 from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limit, Limits, RankOf, Spec, counts, equal_energy, grid
+from .specs import Candidate, Limit, Limits, RankOf, Spec, counts, equal_energy, grid, spectrum
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
 RANKS = 12  # tried per layer: each has to be decomposed anew
@@ -66,7 +65,7 @@ def _sides(w: Tensor) -> list[Tensor]:
 def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
     w, tree = grouped(layer), dimension_tree(TREE, 4)
-    out, into, mid = (torch.linalg.svdvals(side.double()).square().sum(0) for side in _sides(w))
+    out, into, mid = map(spectrum, _sides(w))
     total, size = max(float(w.double().square().sum()), 1e-300), w.shape[1:].numel()
     path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
     full = path.pop()

@@ -96,6 +96,16 @@ def grid(largest: int, multiple: int = 1, most: int = 128) -> list[int]:
     return [*range(step, largest, step), largest]
 
 
+def spectrum(matrices: Tensor) -> Tensor:
+    """Squared singular values of (g, m, n), descending, summed over the first axis, in float64.
+
+    Eigenvalues of the smaller Gram matrix: exact to rounding as squares, and many times faster than an SVD.
+    """
+    a = matrices.double()
+    a = a if a.shape[-2] <= a.shape[-1] else a.mT
+    return torch.linalg.eigvalsh(a @ a.mT).clamp_min(0).sum(0).flip(-1)
+
+
 def kept(squares: Tensor) -> Tensor:
     """The part of the energy in the first 1, 2, ..., all of the squared singular values, in float64."""
     sums = squares.double().clamp_min(0).cumsum(-1)

@@ -11,13 +11,12 @@ that gradients reach them at the same scale.
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from stage3_torch import svd
 
 from .scheme import Dense, Shape, grouped, is_plain
-from .specs import Candidate, Limits, RankOf, Spec, count, grid, kept
+from .specs import Candidate, Limits, RankOf, Spec, count, grid, kept, spectrum
 
 
 class Scheme(NamedTuple):
@@ -48,7 +47,7 @@ class Scheme(NamedTuple):
 
     def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
         """All ranks, or as many as a grid has; energies by Eckart & Young 1936."""
-        energies = kept(torch.linalg.svdvals(self.matrices(layer).double()).square().sum(0)).tolist()
+        energies = kept(spectrum(self.matrices(layer))).tolist()
         return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
 
     def at_ranks(self, layer: Dense, rank_of: RankOf) -> Spec:

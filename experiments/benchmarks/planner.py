@@ -1,8 +1,9 @@
 """What the planner keeps of a trained network's accuracy without a gradient step, and how long it takes."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from layers import Budget, refit
 
 from ..compression import MIXED, Calibration, Recipe
+from ..data.folders import classes_of, files, in_memory
 from ..evaluate import Accuracy, accuracy
 from ..job import Job
 
@@ -45,11 +47,16 @@ def tested(job: Job, model: nn.Module) -> Accuracy:
     return accuracy(model, job.dataset.test(), job.dataset, job.device)
 
 
-def trials(job: Job, count: int, seeds: Sequence[int], say: Callable[[str], None]) -> list[Trial]:
-    """Every budget with every seed's calibration images, before and after the refit."""
+def others(job: Job, root: Path) -> Calibration:
+    """All images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
+    split = in_memory(files(root, classes_of(root))._replace(size=job.example.shape[-1]))
+    return Calibration(job.model, split, job.dataset, 0, job.device)
+
+
+def trials(job: Job, draws: Iterable[Calibration], say: Callable[[str], None]) -> list[Trial]:
+    """Every budget with every draw of calibration images, before and after the refit."""
     found = []
-    for seed in seeds:
-        images = Calibration.draw(job.model, job.dataset, count, seed, job.device)
+    for images in draws:
         batches, calibrating = images.batches, []  # reading images from disk is not what is timed
         with _clock(calibrating):
             stats = images.stats
@@ -60,12 +67,12 @@ def trials(job: Job, count: int, seeds: Sequence[int], say: Callable[[str], None
             with _clock(times):
                 small = how.build(job.model, plan, images)
             with _clock(times):
-                better = refit(small, job.model, batches, stats=stats, seed=seed)
+                better = refit(small, job.model, batches, stats=stats, seed=images.seed)
             kept = plan.after.macs / plan.before.macs
-            last = Trial(seed, fraction, kept, tested(job, small), tested(job, better), *times)
+            last = Trial(images.seed, fraction, kept, tested(job, small), tested(job, better), *times)
             found.append(last)
             tops = f"{last.refitted.top1:.2f}, {last.plain.top1:.2f} without refit"
-            say(f"seed {seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
+            say(f"seed {images.seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
     return found
 
 

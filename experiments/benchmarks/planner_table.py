@@ -30,8 +30,15 @@ class Line(NamedTuple):
     beside: str = ""
 
 
-def lines(model: str, classes: list[str], dense: float, found: Sequence[Trial], ranked: Compared | None) -> list[Line]:
-    """A row for the dense network, two for each budget, the times, and the correlation."""
+def lines(
+    model: str,
+    classes: list[str],
+    dense: float,
+    found: Sequence[Trial],
+    foreign: Sequence[Trial],
+    ranked: Compared | None,
+) -> list[Line]:
+    """A row for the dense network, two or three for each budget, the times, and the correlation."""
     beside = peers(model, classes, "macs")
     rows = [Line("dense", f"{dense:.2f}", "", None)]
     for fraction in FRACTIONS:
@@ -44,6 +51,8 @@ def lines(model: str, classes: list[str], dense: float, found: Sequence[Trial], 
         what = f"macs={fraction:g} ({kept:.1%} kept)"
         rows.append(Line(what, _spread(top1), "" if asked is None else f"{asked:g}", reached, others))
         rows.append(Line(f"{what}, no refit", _spread([trial.plain.top1 for trial in some]), "", None))
+        strange = [trial.refitted.top1 for trial in foreign if trial.fraction == fraction]
+        rows += [Line(f"{what}, images of another kind", _spread(strange), "", None)] if strange else []
     limit = ASKED_SECONDS.get(model)
     slowest = max(found, key=lambda trial: trial.seconds)
     parts = f"{slowest.calibrate:.0f} + {slowest.plan:.0f} + {slowest.compress:.0f} + {slowest.refit:.0f}"

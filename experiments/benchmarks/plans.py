@@ -7,11 +7,11 @@ from rich.console import Console
 
 from checks import need
 
-from ..compression import image_count
+from ..compression import Calibration, image_count
 from ..config import Config
 from ..trained import look_up
 from . import planner_table, random_plans
-from .planner import tested, trials
+from .planner import others, tested, trials
 
 if TYPE_CHECKING:
     from ..bench import Accuracies
@@ -38,13 +38,15 @@ def report(config: Config, options: "Accuracies") -> bool:
             enough, "held out", options.held_out, f"at most {there - count}, the training images that do not calibrate"
         )
         dense = tested(job, job.model)
-        found = trials(job, count, range(options.seeds), say)
+        foreign = [] if options.foreign is None else trials(job, [others(job, options.foreign)], say)
+        draws = (Calibration.draw(job.model, job.dataset, count, seed, job.device) for seed in range(options.seeds))
+        found = trials(job, draws, say)
         ranked = None
         if options.plans:
             ranked = random_plans.compare(job, count, options.held_out, options.plans, 0, say)
             if options.out is not None:
                 random_plans.draw(ranked, config.network.model, options.out.with_suffix(".png"))
-        rows = planner_table.lines(config.network.model, job.dataset.classes, dense.top1, found, ranked)
+        rows = planner_table.lines(config.network.model, job.dataset.classes, dense.top1, found, foreign, ranked)
         images = len(job.dataset.test().labels)
         caption = (
             f"{config.network.model} on all {images:,} test images; {count:,} calibration images, "

@@ -20,7 +20,7 @@ from ..compression import MIXED, Calibration, Recipe, drawn
 from ..evaluate import accuracy
 from ..job import Job
 
-SHARES = (0.15, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws
+SHARES = (0.3, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws; below, most plans are at chance
 SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan
 
 
