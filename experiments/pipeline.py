@@ -9,12 +9,12 @@ from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from layers import Plan, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
 
 from . import record
+from .batchnorm import statistics
 from .checkpoint import whole
 from .compression import Calibration, Recipe
 from .distributed import agreed, processes, rank
@@ -110,19 +110,6 @@ def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> N
         save(how.build(job.model, plan, images), plan, folder)
 
 
-def _statistics(job: Job) -> str:
-    """Whose BatchNorm statistics these will be, in words; empty without BatchNorm."""
-    training = job.config.training
-    if not any(isinstance(module, _BatchNorm) for module in job.model.modules()):
-        return ""
-    words = {
-        "local": "running averages of each process's own batches, the first one's kept",
-        "sync": "running averages over the batches of all processes",
-        "reestimate": "measured anew on training images before each validation",
-    }
-    return f"BatchNorm statistics: {words[training.batchnorm]}"
-
-
 def execute(job: Job) -> None:
     """Train, compress with each kernel, fine-tune, measure; results.json is written last.
 
@@ -152,7 +139,7 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
         under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
         console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
 
-    if words := _statistics(job):
+    if words := statistics(job.model, job.config.training):
         console.print(words, highlight=False)
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.strategies import FSDPStrategy
@@ -17,10 +18,11 @@ from checks import need
 
 from .batches import Batches
 from .checkpoint import WholeFiles, every_epoch
-from .classifier import Classifier, Stopped
+from .classifier import Classifier
 from .config import Training
 from .data import Dataset
 from .distributed import agreed, check_launch, rank, world
+from .stopped import NoRoom, Stopped
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -103,6 +105,11 @@ def _failure(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}{where}"
 
 
+def _no_room(error: Exception) -> bool:
+    """Whether memory ran out, which on a CPU has no type of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def train(
     model: nn.Module,
     dataset: Dataset,
@@ -120,7 +127,7 @@ def train(
 
     If the file `checkpoint` exists the training goes on from it; each epoch is saved there.  With several processes
     every one calls this, inside `distributed.processes`.  Stopped (a ValueError) says in one sentence why a training
-    cannot go on: a loss that is no number, a network that fails on its first batch.
+    cannot go on: Diverged, a loss that is no number; NoRoom for the first batch; a network that fails on it.
     """
     lightning.seed_everything(seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner for each of the networks
@@ -144,6 +151,7 @@ def train(
         if not classifier.first_batch:
             raise
         shape = "x".join(map(str, next(iter(training))[0].shape))
-        raise Stopped(f"model must train on a first batch of {shape}, got {_failure(error)}") from error
+        kind = NoRoom if _no_room(error) else Stopped
+        raise kind(f"model must train on a first batch of {shape}, got {_failure(error)}") from error
     model.load_state_dict(agreed(classifier.best_state) if config.strategy == "fsdp" else classifier.best_state)
     return 100 * classifier.best_accuracy

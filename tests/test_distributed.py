@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -191,6 +192,67 @@ def test_more_processes_than_torchrun_started_are_refused(tmp_path, monkeypatch,
         monkeypatch.setenv(name, str(value))
     assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
     assert "devices x nodes must be the 3 processes that torchrun started, got 2" in capsys.readouterr().err
+
+
+def make_spoilt(classes, channels):
+    """LeNet that one process of two cannot train: SPOILT is `nan` in its third step, or a `failure` in its first."""
+
+    class Spoilt(LeNet):
+        steps = 0
+
+        def forward(self, x):
+            self.steps += self.training
+            y, why = super().forward(x), os.environ["SPOILT"]
+            if not self.training or os.environ.get("LOCAL_RANK") != "1":
+                return y
+            if why == "failure":
+                raise KeyError("no such layer")
+            return y * float("nan") if self.steps == 3 else y
+
+    return Spoilt(classes, channels)
+
+
+SPOILT = f"{TWO} --model test_distributed:make_spoilt --out"
+SAID = {
+    "nan": r"error: loss must be finite, got nan at step 3: try a lower --lr, --clip 1, or --precision 32",
+    "failure": r"error: model must train on a first batch of 32x1x32x32, got KeyError: 'no such layer' at .*",
+}
+
+
+def spoilt_run(number, port, out):
+    """The command in one of two processes that something else has started, as torchrun or Slurm does."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(number), WORLD_SIZE="2")
+    os.environ["SPOILT"] = "nan"
+    torch.set_num_threads(1)
+    with (out / f"{number}.err").open("w") as errors:
+        sys.stderr = errors
+        status = main([*SPOILT.split(), str(out / "runs")])
+    sys.exit(status)
+
+
+def test_a_loss_of_nan_in_one_process_stops_them_all_and_is_said_once(tmp_path):
+    port = free_port()
+    members = [FORK.Process(target=spoilt_run, args=(number, port, tmp_path)) for number in range(2)]
+    for process in members:
+        process.start()
+    for process in members:
+        process.join(120)
+    assert [process.exitcode for process in members] == [2, 2]
+    said = [(tmp_path / f"{number}.err").read_text().strip().splitlines() for number in range(2)]
+    assert re.fullmatch(SAID["nan"], said[0][-1])
+    assert not [line for line in said[1] if "error" in line]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", SAID)
+def test_what_one_process_meets_ends_the_command_with_2_and_one_sentence(why, tmp_path):
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = command(*SPOILT.split(), str(tmp_path), PYTHONPATH=path, SPOILT=why)
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1, done.stderr
+    assert re.fullmatch(SAID[why], errors[0])
+    assert done.returncode == 2
 
 
 @pytest.mark.slow
