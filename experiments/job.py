@@ -13,13 +13,14 @@ from layers.cost import evaluating
 
 from . import record
 from .batches import Batches
-from .compression import Calibration, Recipe, image_count, recipe
+from .calibration import Calibration, image_count
+from .compression import Recipe, recipe
 from .config import Config
 from .data import Dataset, load_dataset
 from .from_scratch import check_frequency, frequency_network
 from .models import build, factory
 from .models.weights import load_checkpoint, load_pretrained
-from .train import check_training
+from .trainer import check_training
 
 
 class Job(NamedTuple):

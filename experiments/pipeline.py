@@ -15,8 +15,9 @@ from layers.compress import load_tensors
 
 from . import record
 from .batchnorm import statistics
+from .calibration import Calibration
 from .checkpoint import whole
-from .compression import Calibration, Recipe
+from .compression import Recipe
 from .distributed import agreed, processes, rank
 from .history import History
 from .job import Job

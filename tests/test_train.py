@@ -21,7 +21,8 @@ from experiments.models.lenet import LeNet
 from experiments.run import main
 from experiments.schedules import OPTIMIZERS, SHAPES, make_schedule
 from experiments.stopped import Diverged, NoRoom, Stopped
-from experiments.train import check_training, train
+from experiments.train import train
+from experiments.trainer import check_training
 from layers import METHODS
 
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from layers import Budget, refit
 
-from ..compression import MIXED, Calibration, Recipe
+from ..calibration import Calibration
+from ..compression import MIXED, Recipe
 from ..evaluate import Accuracy, accuracy
 from ..job import Job
 
