@@ -58,6 +58,8 @@ def check_launch(config: Training, device: str) -> None:
     wanted = config.devices * config.nodes
     for launcher, environment in (("torchrun", TorchElasticEnvironment), ("Slurm", SLURMEnvironment)):
         if environment.detect():
+            given = "SLURM_NTASKS" not in os.environ or "SLURM_NTASKS_PER_NODE" in os.environ
+            need(launcher != "Slurm" or given, "srun", "--ntasks", "given --ntasks-per-node")
             started = environment().world_size()
             need(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
     if device == "cuda":

@@ -186,12 +186,58 @@ def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_more_processes_than_torchrun_started_are_refused(tmp_path, monkeypatch, capsys):
-    variables = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
-    for name, value in {**variables, "TORCHELASTIC_RUN_ID": "test"}.items():
+TORCHRUN = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
+LAUNCHERS = {
+    "torchrun": {**TORCHRUN, "TORCHELASTIC_RUN_ID": "test"},
+    "Slurm": {"SLURM_NTASKS": 3, "SLURM_PROCID": 0, "SLURM_LOCALID": 0, "SLURM_NODEID": 0, "SLURM_JOB_NAME": "test"},
+}
+LAUNCHERS["Slurm"]["SLURM_NTASKS_PER_NODE"] = 3
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_another_number_of_processes_than_was_started_is_refused(launcher, tmp_path, monkeypatch, capsys):
+    for name, value in LAUNCHERS[launcher].items():
         monkeypatch.setenv(name, str(value))
     assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
-    assert "devices x nodes must be the 3 processes that torchrun started, got 2" in capsys.readouterr().err
+    assert f"devices x nodes must be the 3 processes that {launcher} started, got 2" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_tasks_of_slurm_that_no_node_is_told_of_are_refused(tmp_path, monkeypatch, capsys):
+    for name, value in LAUNCHERS["Slurm"].items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: srun must be given --ntasks-per-node, got '--ntasks'\n"
+
+
+def task_of_slurm(number, port, out):
+    """The command as one of two tasks on one node, with what `srun` sets."""
+    job = {"JOB_ID": port, "JOB_NAME": "test", "NTASKS": 2, "NTASKS_PER_NODE": 2, "NODELIST": "localhost", "NODEID": 0}
+    for name, value in {**job, "PROCID": number, "LOCALID": number}.items():
+        os.environ[f"SLURM_{name}"] = str(value)
+    os.environ["MASTER_PORT"] = str(port)
+    torch.set_num_threads(1)
+    with (out / f"{number}.out").open("w") as sys.stdout:
+        status = main([*TWO.split(), "--nodes", "1", "--out", str(out / "runs")])
+        sys.stdout.flush()
+    os._exit(status)  # the interpreter would write to the closed file
+
+
+@pytest.mark.slow
+def test_two_tasks_of_slurm_make_one_run(tmp_path):
+    port = free_port()
+    tasks = [FORK.Process(target=task_of_slurm, args=(number, port, tmp_path)) for number in range(2)]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join(120)
+    assert [task.exitcode for task in tasks] == [0, 0]
+    said = [(tmp_path / f"{number}.out").read_text() for number in range(2)]
+    assert [text.count("report:") for text in said] == [1, 0]
+    (folder,) = (tmp_path / "runs").iterdir()
+    results = json.loads((folder / "results.json").read_text())
+    assert [row["kernel"] for row in results["rows"]] == ["dense", "svd"]
 
 
 def make_spoilt(classes, channels):
