@@ -5,16 +5,16 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, compress, make_plan, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, compress, cost, make_plan, reestimate_batchnorm, refit
 from layers.methods import check_kernels, method
 from layers.selectors import SELECTORS
 
 from .calibration import Calibration
 from .config import Compression
+from .treatment import KINDS, Treatment
 
 AUTO = "auto"
 MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
-KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
 class Recipe(NamedTuple):
@@ -26,6 +26,12 @@ class Recipe(NamedTuple):
     refit: bool
     reestimate: bool = False  # BatchNorm statistics
     layers: str = "all"
+    treatment: Treatment = Treatment()
+
+    @property
+    def goal(self) -> str:
+        """What its kernels keep; empty where there are none."""
+        return str(self.budget) if self.kernels else ""
 
     @property
     def factors(self) -> bool:
@@ -44,7 +50,7 @@ class Recipe(NamedTuple):
 
     def words(self, images: int) -> str:
         """How it was done, for a report."""
-        parts = [f"selector {self.selector}"]
+        parts = [f"selector {self.selector}"] if self.kernels else ["every layer as in the dense network"]
         if len(self.kernels) > 1:
             parts.append(f"of kernels {', '.join(self.kernels)}")
         if self.calibrated:
@@ -53,10 +59,13 @@ class Recipe(NamedTuple):
             parts.append("factors refitted on them")
         if self.reestimate:
             parts.append(f"BatchNorm statistics measured anew on {images:,} training images")
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.treatment.words()])
 
     def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
         """Ranks within the budget; a latency is that of the whole example, other costs are those of one image."""
+        if not self.kernels:
+            dense = cost(model, example[:1].to(next(model.parameters()).device))
+            return Plan((), self.budget, self.selector, dense, dense)
         batch = example if self.budget.metric == "latency" else example[:1]
         return make_plan(
             model,
@@ -73,6 +82,8 @@ class Recipe(NamedTuple):
 
         A plan by loss takes minutes for a large network: its forms, and so what it can reach, are those of energy.
         """
+        if self.treatment:
+            self.treatment.try_out(model, example)
         if self.selector != "loss":
             self._replace(refit=False).plan(model, example, None)
             return
@@ -108,6 +119,24 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
     allowed = "one that makes factors, not coefficients"
     need(found.factors or not compression.refit, "kernel for --refit", kernel, allowed)
     return found._replace(refit=wanted and found.factors)
+
+
+def recipes(compression: Compression) -> dict[str, Recipe]:
+    """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
+    treatment, layers = Treatment.of(compression), compression.layers
+    if not treatment:
+        return {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    if not compression.kernel:
+        given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
+        need(not given, "options of kernels", given, "left out without a --kernel")
+        alone = Recipe((), Budget(params=1.0), "energy", refit=False, layers=layers, treatment=treatment)
+        return {treatment.name(None): alone}
+    found = {}
+    for kernel in compression.kernel:
+        one = recipe(kernel, compression)
+        need(one.factors, "kernel for --prune and --quantise", kernel, "one that makes factors, not coefficients")
+        found[treatment.name(kernel)] = one._replace(treatment=treatment)
+    return found
 
 
 def predicted(plan: Plan) -> float | None:

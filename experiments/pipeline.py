@@ -89,18 +89,18 @@ def _compressed(
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
     same memory layout.
     """
-    folder, start = job.folder / kernel, stages.start(kernel)
+    folder, start, treatment = job.folder / kernel, stages.start(kernel), job.recipes[kernel].treatment
     if not finished:
         if agreed(not start.exists()):
             _start(job, job.recipes[kernel], images, start)
         agreed(None)
-        plan, model = Plan.load(start / "plan.json"), load(start, job.model)
+        plan, model = Plan.load(start / "plan.json"), treatment.begin(load(start, job.model))
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
         if rank() == 0:
-            save(model, plan, folder)
+            save(treatment.end(model), plan, folder)
             stages.finish(kernel, val)
     agreed(None)
-    return load(folder, job.model), Plan.load(folder / "plan.json")
+    return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")
 
 
 def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> None:
@@ -147,7 +147,7 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     models, plans = {"dense": job.model}, {}
     images = job.calibration()
     for kernel, how in job.recipes.items():
-        say(kernel, f"{kernel} at {how.budget}", job.finetune_epochs)
+        say(kernel, f"{kernel} at {how.goal}" if how.goal else kernel, job.finetune_epochs)
         models[kernel], plans[kernel] = _compressed(job, stages, kernel, images, kernel in finished, tracker)
     for kernel in job.scratch:
         say(kernel, f"{kernel} from scratch", job.scratch_epochs)
