@@ -55,8 +55,10 @@ def measure(
         "rows": rows,
     }
     words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
-    ends = {kernel: zeros_of_layers(models[kernel]) if how.treatment else "" for kernel, how in job.recipes.items()}
-    texts = {kernel: f"{words[kernel]}\n\n{ends[kernel] or plan}" for kernel, plan in plans.items()}
+    texts = {}
+    for kernel, plan in plans.items():
+        zeros = zeros_of_layers(models[kernel]) if job.recipes[kernel].treatment else ""
+        texts[kernel] = "\n\n".join(filter(None, (words[kernel], str(plan) if plan.layers else "", zeros)))
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()
