@@ -1,8 +1,6 @@
-"""What Lightning trains: the loss of a step, the accuracy of an epoch, and the weights of the best one."""
+"""What Lightning trains: steps, epochs judged by accuracy, and the weights of the best one."""
 
-import copy
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -10,42 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, update_bn
-from torchvision.transforms import v2
 
+from .average import averaged
+from .batchnorm import REESTIMATE, measure_anew
 from .config import Training
+from .loss import Loss, ordered
 from .schedules import OPTIMIZERS, make_schedule
-
-SYNC_EVERY = 50  # steps between two looks at the loss on a GPU: each look waits for the device
-REESTIMATE = 10_000  # images suffice for BatchNorm's statistics (Wu & Johnson 2021, section 3)
-
-
-class Stopped(ValueError):
-    """A training that cannot go on; one sentence."""
-
-
-def moving_average(most: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """w' = d w' + (1 - d) w with d = min(most, (1 + n) / (10 + n)) after n steps: short runs too forget the start."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], currents: list[Tensor], n: Tensor | int) -> None:
-        decay = (1 + torch.as_tensor(n)) / (10 + torch.as_tensor(n))
-        rate = 1 - decay.clamp(max=most)
-        for average, current in zip(averages, currents):
-            if average.is_floating_point():
-                average.lerp_(current, rate.to(average))
-            else:
-                average.copy_(current)  # the number of batches seen
-
-    return update
-
-
-def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher / T) | softmax(logits / T)), the mean over images (Hinton et al. 2015, section 2)."""
-    soft, softer = log_softmax(logits / temperature, 1), log_softmax(teacher / temperature, 1)
-    return temperature**2 * kl_div(soft, softer, reduction="batchmean", log_target=True)
+from .watch import Watch
 
 
 class Classifier(lightning.LightningModule):
@@ -67,37 +36,22 @@ class Classifier(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.config, self.epochs, self.lr, self.seed = model, config, epochs, lr, seed
-        self.average = None
-        if config.ema:
-            average = AveragedModel(model, multi_avg_fn=moving_average(config.ema), use_buffers=True)
-            self.average = average.requires_grad_(False)
-        # in a tuple: the teacher is no part of what is trained, saved or set to train mode; a copy: it changes device
-        self.teachers = () if teacher is None or not config.distill else (copy.deepcopy(teacher).eval(),)
-        mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in self._mixes() if alpha]
-        self.mix = v2.RandomChoice(mixes) if mixes else None
+        self.average = averaged(model, config.ema) if config.ema else None
+        self.loss, self.watch = Loss(config, classes, teacher), Watch()
         self.best_accuracy, self.best_state = -1.0, {}
-        self.losses: list[Tensor] = []
         self.shown: dict[str, float] = {}  # what the progress bar says
         self.first_batch = self.ended = False
-
-    def _mixes(self) -> list[tuple[Callable[..., nn.Module], float]]:
-        return [(v2.MixUp, self.config.mixup), (v2.CutMix, self.config.cutmix)]
 
     @property
     def judged(self) -> nn.Module:
         """The network that is validated and kept: the average of the weights if there is one."""
         return self.model if self.average is None else self.average.module
 
-    def _ordered(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
-
     def setup(self, stage: str) -> None:
         """Once, before anything runs."""
-        for teacher in self.teachers:
-            teacher.to(self.device)
+        self.loss.to(self.device)
         if self.config.channels_last:
-            for network in (self, *self.teachers):
-                network.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)
         if self.config.compile:
             self.model.compile()
 
@@ -113,19 +67,11 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
         """The loss of one batch."""
-        images, labels = batch
-        if self.mix is not None:
-            images, labels = self.mix(images, labels)
-        images = self._ordered(images)
-        logits = self.model(images)
-        loss = cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        for teacher in self.teachers:
-            with torch.no_grad():
-                answers = teacher(images)
-            weight = self.config.distill
-            loss = (1 - weight) * loss + weight * distillation(logits, answers, self.config.temperature)
-        self._look_at(loss.detach(), number)
-        return loss * self._share(images, number)
+        loss = self.loss(self.model, *batch)
+        self.watch.see(loss.detach(), self.global_step + 1, number + 1 == self.trainer.num_training_batches)
+        if self.watch.mean is not None:
+            self.shown["loss"] = self.watch.mean
+        return loss * self._share(batch[0], number)
 
     def _share(self, images: Tensor, number: int) -> Tensor | float:
         """Gradients are averaged over processes; in the last batch some may hold an image more than others."""
@@ -133,19 +79,6 @@ class Classifier(lightning.LightningModule):
             return 1.0
         count = torch.tensor(float(len(images)), device=self.device)
         return count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean")
-
-    def _look_at(self, loss: Tensor, number: int) -> None:
-        """Stop at the first loss that is no number; on a GPU look now and then, as each look waits for the device."""
-        self.losses.append(loss)
-        last = number + 1 == self.trainer.num_training_batches
-        if self.device.type == "cpu" or len(self.losses) >= SYNC_EVERY or last:
-            values = torch.stack(self.losses).tolist()
-            self.losses.clear()
-            for offset, value in enumerate(values, self.global_step + 1 - len(values)):
-                if not math.isfinite(value):
-                    advice = "try a lower --lr, --clip 1, or --precision 32"
-                    raise Stopped(f"loss must be finite, got {value} at step {offset + 1}: {advice}")
-            self.shown["loss"] = sum(values) / len(values)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """A network that cannot be trained shows it here, and `train` says it in other words than Lightning."""
@@ -173,15 +106,8 @@ class Classifier(lightning.LightningModule):
         self.counts = torch.zeros(2, dtype=torch.long, device=self.device)
         if self.config.batchnorm != "reestimate":
             return
-        update_bn(self._some(self.trainer.train_dataloader), self.judged)
-        for norm in self.judged.modules():
-            if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
-                mean, square = (
-                    self.trainer.strategy.reduce(moment, reduce_op="mean")
-                    for moment in (norm.running_mean.clone(), norm.running_var + norm.running_mean.square())
-                )
-                norm.running_mean.copy_(mean)
-                norm.running_var.copy_(square - mean.square())
+        reduce = self.trainer.strategy.reduce
+        measure_anew(self.judged, self._some(self.trainer.train_dataloader), lambda x: reduce(x, reduce_op="mean"))
 
     def _some(self, loader: Any) -> Iterator[Tensor]:
         seen = 0
@@ -189,12 +115,12 @@ class Classifier(lightning.LightningModule):
             if seen >= REESTIMATE / self.trainer.world_size:
                 return
             seen += len(images)
-            yield self._ordered(images.to(self.device))
+            yield ordered(images.to(self.device), self.config)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Count the images that are classified correctly."""
         images, labels = batch
-        hits = self.judged(self._ordered(images)).argmax(1) == labels
+        hits = self.judged(ordered(images, self.config)).argmax(1) == labels
         self.counts += torch.stack([hits.sum(), hits.new_tensor(len(labels), dtype=torch.long)])
 
     def on_validation_epoch_end(self) -> None:

@@ -36,8 +36,8 @@ def _seconds(value: float) -> str:
     return f"{value * factor:.3g} {unit}" if value < 1000 else f"{value:,.0f} s"
 
 
-def columns(batches: Sequence[int]) -> dict[str, Column]:
-    """Key of a row -> its column."""
+def columns(batches: Sequence[int], deflated: bool = False) -> dict[str, Column]:
+    """Key of a row -> its column; `deflated` where a network is pruned or quantised."""
     return {
         "top1": Column("top-1 %", "{:.2f}".format, _points),
         "top5": Column("top-5 %", "{:.2f}".format, _points),
@@ -45,6 +45,7 @@ def columns(batches: Sequence[int]) -> dict[str, Column]:
         "params": Column("params", _short, _percent),
         "macs": Column("MACs", _short, _percent),
         "bytes": Column("bytes", _short, _percent),
+        **({"deflated": Column("bytes, zlib", _short, _percent)} if deflated else {}),
         **{f"latency_{n}": Column(f"batch {n}", _seconds, _times) for n in batches},
         "peak_memory": Column("peak memory", _short, _percent),
         "training_seconds": Column("training", _seconds, _times),
@@ -62,6 +63,11 @@ class Comparison(NamedTuple):
         """Batch sizes that any of the runs was timed with."""
         return sorted({n for results in self.runs.values() for n in results["latency_batches"]})
 
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Those that any of the runs has."""
+        return columns(self.batches, any("deflated" in results["rows"][0] for results in self.runs.values()))
+
     def dense_row(self, label: str) -> dict[str, Any]:
         """What a run's rows are held against."""
         return self.runs[label if self.dense is None else self.dense]["rows"][0]
@@ -73,7 +79,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
     for label, results in comparison.runs.items():
         dense, config = comparison.dense_row(label), results["config"]
         for row in results["rows"]:
-            costs = [key for key in columns(comparison.batches) if key not in ("top1", "top5", "loss")]
+            costs = [key for key in comparison.columns if key not in ("top1", "top5", "loss")]
             ratios = {f"{k} / dense": row[k] / dense[k] if k in row and dense.get(k) else None for k in costs}
             which = {"run": label, "dataset": config["dataset"], "model": config["model"], "seed": config["seed"]}
             where = {key: results["environment"].get(key) for key in ("threads", "gpu", "commit")}
@@ -83,7 +89,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 def cells(comparison: Comparison, between: str = " ") -> tuple[list[str], list[list[str]]]:
     """Header and rows for a reader: the number, then `between`, then how it compares to dense."""
-    shown, table = columns(comparison.batches), []
+    shown, table = comparison.columns, []
     for label, results in comparison.runs.items():
         dense = comparison.dense_row(label)
         for row in results["rows"]:

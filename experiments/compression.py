@@ -1,28 +1,20 @@
-"""From the dense network to one row of the table: calibration images, a plan, factors; no gradient step."""
+"""From the dense network to one row of the table: a plan, factors; no gradient step."""
 
-from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, calibrate, compress, make_plan, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, compress, cost, make_plan, reestimate_batchnorm, refit
 from layers.methods import check_kernels, method
 from layers.selectors import SELECTORS
 
-from .batches import Batches
+from .calibration import Calibration
 from .config import Compression
-from .data import Dataset, Split, Stream
-from .data.stream import SMALL
-from .distributed import rank, world
+from .treatment import KINDS, Treatment
 
 AUTO = "auto"
 MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
-KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
-USUAL, USUAL_LARGE = 2000, 512  # calibration images; a refit holds what all of them are inside the network
-BATCH = 128
 
 
 class Recipe(NamedTuple):
@@ -34,6 +26,12 @@ class Recipe(NamedTuple):
     refit: bool
     reestimate: bool = False  # BatchNorm statistics
     layers: str = "all"
+    treatment: Treatment = Treatment()
+
+    @property
+    def goal(self) -> str:
+        """What its kernels keep; empty where there are none."""
+        return str(self.budget) if self.kernels else ""
 
     @property
     def factors(self) -> bool:
@@ -52,7 +50,7 @@ class Recipe(NamedTuple):
 
     def words(self, images: int) -> str:
         """How it was done, for a report."""
-        parts = [f"selector {self.selector}"]
+        parts = [f"selector {self.selector}"] if self.kernels else ["every layer as in the dense network"]
         if len(self.kernels) > 1:
             parts.append(f"of kernels {', '.join(self.kernels)}")
         if self.calibrated:
@@ -61,10 +59,13 @@ class Recipe(NamedTuple):
             parts.append("factors refitted on them")
         if self.reestimate:
             parts.append(f"BatchNorm statistics measured anew on {images:,} training images")
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.treatment.words()])
 
     def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
         """Ranks within the budget; a latency is that of the whole example, other costs are those of one image."""
+        if not self.kernels:
+            dense = cost(model, example[:1].to(next(model.parameters()).device))
+            return Plan((), self.budget, self.selector, dense, dense)
         batch = example if self.budget.metric == "latency" else example[:1]
         return make_plan(
             model,
@@ -81,6 +82,8 @@ class Recipe(NamedTuple):
 
         A plan by loss takes minutes for a large network: its forms, and so what it can reach, are those of energy.
         """
+        if self.treatment:
+            self.treatment.try_out(model, example)
         if self.selector != "loss":
             self._replace(refit=False).plan(model, example, None)
             return
@@ -89,7 +92,7 @@ class Recipe(NamedTuple):
         except ValueError as error:
             raise ValueError(str(error).replace("within reach of energy", "within reach of loss")) from None
 
-    def build(self, model: nn.Module, plan: Plan, images: "Calibration | None") -> nn.Module:
+    def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""
         if images is None or not self.wants_images:
             return compress(model, plan)
@@ -118,58 +121,22 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
     return found._replace(refit=wanted and found.factors)
 
 
-def drawn(n: int, count: int, seed: int) -> np.ndarray:
-    """The places, ascending, of `count` of n images."""
-    return np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
-
-
-def image_count(asked: int | None, images: int, side: int) -> int:
-    """How many of so many training images calibrate; ValueError if more are asked for than there are.
-
-    By default 2,000, or 512 of more than 64 pixels a side, or all there are.
-    """
-    if asked is None:
-        return min(images, USUAL if side <= SMALL else USUAL_LARGE)
-    need(1 <= asked <= images, "calibration images", asked, f"1 to {images}, the number of training images")
-    return asked
-
-
-class Calibration:
-    """Training images drawn by seed, not augmented, and what the network does with them; each made when asked for.
-
-    With several processes each asks for `stats`, for which it runs its share of the images.
-    """
-
-    def __init__(
-        self, model: nn.Module, split: Split | Stream, dataset: Dataset, seed: int, device: torch.device | str
-    ) -> None:
-        self.model, self.split, self.dataset, self.seed, self.device = model, split, dataset, seed, device
-
-    @classmethod
-    def draw(
-        cls, model: nn.Module, dataset: Dataset, count: int, seed: int, device: torch.device | str
-    ) -> "Calibration":
-        """Of `count` training images."""
-        train = dataset.train()
-        return cls(model, train.part(drawn(len(train.labels), count, seed)), dataset, seed, device)
-
-    def _batches(self, rank: int = 0, world: int = 1) -> list[tuple[Tensor, Tensor]]:
-        share = -(-len(self.split.labels) // world)
-        size = -(-share // -(-share // BATCH))  # even: BatchNorm has little to say of a last batch of one image
-        return list(Batches(self.split, self.dataset, size, rank=rank, world=world, device=self.device))
-
-    @cached_property
-    def batches(self) -> list[tuple[Tensor, Tensor]]:
-        """All of them, normalised, on the device."""
-        self.model.to(self.device)
-        return self._batches()
-
-    @cached_property
-    def stats(self) -> Stats:
-        """Second moments of all of them."""
-        self.model.to(self.device)
-        mine = self.batches if world() == 1 else self._batches(rank(), world())
-        return calibrate(self.model, mine, seed=self.seed + rank())
+def recipes(compression: Compression) -> dict[str, Recipe]:
+    """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
+    treatment, layers = Treatment.of(compression), compression.layers
+    if not treatment:
+        return {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    if not compression.kernel:
+        given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
+        need(not given, "options of kernels", given, "left out without a --kernel")
+        alone = Recipe((), Budget(params=1.0), "energy", refit=False, layers=layers, treatment=treatment)
+        return {treatment.name(None): alone}
+    found = {}
+    for kernel in compression.kernel:
+        one = recipe(kernel, compression)
+        need(one.factors, "kernel for --prune and --quantise", kernel, "one that makes factors, not coefficients")
+        found[treatment.name(kernel)] = one._replace(treatment=treatment)
+    return found
 
 
 def predicted(plan: Plan) -> float | None:

@@ -69,6 +69,13 @@ class Compression:
     refit: Annotated[bool | None, tyro.conf.arg(constructor=bool)] = None
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images
     (default: with selector loss)"""
+    prune: float | None = None
+    """set this fraction of the weights of all --layers together to zero, before fine-tuning, in which they stay zero;
+    of the dense network with --kernel None, else of every compressed one"""
+    prune_score: Literal["l1", "lamp"] = "l1"
+    """which: the smallest (l1), or the smallest against the larger ones of their layer (lamp)"""
+    quantise: Literal["half", "binary"] | None = None
+    """half: 16 bits after fine-tuning; binary: two values per filter, trained like that (BinaryConnect)"""
     reestimate_batchnorm: bool = False
     """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so"""
 

@@ -2,9 +2,10 @@
 
 import os
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import SIGTERM
 from typing import TypeVar
 
 import lightning
@@ -12,12 +13,15 @@ import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from checks import need
 
 from .config import Training
+from .stopped import Diverged
 
 T = TypeVar("T")
+PATIENCE = 2.0  # seconds that others than the first process wait with their error for it to say the same
 
 
 def rank() -> int:
@@ -38,6 +42,15 @@ def agreed(value: T) -> T:
     return values[0]
 
 
+def gathered(mine: Tensor) -> Tensor:
+    """(processes, *shape): this tensor of each process, in all of them, which wait for it."""
+    if not dist.is_initialized():
+        return mine[None]
+    parts = [torch.empty_like(mine) for _ in range(world())]
+    dist.all_gather(parts, mine)
+    return torch.stack(parts)
+
+
 def check_launch(config: Training, device: str) -> None:
     """Refuse what does not fit how this process was started, this machine's GPUs, or a port that is taken."""
     need(config.devices >= 1, "devices", config.devices, "at least 1")
@@ -45,6 +58,8 @@ def check_launch(config: Training, device: str) -> None:
     wanted = config.devices * config.nodes
     for launcher, environment in (("torchrun", TorchElasticEnvironment), ("Slurm", SLURMEnvironment)):
         if environment.detect():
+            given = "SLURM_NTASKS" not in os.environ or "SLURM_NTASKS_PER_NODE" in os.environ
+            need(launcher != "Slurm" or given, "srun", "--ntasks", "given --ntasks-per-node")
             started = environment().world_size()
             need(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
     if device == "cuda":
@@ -66,7 +81,10 @@ def _is_free(port: str) -> bool:
 
 @contextmanager
 def processes(config: Training, device: str) -> Iterator[None]:
-    """Inside, `devices` x `nodes` processes run and can talk; for one, nothing.  An error ends those started here."""
+    """Inside, `devices` x `nodes` processes run and can talk; for one, nothing.  An error ends those started here.
+
+    SystemExit(2) where the error is but that one of these has ended with its own sentence.
+    """
     if config.devices * config.nodes == 1:
         yield
         return
@@ -80,7 +98,33 @@ def processes(config: Training, device: str) -> Iterator[None]:
             reason = str(error).splitlines()[0]
             raise ValueError(f"MASTER_ADDR and MASTER_PORT must be free to meet at, got {where} ({reason})") from None
         yield
-    except BaseException:
-        if (launcher := getattr(fabric.strategy, "launcher", None)) is not None and hasattr(launcher, "kill"):
-            launcher.kill(SIGTERM)
+    except BaseException as error:
+        launcher = getattr(fabric.strategy, "launcher", None)
+        started = getattr(launcher, "procs", [])
+        refused = isinstance(error, Exception) and _refused(started)
+        for process in started:
+            process.terminate()
+        if refused:
+            raise SystemExit(2) from error
         raise
+
+
+def _refused(started: list[subprocess.Popen]) -> bool:
+    """Whether one of these ended with 2; a moment after its connections closed the system may not yet know."""
+    for _ in range(10):
+        if any(process.poll() == 2 for process in started):
+            return True
+        time.sleep(PATIENCE / 20)
+    return False
+
+
+def word(error: Exception) -> str:
+    """What this process says of an error that ends the run: of all processes one sentence reaches the user.
+
+    What every process met alike the first one says, and ends the others meanwhile; what one alone met, it says.
+    """
+    if rank() > 0:
+        if isinstance(error, Diverged):
+            return ""
+        time.sleep(PATIENCE)
+    return f"error: {error}\n"

@@ -13,13 +13,14 @@ from layers.cost import evaluating
 
 from . import record
 from .batches import Batches
-from .compression import Calibration, Recipe, image_count, recipe
+from .calibration import Calibration, image_count
+from .compression import Recipe, recipes
 from .config import Config
 from .data import Dataset, load_dataset
 from .from_scratch import check_frequency, frequency_network
 from .models import build, factory
 from .models.weights import load_checkpoint, load_pretrained
-from .train import check_training
+from .trainer import check_training
 
 
 class Job(NamedTuple):
@@ -31,7 +32,7 @@ class Job(NamedTuple):
     model: nn.Module
     device: str
     example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
-    recipes: dict[str, Recipe]  # by kernel
+    recipes: dict[str, Recipe]  # by the name of the row
     epochs: int
     finetune_epochs: int
     scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
@@ -89,10 +90,10 @@ def look_up(config: Config) -> Job:
 
     factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
     compression = config.compression
-    from_scratch, planned = (compression.kernel, ()) if compression.frequency else ((), compression.kernel)
-    if from_scratch:
+    from_scratch = compression.kernel if compression.frequency else ()
+    if compression.frequency:
         check_frequency(config)
-    recipes = {kernel: recipe(kernel, compression) for kernel in planned}
+    planned = {} if compression.frequency else recipes(compression)
     dataset = load_dataset(images, training.seed)
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
@@ -114,10 +115,10 @@ def look_up(config: Config) -> Job:
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     epochs = 0 if skip else usual
     scratch = {kernel: frequency_network(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
-    job = Job(config, Path(), dataset, model, device, example, recipes, epochs, finetune, scratch, usual)
+    job = Job(config, Path(), dataset, model, device, example, planned, epochs, finetune, scratch, usual)
     if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
         dataset.train(), dataset.val()
-    if any(each.wants_images for each in recipes.values()):
+    if any(each.wants_images for each in planned.values()):
         asked, there = config.compression.calibration_images, len(dataset.train().labels)
         job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     return job

@@ -3,6 +3,7 @@
 from torch import nn
 
 from layers import Plan, cost
+from layers.cost import deflated
 
 from . import record, report
 from .config import Config
@@ -12,6 +13,7 @@ from .job import Job
 from .memory import peak_memory
 from .stages import Stages
 from .tracking import Tracker
+from .treatment import zeros_of_layers
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 
@@ -26,16 +28,18 @@ def measure(
     """Compare the networks and write the report."""
     test, rows = job.dataset.test(), []
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
+    treated = any(how.treatment for how in job.recipes.values())  # then bytes as stored say little
     timing = latencies(models, example, sizes)
     for name, model in models.items():
         costs = cost(model, example[:1])
         rows.append(
             {
                 "kernel": name,
-                "budget": str(job.recipes[name].budget) if name in job.recipes else "",
+                "budget": job.recipes[name].goal if name in job.recipes else "",
                 **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
                 **costs._asdict(),
+                **({"deflated": deflated(model)} if treated else {}),
                 **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
                 "peak_memory": peak_memory(model, example),
                 "training_seconds": seconds(job.folder, name),
@@ -51,7 +55,11 @@ def measure(
         "rows": rows,
     }
     words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
-    report.write(results, {kernel: f"{words[kernel]}\n\n{plan}" for kernel, plan in plans.items()}, job.folder)
+    texts = {}
+    for kernel, plan in plans.items():
+        zeros = zeros_of_layers(models[kernel]) if job.recipes[kernel].treatment else ""
+        texts[kernel] = "\n\n".join(filter(None, (words[kernel], str(plan) if plan.layers else "", zeros)))
+    report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()
 

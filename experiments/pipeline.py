@@ -9,14 +9,15 @@ from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from layers import Plan, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
 
 from . import record
+from .batchnorm import statistics
+from .calibration import Calibration
 from .checkpoint import whole
-from .compression import Calibration, Recipe
+from .compression import Recipe
 from .distributed import agreed, processes, rank
 from .history import History
 from .job import Job
@@ -88,18 +89,18 @@ def _compressed(
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
     same memory layout.
     """
-    folder, start = job.folder / kernel, stages.start(kernel)
+    folder, start, treatment = job.folder / kernel, stages.start(kernel), job.recipes[kernel].treatment
     if not finished:
         if agreed(not start.exists()):
             _start(job, job.recipes[kernel], images, start)
         agreed(None)
-        plan, model = Plan.load(start / "plan.json"), load(start, job.model)
+        plan, model = Plan.load(start / "plan.json"), treatment.begin(load(start, job.model))
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
         if rank() == 0:
-            save(model, plan, folder)
+            save(treatment.end(model), plan, folder)
             stages.finish(kernel, val)
     agreed(None)
-    return load(folder, job.model), Plan.load(folder / "plan.json")
+    return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")
 
 
 def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> None:
@@ -108,19 +109,6 @@ def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> N
     if rank() == 0:
         plan = how.plan(job.model, job.example, stats)
         save(how.build(job.model, plan, images), plan, folder)
-
-
-def _statistics(job: Job) -> str:
-    """Whose BatchNorm statistics these will be, in words; empty without BatchNorm."""
-    training = job.config.training
-    if not any(isinstance(module, _BatchNorm) for module in job.model.modules()):
-        return ""
-    words = {
-        "local": "running averages of each process's own batches, the first one's kept",
-        "sync": "running averages over the batches of all processes",
-        "reestimate": "measured anew on training images before each validation",
-    }
-    return f"BatchNorm statistics: {words[training.batchnorm]}"
 
 
 def execute(job: Job) -> None:
@@ -152,14 +140,14 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
         under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
         console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
 
-    if words := _statistics(job):
+    if words := statistics(job.model, job.config.training):
         console.print(words, highlight=False)
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}
     images = job.calibration()
     for kernel, how in job.recipes.items():
-        say(kernel, f"{kernel} at {how.budget}", job.finetune_epochs)
+        say(kernel, f"{kernel} at {how.goal}" if how.goal else kernel, job.finetune_epochs)
         models[kernel], plans[kernel] = _compressed(job, stages, kernel, images, kernel in finished, tracker)
     for kernel in job.scratch:
         say(kernel, f"{kernel} from scratch", job.scratch_epochs)

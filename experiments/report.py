@@ -20,6 +20,13 @@ COSTS = {"params": "parameters", "macs": "MACs", "bytes": "bytes"}
 COLOURS = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
 
 
+def costs(results: dict) -> dict[str, str]:
+    """Key of a row -> its heading; where a network is pruned or quantised, compressed bytes instead of plain ones."""
+    if "deflated" in results["rows"][0]:
+        return {"params": "parameters", "macs": "MACs", "deflated": "bytes, zlib"}
+    return COSTS
+
+
 def short(number: float) -> str:
     """Four digits and a unit: 61.71 k."""
     power = min(3, int(math.log10(max(number, 1))) // 3)
@@ -31,10 +38,10 @@ def cells(results: dict) -> tuple[list[str], list[list[str]]]:
     rows, dense = results["rows"], results["rows"][0]
     table, timed = [], f"latency_{results['latency_batches'][-1]}"
     for row in rows:
-        costs = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in COSTS]
+        numbers = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in costs(results)]
         latency = f"{1e3 * row[timed]:.3g} ms {row[timed] / dense[timed]:.2f}x"
-        table.append([row["kernel"], f"{row['top1']:.2f}", *costs, latency])
-    return ["kernel", "top-1", *COSTS.values(), "latency"], table
+        table.append([row["kernel"], f"{row['top1']:.2f}", *numbers, latency])
+    return ["kernel", "top-1", *costs(results).values(), "latency"], table
 
 
 def caption(results: dict) -> str:
@@ -73,7 +80,7 @@ def figure(results: dict) -> go.Figure:
     rows, dense = results["rows"], results["rows"][0]
     fig = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.03)
     colours = COLOURS
-    for column, (key, label) in enumerate(COSTS.items(), 1):
+    for column, (key, label) in enumerate(costs(results).items(), 1):
         for row, colour in zip(rows, colours * len(rows)):
             low, high = wilson(row["top1"], results["test_images"])
             point = go.Scatter(
@@ -108,7 +115,7 @@ def frame(results: dict) -> pd.DataFrame:
     """The rows, with every cost and the latency also as a ratio to the dense network."""
     table = pd.DataFrame(results["rows"])
     timed = [f"latency_{batch}" for batch in results["latency_batches"]]
-    for key in (*COSTS, *timed, "peak_memory", "training_seconds"):
+    for key in (*{**COSTS, **costs(results)}, *timed, "peak_memory", "training_seconds"):
         table[f"{key} / dense"] = table[key] / table[key].iloc[0]
     return table
 

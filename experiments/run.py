@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not job.finished(config):
             pipeline.execute(job.prepare(config))
     except (ValueError, OSError) as error:  # in execute too: an image on disk may turn out to be corrupt
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(distributed.word(error))
         return 2
     try:
         if distributed.rank() == 0:

@@ -21,6 +21,7 @@ from torchvision import datasets
 from experiments import __main__ as verbs
 from experiments.arguments import spoken
 from experiments.models import build, weights
+from experiments.treatment import Treatment
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.findall(r"^\| .* \| `python -m ([^`]*)` \|$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
@@ -138,7 +139,7 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     if ":" in model:
         network, model = factory(2, 3), "test_commands:factory"
     elif {"--pretrained", "--checkpoint"} & given.keys():
-        network = build(model, 2, 3, 72)
+        network = build(model, 2, 3, 72) if dataset == "imagenet" else build(model, 10, 3, 32)
     if {"--pretrained", "--checkpoint"} & given.keys():
         torch.save(network.state_dict(), tmp_path / "file.pth")
         monkeypatch.setattr(weights, "_published", lambda *_: tmp_path / "file.pth")  # the real one is not here
@@ -165,7 +166,10 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
         return
     results = json.loads((folder / "results.json").read_text())
     kernels = re.findall("--kernel[ =]([a-z ]+)", command)
-    assert [row["kernel"] for row in results["rows"]] == ["dense", *(kernels[0].split() if kernels else [])]
+    wanted = kernels[0].split() if kernels else []
+    if treated := Treatment(given.get("--prune"), quantise=given.get("--quantise")):
+        wanted = [treated.name(kernel) for kernel in wanted or [None]]
+    assert [row["kernel"] for row in results["rows"]] == ["dense", *wanted]
     assert results["config"]["model"] == model
     layers = given.get("--layers", "all")
     assert results["config"]["layers"] == {"fc": "linear", "dense": "linear"}.get(layers, layers)

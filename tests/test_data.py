@@ -5,6 +5,7 @@ import hashlib
 import io
 import pickle
 import re
+import shutil
 import struct
 import tarfile
 import urllib.error
@@ -569,6 +570,125 @@ def test_an_image_on_disk_that_is_corrupt_stops_training_with_its_name(tmp_path,
     assert main([*arguments.split(), "--out", str(tmp_path / "runs")]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith(f"error: image must be a whole file, got {path}"), last
+
+
+def deep_image(root):
+    save(root / "train" / "cat" / "3.png", Image.fromarray(noise(90, 80).astype(np.uint16) * 257))
+
+
+IMAGENET = {  # of JPEG files of 90 x 80 pixels; what is seen before training leaves nothing behind
+    "a missing class": (
+        lambda root: shutil.rmtree(root / "train" / "dog"),
+        r"classes in .*train must be those of train: \['cat', 'dog'\], got \['cat'\]",
+    ),
+    "an empty class": (
+        lambda root: [path.unlink() for path in (root / "train" / "dog").iterdir()],
+        "class 'dog' in .*train must be a class with images, got 'no image'",
+    ),
+    "an empty class to test": (
+        lambda root: [path.unlink() for path in (root / "val" / "dog").iterdir()],
+        "class 'dog' in .*val must be a class with images, got 'no image'",
+    ),
+    "no training images": (
+        lambda root: shutil.rmtree(root / "train"),
+        "data root must be a folder with train/SYNSET/FILE, to train",
+    ),
+    "a truncated test image": (
+        lambda root: damage(root / "val" / "cat" / "0.jpg", "truncated"),
+        r"image must be a whole file, got .*val/cat/0.jpg \(.*truncated",
+    ),
+    "a corrupt test image": (
+        lambda root: damage(root / "val" / "cat" / "0.jpg", "corrupt"),
+        "image must be one that PIL can read, got .*val/cat/0.jpg",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", IMAGENET)
+def test_imagenet_that_cannot_be_used(how, written, tmp_path, capsys):
+    data = written("imagenet")
+    spoil, words = IMAGENET[how]
+    spoil(data.data_root)
+    arguments = "--dataset imagenet --image-size 72 --workers 0 --model test_data:tiny --data-root"
+    text = refused([*arguments.split(), data.data_root], tmp_path, capsys)
+    assert re.search(words, text), text
+
+
+IN_TRAINING = {
+    "truncated": (lambda root: damage(root / "train" / "cat" / "3.jpg", "truncated"), "image must be a whole file"),
+    "corrupt": (lambda root: damage(root / "train" / "cat" / "3.jpg", "corrupt"), "image must be one that PIL can"),
+    "mode": (
+        lambda root: deep_image(root) or (root / "train" / "cat" / "3.jpg").unlink(),
+        "mode of .*3.png must be RGB, or one that becomes RGB",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", IN_TRAINING)
+def test_imagenet_with_an_image_that_only_training_meets(how, written, tmp_path, capsys):
+    data = written("imagenet")
+    spoil, words = IN_TRAINING[how]
+    spoil(data.data_root)
+    arguments = "--dataset imagenet --image-size 72 --workers 0 --model test_data:tiny --max-epochs 1 --no-track"
+    out = ["--data-root", str(data.data_root), "--out", str(tmp_path / "runs")]
+    assert main([*arguments.split(), *out]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(f"error: {words}", last), last
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def cut_line(path):
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+BIRDS = {
+    "a missing image": (
+        lambda root: (root / "images" / "001.Albatross" / "3.jpg").unlink(),
+        r"images of images.txt in .* must be below images/, .*, got \['001.Albatross/3.jpg'\]",
+    ),
+    "an image more": (
+        lambda root: save(root / "images" / "001.Albatross" / "x.jpg", Image.fromarray(noise(80, 90, 3))),
+        r"images in .* must be listed in images.txt, got \['001.Albatross/x.jpg'\]",
+    ),
+    "a list that ends early": (
+        lambda root: cut_line(root / "train_test_split.txt"),
+        r"numbers in .* must be in images.txt and in train_test_split.txt alike, got \['20'\]",
+    ),
+    "a list that is torn": (
+        lambda root: (root / "images.txt").write_text("1 001.Albatross/0.jpg\n2"),
+        "lines of .*images.txt' must be a number and a value each|lines of must be a number and a value each",
+    ),
+    "an empty class": (
+        lambda root: [path.unlink() for path in (root / "images" / "002.Auklet").iterdir()],
+        "class '002.Auklet' in .*images must be a class with images, got 'no image'",
+    ),
+    "a truncated image": (
+        lambda root: damage(root / "images" / "001.Albatross" / "2.jpg", "truncated"),
+        "image must be a whole file, got .*images/001.Albatross/2.jpg",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BIRDS)
+def test_birds_that_cannot_be_used(how, written, tmp_path, capsys):
+    data = written("birds")
+    spoil, words = BIRDS[how]
+    spoil(data.data_root)
+    arguments = "--dataset folder --image-size 72 --workers 0 --model test_data:tiny --data-root"
+    text = refused([*arguments.split(), data.data_root], tmp_path, capsys)
+    assert re.search(words, text), text
+
+
+def test_an_image_in_a_shard_that_is_corrupt_is_named(tmp_path, capsys):
+    root = write_shards(tmp_path / "shards", ["train-0.tar", "val-0.tar"])
+    path = root / "train-0.tar"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x89PNG", b"none"))
+    words = "--dataset imagenet --image-size 72 --workers 0 --model test_data:tiny --max-epochs 1 --no-track"
+    arguments = [*words.split(), "--data-root", str(root / "{train,val}-0.tar"), "--out", str(tmp_path / "runs")]
+    assert main(arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(r"error: image must be one that PIL can read, got .*train-0.tar", last), last
 
 
 def tiny(classes, channels):

@@ -140,14 +140,15 @@ def test_a_checkpoint_is_not_unpickled(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_random_moments_ends_with_the_same_bits(whole, tmp_path):
-    draw, killed = random.Random(0), 0
-    for number in range(20):
+@pytest.mark.parametrize("part", range(4))
+def test_a_run_killed_at_20_random_moments_ends_with_the_same_bits(part, whole, tmp_path):
+    draw, killed = random.Random(part), 0
+    for number in range(5):
         out = tmp_path / str(number)
         killed += exit_code(plain_run, out, draw.uniform(0.01, whole[3])) == -signal.SIGPROF
         assert exit_code(plain_run, out) == 0
         assert result(out) == whole[:3], number
-    assert killed >= 15  # the last moments are a matter of luck
+    assert killed >= 3  # the last moments are a matter of luck
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from experiments import compression, pipeline
+from experiments import calibration, compression, pipeline
 from experiments.batches import normalise
 from experiments.config import Compression, Config, Data, Network, Output, Training
 from experiments.data import load_dataset
@@ -195,7 +195,7 @@ def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, cap
 
 def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
     calls, rates = [], []
-    monkeypatch.setattr(compression, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
+    monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
     monkeypatch.setattr(compression, "make_plan", lambda *a, **k: rates.append(1) or make_plan(*a, **k))
     fit = pipeline._fit
 
@@ -229,7 +229,7 @@ def test_defaults_of_selector_budget_and_refit():
 def test_calibration_images_are_training_images_drawn_by_seed():
     data = load_dataset(Data(), 0)
     model = LeNet()
-    first, again, other = (compression.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
+    first, again, other = (calibration.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
     images, labels = (torch.cat(part) for part in zip(*first.batches))
     assert [len(batch[0]) for batch in first.batches] == [65, 64]  # no last batch of one
     train = normalise(data.train().images, data).flatten(1)

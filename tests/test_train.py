@@ -13,13 +13,16 @@ from torch import nn
 from torch.optim import SGD, AdamW
 
 from experiments import checkpoint
-from experiments.classifier import Stopped, distillation, moving_average
+from experiments.average import moving_average
 from experiments.config import Training
 from experiments.data import Dataset, Split
+from experiments.loss import distillation
 from experiments.models.lenet import LeNet
 from experiments.run import main
 from experiments.schedules import OPTIMIZERS, SHAPES, make_schedule
-from experiments.train import check_training, train
+from experiments.stopped import Diverged, NoRoom, Stopped
+from experiments.train import train
+from experiments.trainer import check_training
 from layers import METHODS
 
 
@@ -227,6 +230,8 @@ class Broken(nn.Module):
             raise KeyError("no such layer")
         if self.training and self.why == "graph":
             return y.detach()
+        if self.training and self.why == "memory":
+            torch.empty(2**60)
         return y * float("nan") if self.why == "third loss" and self.steps == 3 else y
 
 
@@ -242,10 +247,18 @@ def test_a_model_that_fails_on_the_first_batch(why, words):
         fit(Broken(why), little())
 
 
+def test_a_first_batch_without_room_is_told_from_other_failures():
+    with pytest.raises(NoRoom, match=r"first batch of 64x1x4x4, got RuntimeError: .*can't allocate memory"):
+        fit(Broken("memory"), little())
+    with pytest.raises(Stopped) as other:
+        fit(Broken("forward"), little())
+    assert type(other.value) is Stopped
+
+
 def test_a_loss_that_is_no_number_names_its_step():
-    with pytest.raises(Stopped, match="loss must be finite, got nan at step 3: try a lower --lr"):
+    with pytest.raises(Diverged, match="loss must be finite, got nan at step 3: try a lower --lr"):
         fit(Broken("third loss"), little(), batch=16)
-    with pytest.raises(Stopped, match=r"got (nan|inf) at step"):
+    with pytest.raises(Diverged, match=r"got (nan|inf) at step"):
         fit(Linear(zero=False), little(), lr=1e38, epochs=5)
 
 

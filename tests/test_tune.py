@@ -22,8 +22,9 @@ import tyro
 from optuna.trial import FixedTrial, TrialState
 from PIL import Image
 
-from experiments.classifier import Stopped
 from experiments.config import Config
+from experiments.models.lenet import LeNet
+from experiments.stopped import Diverged
 from experiments.tune import main
 from experiments.tuning import objective as objectives
 from experiments.tuning.config import Search, Space, Tune, Workers
@@ -131,7 +132,7 @@ def test_a_bad_trial_is_pruned_after_an_epoch_and_a_diverged_one_as_well(monkeyp
     study.optimize(objective(job, tune.space), n_trials=1)
 
     def diverge(*_, **__):
-        raise Stopped("loss is nan in step 7")
+        raise Diverged("loss is nan in step 7")
 
     monkeypatch.setattr(objectives, "train", diverge)
     study.optimize(objective(job, tune.space), n_trials=1)
@@ -139,6 +140,28 @@ def test_a_bad_trial_is_pruned_after_an_epoch_and_a_diverged_one_as_well(monkeyp
     assert pruned.state == diverged.state == TrialState.PRUNED
     assert list(pruned.intermediate_values) == [0]
     assert diverged.user_attrs["diverged"] == "loss is nan in step 7"
+
+
+def make_broken(classes, channels):
+    """A network that evaluates but cannot be trained, whatever the settings."""
+
+    class Broken(LeNet):
+        def forward(self, x):
+            if self.training:
+                raise KeyError("no such layer")
+            return super().forward(x)
+
+    return Broken(classes, channels)
+
+
+def test_a_model_that_fails_on_its_first_batch_ends_the_search_at_the_first_trial(tmp_path, capsys):
+    arguments = [*QUICK.split(), "--model", "test_tune:make_broken", "--out", str(tmp_path)]
+    assert main([*arguments, "--trials", "5"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"^error: model must train on a first batch of 64x1x32x32, got KeyError", error, re.MULTILINE)
+    assert "Traceback" not in error
+    (folder,) = tmp_path.iterdir()
+    assert [t.state for t in trials(folder)] == [TrialState.FAIL]
 
 
 REFUSALS = {
@@ -150,6 +173,7 @@ REFUSALS = {
     "--lr 0.1": "lr must be left to the search: pass --lrs, got 0.1",
     "--batch-size 8": "batch size must be left to the search: pass --batch-sizes, got 8",
     "--dataset cifar": "dataset must be one of digits",
+    "--devices 2 --accelerator cpu": "devices x nodes must be 1: the same command in more terminals shares the study",
     "--heartbeat 0": "heartbeat must be at least 1",
     "--storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE, got 'nonsense'",
     "--storage sqlite:///FILE/a.db": "storage must be a database that answers, got .*unable to open",

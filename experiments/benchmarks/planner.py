@@ -10,7 +10,8 @@ from torch import nn
 
 from layers import Budget, refit
 
-from ..compression import MIXED, Calibration, Recipe
+from ..calibration import Calibration
+from ..compression import MIXED, Recipe
 from ..data.folders import classes_of, files, in_memory
 from ..evaluate import Accuracy, accuracy
 from ..job import Job

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from checks import need
 
-from ..compression import Calibration, image_count
+from ..calibration import Calibration, image_count
 from ..config import Config
 from ..trained import look_up
 from . import planner_table, random_plans

@@ -15,8 +15,9 @@ from layers.planner import Layer, Request, survey
 from layers.price import counted
 from layers.selectors import SELECTORS, Option
 
+from ..calibration import Calibration, drawn
 from ..checkpoint import whole
-from ..compression import MIXED, Calibration, Recipe, drawn
+from ..compression import MIXED, Recipe
 from ..evaluate import accuracy
 from ..job import Job
 

@@ -81,12 +81,16 @@ def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
     """Caltech-UCSD Birds 200-2011 as it unpacks (Wah et al. 2011): images/CLASS/FILE and which of them are to train."""
     classes, listed = classes_of(root / "images"), _table(root / "images.txt")
     to_train = _table(root / "train_test_split.txt")
-    training = {path: to_train.get(number) == "1" for number, path in listed.items()}
+    lacking = sorted(listed.keys() ^ to_train.keys())
+    need(not lacking, f"numbers in {root}", lacking[:3], "in images.txt and in train_test_split.txt alike")
+    training = {path: to_train[number] == "1" for number, path in listed.items()}
     found = files(root / "images", classes)
     assert isinstance(found.source, Files)
     paths = [Path(os.fsdecode(path)).as_posix() for path in found.source.paths]
     unlisted = [path for path in paths if path not in training]
     need(not unlisted, f"images in {root}", unlisted[:3], "listed in images.txt")
+    missing = sorted(training.keys() - set(paths))
+    need(not missing, f"images of images.txt in {root}", missing[:3], "below images/, none of them missing")
     chosen = np.array([training[path] for path in paths])
     return classes, {"train": found.part(np.flatnonzero(chosen)), "test": found.part(np.flatnonzero(~chosen))}
 

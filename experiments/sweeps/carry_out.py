@@ -13,7 +13,8 @@ from layers import Cost, cost
 from layers.plan import write_text
 
 from .. import record
-from ..compression import Calibration, Recipe, image_count, predicted, recipe
+from ..calibration import Calibration, image_count
+from ..compression import Recipe, predicted, recipe
 from ..evaluate import accuracy
 from ..job import Job
 from ..peers import peers

@@ -11,10 +11,10 @@ from optuna.trial import Trial
 
 from checks import need
 
-from ..classifier import Stopped
 from ..config import Compression, Config, Data, Training
 from ..job import Job
 from ..job import check as check_job
+from ..stopped import Diverged, NoRoom
 from ..train import train
 from .config import SEARCHED, Space, Tune
 
@@ -51,6 +51,8 @@ def check(tune: Tune) -> Job:
         usual = getattr(Data() if name == "batch_size" else Training(), name)
         option = f"--{words(plural, '-')}"
         need(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
+    processes = tune.training.devices * tune.training.nodes
+    need(processes == 1, "devices x nodes", processes, "1: the same command in more terminals shares the study")
     return check_job(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
 
 
@@ -76,7 +78,10 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
 
 
 def objective(job: Job, space: Space) -> Callable[[Trial], float]:
-    """trial -> validation accuracy of its best epoch, in percent; every trial starts from the same weights."""
+    """trial -> validation accuracy of its best epoch, in percent; every trial starts from the same weights.
+
+    Stopped (a ValueError) for a network that fails on its first batch whatever the settings.
+    """
 
     def run(trial: Trial) -> float:
         found = suggest(trial, space)
@@ -93,7 +98,7 @@ def objective(job: Job, space: Space) -> Callable[[Trial], float]:
                 seed=training.seed,
                 callbacks=[Report(trial)],
             )
-        except Stopped as error:  # a loss of NaN, or a batch that the device has no room for
+        except (Diverged, NoRoom) as error:  # of these settings alone; whatever else fails would fail in every trial
             trial.set_user_attr("diverged", str(error))
             raise optuna.TrialPruned(str(error)) from None
 
