@@ -3,9 +3,11 @@
 import csv
 
 import pytest
+import torch
 
 from experiments.bench import main
-from experiments.benchmarks import TABLES, Measured, Row, measure, show
+from experiments.benchmarks import TABLES, Later, Measured, Row, measure, networks, show
+from experiments.benchmarks.layers import conv_cases, linear_cases
 from experiments.benchmarks.ranks import evbmf_cases, ht_cases, svd_cases
 from experiments.benchmarks.tensors import cp_cases, tucker_cases
 
@@ -25,6 +27,47 @@ def test_ratios_and_verdict(tmp_path, capsys):
     with (tmp_path / "table.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["ratio"]) == measured.ratio
+
+
+def test_seconds_that_are_asked_of_ours_alone():
+    row = Row("sum", "a longer sum", work(1_000), work(200_000), 1.0)
+    (free,) = measure([row], threads=1, seconds=1)
+    assert free.reached
+    assert free.asked == "1.00"
+    (late,) = measure([row._replace(at_most=1e-9)], threads=1, seconds=1)
+    assert not late.reached
+    assert late.asked == "1.00, 1e-09 s"
+
+
+def test_a_row_is_made_when_its_turn_comes():
+    made = []
+
+    def make():
+        made.append(torch.get_num_threads())
+        return Row("sum of 9", "itself", work(9), work(9), 0.0)
+
+    later = Later("sum", make)
+    assert made == []
+    (measured,) = measure([later], threads=1, seconds=0)
+    assert made == [1]  # with the threads of the measurement, as a session of onnxruntime must be
+    assert measured.work == "sum of 9"
+
+
+def test_nothing_is_built_before_its_turn_and_rows_keep_their_names(monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("built too early")
+
+    monkeypatch.setattr(networks, "make_plan", forbidden)
+    monkeypatch.setattr(networks.torchvision.models, "get_model", forbidden)
+    names = [case.work for make in TABLES["networks"] for case in make()]
+    assert "vgg16, tucker, onnxruntime" in names
+    assert len(set(names)) == len(names)
+    for cases in (linear_cases(24, 16), conv_cases(72, 4)):
+        for later in cases:
+            row = later.make()
+            assert row.work.startswith(later.work)
+            row.ours()
+            row.theirs()
 
 
 def test_the_table_for_the_docs(tmp_path):
