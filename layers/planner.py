@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from checks import check_rank, need
 
 from .budget import Budget
-from .calibrate import Stats, check_stats
 from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
 from .judges import relative_error, thinned
 from .methods import check_kernels, method
 from .plan import LayerPlan, Plan, Seconds
 from .price import LatencyTable, Price, counted
 from .selectors import SELECTORS, Option, Selector, TooSmall, spend
+from .stats import Stats, check_stats
 from .surgery import obstacles
 from .timing import latency
 

@@ -13,9 +13,9 @@ import stage3_torch
 from experiments.conformance_kinds import KINDS
 from experiments.conformance_rows import EXACT, ROWS, dense
 from layers import METHODS, Coded, Transform, code, fold
+from layers.bits import pack, unpack
 from layers.coded import is_coded
 from layers.specs import check_spec
-from layers.transform import pack, unpack
 from trees import post_order
 
 
