@@ -1,5 +1,6 @@
 """`python -m experiments.bench`: our kernels, layers, training and planner against their peers and what is asked."""
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,13 +90,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         rows = [row for cases in TABLES[bench.table] for row in cases() if bench.only in row.work]
+        if not rows:
+            sys.stderr.write(f"error: only must be part of a row's name, got {bench.only!r}\n")
+            return 2
+        measured = measure(rows, bench.threads, bench.seconds)
     except ImportError as error:
         sys.stderr.write(f"error: peers must be installed with pip install -e '.[bench]', got: {error}\n")
         return 2
-    if not rows:
-        sys.stderr.write(f"error: only must be part of a row's name, got {bench.only!r}\n")
-        return 2
-    return 0 if show(measure(rows, bench.threads, bench.seconds), bench.threads, bench.out) else 1
+    return 0 if show(measured, bench.threads, bench.out, f"python -m experiments.bench {shlex.join(given)}") else 1
 
 
 if __name__ == "__main__":

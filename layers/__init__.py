@@ -2,7 +2,7 @@
 
 from .batchnorm import reestimate_batchnorm
 from .budget import Budget
-from .calibrate import LayerStats, Stats, calibrate
+from .calibrate import calibrate
 from .coded import Coded, code, fold
 from .complex_modules import (
     Cardioid,
@@ -22,6 +22,7 @@ from .plan import Plan
 from .planner import make_plan
 from .refit import refit
 from .selectors import SELECTORS
+from .stats import LayerStats, Stats
 from .surgery import replace
 from .timing import Timing, interleaved, latency
 from .transform import Transform

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .calibrate import Stats, check_stats
 from .export import export
 from .methods import METHODS, Method
 from .plan import Plan
 from .portable import describe, write_loader
 from .specs import Spec
+from .stats import Stats, check_stats
 from .surgery import replace
 
 Build = Callable[[str, Method, nn.Module, Spec], nn.Module]

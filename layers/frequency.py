@@ -1,5 +1,6 @@
 """Frequency layers: what is trained are the frequencies of the rows of a transform, instead of a weight."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -109,10 +110,9 @@ class FrequencyConv2d(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        # torch checks the geometry, and knows what it pads; the layer has no numbers and is not kept as a module
-        plain = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device="meta"
-        )
+        sizes = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        self._plain = partial(nn.Conv2d, *sizes, device="meta")
+        plain = self._plain()  # torch checks the geometry, and knows what it pads
         self.in_channels, self.out_channels, self.groups, self.kernel = in_channels, out_channels, groups, kernel
         self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
         self.padding: Any = plain.padding  # a pair, or 'same'
@@ -144,16 +144,4 @@ class FrequencyConv2d(nn.Module):
     def materialize(self) -> nn.Module:
         """The plain layer with this weight; ValueError for a complex kernel."""
         _check_real(self.kernel)
-        layer = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.bias is not None,
-            self.padding_mode,
-            device="meta",
-        )
-        return filled(layer, self.weight, self.bias)
+        return filled(self._plain(), self.weight, self.bias)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from stage3_torch import evbmf
 
-from .calibrate import LayerStats
 from .factored import weight_shapes
 from .fit import sees_patches, start, whitened
 from .methods import Method
 from .metric import Metric, Whitening, compose, weight5
 from .scheme import Dense, Scheme
 from .specs import RankOf, Spec, rounded
+from .stats import LayerStats
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own
 PROBES = (0.1, 0.3, 0.6)  # of the way from the smallest candidate to the largest

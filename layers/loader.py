@@ -15,9 +15,9 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     ops = """_fft_c2c _fft_c2r _fft_r2c _to_copy _unsafe_view add argsort bitwise_and cat clone complex cos cumsum
   expand index_select mm mul ne new_zeros ones_like permute roll scatter select sin slice stack sub view view_as_real"""
     try:
-        modules = json.loads(Path(folder, "plan.json").read_text(encoding="utf-8"))["modules"]
+        told = json.loads(Path(folder, "plan.json").read_text(encoding="utf-8"))["modules"]
         tensors, box = load_file(Path(folder, "model.safetensors")), nn.ModuleList([copy.deepcopy(model)])
-        for at, parts in modules["layers"].items():  # plain layers in a row
+        for at, parts in told["layers"].items():  # plain layers in a row
             old = dict(box.named_modules(remove_duplicate=False))[f"0.{at}".rstrip(".")]
             row = nn.Sequential(*({"Conv2d": nn.Conv2d, "Linear": nn.Linear}[c](**o, device="meta") for c, o in parts))
             row.load_state_dict({key: tensors[at + key] for key in row.state_dict()}, assign=True)  # refuses sizes
@@ -25,11 +25,11 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
             for m in list(box.modules()):
                 m._modules.update({key: row for key, child in m._modules.items() if child is old})
         state, calls = box[0].state_dict(), {name: getattr(torch.ops.aten, name) for name in ops.split()}
-        for name, (names, tables, steps) in modules["recipes"].items():  # how a weight is decoded
+        for name, (names, lists, steps) in told["recipes"].items():  # how a weight is decoded
             for device, take in (("meta", tensors.__getitem__), ("cpu", tensors.pop)):  # sizes first: they may be lies
-                got = {i: torch.tensor(v, dtype=torch.float64, device=device) for i, v in tables.items()}
+                got = {i: torch.tensor(told["tables"][t], dtype=torch.float64, device=device) for i, t in lists.items()}
                 got |= {i: take(v).to(device) for i, v in names.items()}
-                for place, call, arguments in steps:
+                for place, call, arguments in told["steps"][steps]:
                     got[place] = calls[call](**tree_map_only(str, got.__getitem__, arguments))
                     range(9 * state[name].numel() + 9999)[got[place].numel()]  # IndexError if it is far too large
             tensors[name] = got[place]

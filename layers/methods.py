@@ -13,7 +13,6 @@ from contract import WAVELETS
 
 from . import hierarchical_tucker, tucker
 from .budget import Budget
-from .calibrate import LayerStats
 from .coded import code
 from .cost import Call, Cost
 from .cp import JOINT, SEPARABLE
@@ -23,6 +22,7 @@ from .metric import Metric
 from .ordering import place_type
 from .scheme import Dense, Scheme
 from .specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of, truth
+from .stats import LayerStats
 from .svd import CHANNEL, SPATIAL
 from .transform import SELECTIONS, Transform
 from .transform_linear import TransformLinear

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from checks import need
 
-from .calibrate import LayerStats
 from .scheme import Dense, Shape
+from .stats import LayerStats
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
 ROUNDING = 1e-12  # of E[x^2]: what is left of a covariance that vanishes, as constant images have, is below it

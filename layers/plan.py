@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checks import need
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 VERSION = 1
+
+
+class Seconds(NamedTuple):
+    """A forward pass of the example, dense and compressed: what a latency budget counts, from the measured table."""
+
+    before: float
+    after: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class LayerPlan:
     after: Cost
     error: float  # in the selector's measure: |W - W_hat| / |W|, for minimax of spectral norms, for loss its rise
     reason: str = ""
+    seconds: Seconds | None = None  # where the budget is a latency
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Plan:
     selector: str
     before: Cost  # of the whole network
     after: Cost
+    seconds: Seconds | None = None  # where the budget is a latency; after: before, less what the layers are to save
 
     def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:
         """Write the plan as JSON, whole or not at all; `modules` is for loader.py alone, `load` does not read it."""
@@ -58,8 +67,9 @@ class Plan:
                 tuple(map(_layer, data["layers"])),
                 Budget(**data["budget"]),
                 data["selector"],
-                Cost(*data["before"]),
-                Cost(*data["after"]),
+                _cost(data["before"]),
+                _cost(data["after"]),
+                _seconds(data.get("seconds")),
             )
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"plan must be the JSON that Plan.save writes, got {path} ({error!r})") from None
@@ -68,25 +78,25 @@ class Plan:
         """A pandas table, a row per layer and `total` as the last; `error` is in the selector's measure."""
         import pandas  # here alone: nothing else in the package needs it, and it takes a second to import
 
-        def line(name: str, kernel: str, spec: str, before: Cost, after: Cost, error: float, reason: str) -> list:
-            costs = [number for pair in zip(before, after) for number in pair]
-            return [name, kernel, spec, *costs, error, reason]
+        def line(name: str, kernel: str, spec: str, part: LayerPlan | Plan, error: float, reason: str) -> list:
+            costs = [number for pair in zip(part.before, part.after) for number in pair]
+            return [name, kernel, spec, *costs, *(part.seconds or ()), error, reason]
 
         costs = [f"{field}_{when}" for field in Cost._fields for when in ("before", "after")]
-        columns = ["layer", "kernel", "spec", *costs, "error", "reason"]
-        lines = [
-            line(p.name, p.kernel or "dense", _words(p.spec), p.before, p.after, p.error, p.reason) for p in self.layers
-        ]
-        total = line("total", str(self.budget), self.selector, self.before, self.after, float("nan"), "")
+        seconds = [f"seconds_{when}" for when in Seconds._fields] if self.seconds else []
+        columns = ["layer", "kernel", "spec", *costs, *seconds, "error", "reason"]
+        lines = [line(p.name, p.kernel or "dense", _words(p.spec), p, p.error, p.reason) for p in self.layers]
+        total = line("total", str(self.budget), self.selector, self, float("nan"), "")
         return pandas.DataFrame([*lines, total], columns=columns).set_index("layer")
 
     def __str__(self) -> str:
         """One line per layer and the totals."""
-        rows = [("layer", "kernel", "spec", "params", "macs", "error", "")]
+        time = ("ms",) if self.seconds else ()
+        rows = [("layer", "kernel", "spec", "params", "macs", *time, "error", "")]
         for p in self.layers:
             error = f"{p.error:.3g}" if p.kernel else ""
-            rows.append((p.name, p.kernel or "dense", _words(p.spec), *_ratios(p.before, p.after), error, p.reason))
-        rows.append(("total", str(self.budget), self.selector, *_ratios(self.before, self.after), "", ""))
+            rows.append((p.name, p.kernel or "dense", _words(p.spec), *_ratios(p), error, p.reason))
+        rows.append(("total", str(self.budget), self.selector, *_ratios(self), "", ""))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
 
@@ -95,15 +105,33 @@ def _layer(row: Any) -> LayerPlan:
     """One row of the JSON; TypeError or KeyError for what is none.  Whether a layer can do it, `compress` asks."""
     if not isinstance(row["name"], str) or not isinstance(row["kernel"], str | None):
         raise TypeError(f"name and kernel of a layer are texts, not {row['name']!r} and {row['kernel']!r}")
-    return LayerPlan(**{**row, "before": Cost(*row["before"]), "after": Cost(*row["after"])})
+    costs = {"before": _cost(row["before"]), "after": _cost(row["after"])}
+    return LayerPlan(**{**row, **costs, "seconds": _seconds(row.get("seconds"))})
+
+
+def _numbers(values: Any, count: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) != count or not all(type(v) in (int, float) for v in values):
+        raise TypeError(f"{count} numbers are wanted, not {values!r}")
+    return values
+
+
+def _cost(values: Any) -> Cost:
+    return Cost(*_numbers(values, len(Cost._fields)))
+
+
+def _seconds(values: Any) -> Seconds | None:
+    return None if values is None else Seconds(*_numbers(values, 2))
 
 
 def _words(spec: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in spec.items())
 
 
-def _ratios(before: Cost, after: Cost) -> tuple[str, str]:
-    return f"{before.params:,} > {after.params:,}", f"{before.macs:,} > {after.macs:,}"
+def _ratios(part: LayerPlan | Plan) -> tuple[str, ...]:
+    costs = [f"{before:,} > {after:,}" for before, after in zip(part.before, part.after)][:2]
+    return *costs, *(
+        f"{1e3 * seconds.before:.3g} > {1e3 * seconds.after:.3g}" for seconds in (part.seconds,) if seconds
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from checks import check_rank, need
 
 from .budget import Budget
-from .calibrate import Stats, check_stats
 from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
 from .judges import relative_error, thinned
 from .methods import check_kernels, method
-from .plan import LayerPlan, Plan
+from .plan import LayerPlan, Plan, Seconds
 from .price import LatencyTable, Price, counted
 from .selectors import SELECTORS, Option, Selector, TooSmall, spend
+from .stats import Stats, check_stats
 from .surgery import obstacles
 from .timing import latency
 
@@ -123,13 +123,10 @@ def make_plan(
     price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
     request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
     layers, before = survey(model, request, example), cost(model, example)
-    need(
-        any(layer.reason != UNREACHED for layer in layers),
-        "model",
-        type(model).__name__,
-        "a network that calls a convolution or Linear layer",
-    )
-    whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
+    reached = any(layer.reason != UNREACHED for layer in layers)
+    need(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
+    timed = budget.metric == "latency"
+    whole = latency(model, example).median if timed else getattr(before, budget.metric)
     elsewhere = whole - sum(layer.options[-1].price for layer in layers)
     try:
         choice = spend(request.selector, [layer.options for layer in layers], budget.fraction * whole - elsewhere)
@@ -145,5 +142,7 @@ def make_plan(
         error = option.error**0.5 if request.selector.squared else option.error
         if option.kernel and math.isnan(error):
             error = relative_error(method(option.kernel), model.get_submodule(layer.name), option.spec)  # type: ignore[arg-type]
-        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, error, reason))
-    return Plan(tuple(rows), budget, name, before, after)
+        seconds = Seconds(layer.options[-1].price, option.price) if timed else None
+        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, error, reason, seconds))
+    spent = elsewhere + sum(option.price for option in choice)
+    return Plan(tuple(rows), budget, name, before, after, Seconds(whole, spent) if timed else None)

@@ -23,10 +23,16 @@ def _arguments(layer: nn.Module) -> tuple[str, dict[str, Any]]:
 
 
 def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
-    """What loader.py is told: `layers`, prefix of their names -> plain layers in a row; `recipes`, name of a weight ->
-    the tensors, by name, and the tables that it is decoded from, and the steps of the decoding."""
+    """What loader.py is told.
+
+    layers: prefix of their names -> plain layers in a row;  recipes: name of a weight -> [place -> name of a tensor,
+    place -> number of a table, number of the steps of its decoding];  tables and steps: each different one once, for
+    weights of the same shape and spec share them.
+    """
     rows: dict[str, Any] = {}
     recipes: dict[str, Any] = {}
+    tables: list[Any] = []
+    steps: list[Any] = []
     for name in (row.name for row in plan.layers if row.kernel is not None):
         module: Any = small.get_submodule(name)
         at = f"{name}." if name else ""
@@ -36,10 +42,18 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
         linear = isinstance(module, TransformLinear)
         transform = module.transform if linear else module.parametrizations.weight[0]
         values, inside = ("values", "transform.") if linear else (f"{CODE}.original0", f"{CODE}.0.")
-        names, tables, steps = recipe(transform, module.get_parameter(values))
+        names, lists, decoding = recipe(transform, module.get_parameter(values))
         stored = dict(enumerate([f"{at}{values}", *(f"{at}{inside}{name}" for name in names)]))
-        recipes[f"{at}weight"] = stored, dict(enumerate(tables, len(stored))), steps
-    return {"layers": rows, "recipes": recipes}
+        numbers = dict(enumerate((_number(table, tables) for table in lists), len(stored)))
+        recipes[f"{at}weight"] = stored, numbers, _number(decoding, steps)
+    return {"layers": rows, "recipes": recipes, "tables": tables, "steps": steps}
+
+
+def _number(item: Any, known: list[Any]) -> int:
+    """Its place among those that are known, which it joins if it is new."""
+    if item not in known:
+        known.append(item)
+    return known.index(item)
 
 
 def write_loader(folder: Path) -> None:

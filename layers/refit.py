@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .calibrate import Stats, blocks, check_stats, images_of
+from .calibrate import images_of
 from .cost import evaluating
 from .factored import fill
 from .fit import fit
@@ -25,6 +25,7 @@ from .lockstep import walk
 from .metric import Metric, compose, covariance, ridge, weight5
 from .moments import Positions, draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, Shape, is_plain
+from .stats import Stats, blocks, check_stats
 
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
 

@@ -11,6 +11,8 @@ Rule = Callable[[str, nn.Module], nn.Module | None]
 # Parents whose forward reads `child.weight` itself and never calls the child: a swapped child would crash.
 READS_CHILD_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 
 def obstacles(model: nn.Module) -> dict[str, str]:
     """Name -> reason, for every module that cannot be swapped without changing what the model computes or trains."""
@@ -24,7 +26,7 @@ def obstacles(model: nn.Module) -> dict[str, str]:
         shared = {names[o] for p in module.parameters(recurse=False) for o in owners[id(p)]} - {name}
         if shared:
             found[name] = f"its parameters are tied to those of {', '.join(sorted(shared))}"
-        elif module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        elif any(getattr(module, hooks) for hooks in HOOKS):
             found[name] = "it has hooks, which a new module would lose"
         elif is_parametrized(module):
             found[name] = "its weight is parametrised already"

@@ -29,9 +29,11 @@ def tables(name: str, n: int, wavelet: str | None = None, levels: int | None = N
     if n > SHORT and name != "dwt":
         return ()
     short, left = _long_levels(n, levels)[::2] if name == "dwt" else (n, None)
-    eye = torch.eye(short, dtype=torch.float64)
-    # contiguous, as a table read from a file is: a product with a transposed matrix may round in another order
-    matrices = (analyse(eye, name, 0, wavelet, left).contiguous(),) if short <= SHORT else ()
+    matrices: Tables = ()
+    if short <= SHORT:
+        eye = torch.eye(short, dtype=torch.float64)
+        # contiguous, as a table read from a file is: a product with a transposed matrix may round in another order
+        matrices = (analyse(eye, name, 0, wavelet, left).contiguous(),)
     if n <= SHORT:
         return matrices
     impulse = torch.eye(128, dtype=torch.float64)[64]  # with room for every filter, 102 taps, on either side

@@ -8,31 +8,11 @@ from torch import Tensor
 
 from checks import need
 
+from .bits import pack, unpack
 from .coded import Decoded
-from .ordering import narrow, smooth_order
+from .ordering import narrow, smooth_order, sorted_back
 from .spectrum import analyse, check_transform, row_frequencies, synthesise
 from .synthesis import Tables, synthesis, tables
-
-
-def pack(mask: Tensor) -> Tensor:
-    """A flat boolean mask as bytes, first element in the lowest bit; 1/32 of the float32 weight it belongs to."""
-    bits = torch.nn.functional.pad(mask.to(torch.uint8), (0, -mask.numel() % 8)).reshape(-1, 8)
-    return (bits << torch.arange(8, device=mask.device, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
-
-
-def unpack(packed: Tensor, n: int) -> Tensor:
-    """The n flat booleans that `pack` packed."""
-    bits = packed[:, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8) & 1
-    return bits.reshape(-1)[:n].bool()
-
-
-def _sorted_back(y: Tensor, *orders: Tensor | None) -> Tensor:
-    """The channels, output and input, in the order that they had before they were sorted."""
-    for axis, order in enumerate(orders):
-        if order is not None:
-            y = y.index_select(axis, order.long().argsort())
-    return y
-
 
 SELECTIONS = ("magnitude", "lowest")
 
@@ -136,7 +116,7 @@ class Transform(Decoded):
             return self.exact(y.double(), known, self.order_0, self.order_1).to(y.dtype)
         for axis in reversed(self.axes):
             y = synthesise(y, self.name, axis, self.wavelet, self.levels)
-        return _sorted_back(y, self.order_0, self.order_1)
+        return sorted_back(y, self.order_0, self.order_1)
 
     def known(self, axis: int) -> Tables:
         """The tables of the synthesis along this axis."""
@@ -146,7 +126,7 @@ class Transform(Decoded):
         """The weight of the coefficients y, in float64; `known` has the tables of each axis."""
         for axis, found in [*zip(self.axes, known)][::-1]:
             y = synthesis(y, self.name, axis, found, self.levels)
-        return _sorted_back(y, order_0, order_1)
+        return sorted_back(y, order_0, order_1)
 
     def linear(self, x: Tensor, values: Tensor) -> Tensor:
         """x W^T of the (out, in) weight W = T_0^T Y T_1 without building W: x to the frequencies, Y, and back.

@@ -1,7 +1,6 @@
 """Second moments: those of patches by unfold, those of gradients by one backward pass per image."""
 
 import copy
-import importlib
 import socket
 
 import pytest
@@ -13,8 +12,6 @@ from torch import nn
 from layers import calibrate
 from layers.moments import draw as draw_positions
 from layers.moments import inputs_at, outputs_at, second_moment
-
-MODULE = importlib.import_module("layers.calibrate")  # the package has the function under this name
 
 
 @st.composite
@@ -238,7 +235,7 @@ def test_two_processes_with_parts_equal_one_with_all(net, images, tmp_path, monk
 
 def test_wide_layers_are_kept_in_blocks_of_whole_channels(net, images, monkeypatch):
     whole = calibrate(net, [images])
-    monkeypatch.setattr(MODULE, "WIDEST", 9)
+    monkeypatch.setattr("layers.stats.WIDEST", 9)
     parts = calibrate(net, [images])
     assert {name: s.inputs.shape for name, s in parts.layers.items()} == {
         "first": (1, 2, 9, 9),
@@ -250,7 +247,7 @@ def test_wide_layers_are_kept_in_blocks_of_whole_channels(net, images, monkeypat
         torch.testing.assert_close(
             parts.layers["first"].inputs[:, half], whole.layers["first"].inputs[:, 0, block, block]
         )
-    monkeypatch.setattr(MODULE, "WIDEST", 4)
+    monkeypatch.setattr("layers.stats.WIDEST", 4)
     assert calibrate(net, [images]).layers["last"].inputs.shape == (1, 2, 3, 3)
     assert calibrate(net, [images]).layers["first"].inputs.shape == (1, 2, 9, 9)  # one channel is never split
 

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import conformance_cells
 from experiments.conformance import main
+from experiments.conformance_kinds import KINDS
 from experiments.conformance_rows import ROWS
 from layers import METHODS
 
@@ -13,16 +14,22 @@ DOCS = Path(__file__).parents[1] / "docs" / "conformance.md"
 
 
 def cells(text):
-    """(row, kernel) -> what the table says."""
-    lines = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    head, _, *rows = lines
-    return {(row, kernel): word for row, *words in rows for kernel, word in zip(head[1:], words)}
+    """(group, row, kind) -> what the tables say."""
+    found = {}
+    for line in (line for line in text.splitlines() if line.startswith("|")):
+        first, *words = (part.strip() for part in line.split("|")[1:-1])
+        if first in KINDS:
+            group, names = first, words
+        elif set(first) != {"-"}:
+            found |= {(group, first, name): word for name, word in zip(names, words)}
+    return found
 
 
 def test_the_committed_table_is_the_generated_one(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "deep" / "table.md")]) == 0
     new, committed = (cells(path.read_text()) for path in (tmp_path / "deep" / "table.md", DOCS))
-    assert set(new) == set(committed) == {(row, kernel) for row in ROWS for kernel in METHODS}
+    every = {(group, row, name) for group, kinds in KINDS.items() for row in ROWS for name in kinds}
+    assert set(new) == set(committed) == every
     for key, word in new.items():
         # errors are of rounding and may differ between machines; who is refused, and why, may not
         assert word == committed[key] or float(committed[key]) <= 1e-10 >= float(word)
@@ -34,10 +41,11 @@ def test_the_committed_table_is_the_generated_one(tmp_path, capsys):
 
 def test_a_layer_that_is_wrong_is_seen(monkeypatch, tmp_path):
     method = METHODS["svd"]
-    monkeypatch.setitem(METHODS, "svd", method._replace(candidates=lambda layer: method.candidates(layer)[:1]))
+    wrong = KINDS["factored"]["svd"]._replace(build=lambda layer: method.build(layer, method.candidates(layer)[0].spec))
+    monkeypatch.setitem(KINDS["factored"], "svd", wrong)
     monkeypatch.setattr(conformance_cells, "ROWS", {"plain": {}})
     assert main(["--out", str(tmp_path / "table.md")]) == 1
-    assert cells((tmp_path / "table.md").read_text())["plain", "svd"] == "FAILS"
+    assert cells((tmp_path / "table.md").read_text())["factored", "plain", "svd"] == "FAILS"
 
 
 def test_a_place_that_cannot_be_written_ends_with_2(tmp_path, capsys):

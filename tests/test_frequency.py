@@ -29,7 +29,8 @@ from layers import (
     load_frequency_layers,
     save_frequency_layers,
 )
-from layers.basis import BASES, COMPLEX, Basis, trig_scale
+from layers.basis import BASES, COMPLEX, Basis
+from layers.waves import trig_scale
 
 kernels = pytest.mark.parametrize("kernel", BASES)
 REAL = [kernel for kernel in BASES if kernel not in COMPLEX]

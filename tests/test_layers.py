@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import stage3_torch
+from experiments.conformance_kinds import KINDS
 from experiments.conformance_rows import EXACT, ROWS, dense
 from layers import METHODS, Coded, Transform, code, fold
+from layers.bits import pack, unpack
 from layers.coded import is_coded
 from layers.specs import check_spec
-from layers.transform import pack, unpack
 from trees import post_order
 
 
@@ -49,19 +50,32 @@ def check_refused(name, layer, words):
             build(layer, {})
 
 
+def check_conforms(kind, layer, x, tolerance):
+    """Equal to the dense convolution in both memory formats, in eval mode and in training mode, and when folded."""
+    small, channels_last = kind.build(layer), x.contiguous(memory_format=torch.channels_last)
+    want = kind.want(layer, small, x)
+    outputs = [small(x), small(channels_last), small.eval()(x)]
+    outputs += [fold(small)(x)] if kind.folds else []
+    for got in outputs:
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
+        assert (got - want).abs().max() <= tolerance * want.abs().max()
+
+
+COLUMNS = [(group, name) for group, kinds in KINDS.items() for name in kinds]
+
+
 @pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel lengths")  # the dense layer warns
 @pytest.mark.parametrize("dtype", EXACT)
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("name", METHODS)
-def test_full_rank_equals_dense_conv(name, row, dtype):
+@pytest.mark.parametrize(("group", "name"), COLUMNS)
+def test_full_rank_equals_dense_conv(group, name, row, dtype):
     layer, x = dense(row, dtype)
-    if row in REFUSED.get(name, ()):
+    if group == "factored" and row in REFUSED.get(name, ()):
         check_refused(name, layer, "depthwise" if row in DEPTHWISE else "1x[13] kernel")
         return
-    assert METHODS[name].refusal(layer) is None
-    small = full(METHODS[name], layer)
-    check_equal(layer, small, x, EXACT[dtype])
-    check_equal(layer, small, x.contiguous(memory_format=torch.channels_last), EXACT[dtype])
+    assert KINDS[group][name].refusal(layer) is None
+    check_conforms(KINDS[group][name], layer, x, EXACT[dtype])
 
 
 @given(
@@ -72,15 +86,15 @@ def test_full_rank_equals_dense_conv(name, row, dtype):
     mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
     groups=st.sampled_from([1, 2, 4]),
     bias=st.booleans(),
-    name=st.sampled_from(list(METHODS)),
+    column=st.sampled_from(COLUMNS),
 )
-def test_full_rank_equals_dense_conv_of_any_geometry(kernel, stride, padding, dilation, mode, groups, bias, name):
+def test_full_rank_equals_dense_conv_of_any_geometry(kernel, stride, padding, dilation, mode, groups, bias, column):
     torch.manual_seed(0)
-    layer = nn.Conv2d(4, 8, kernel, stride, padding, dilation, groups, bias, mode, dtype=torch.float64)
-    if groups == 4 and "depthwise" in REFUSED.get(name, ()):
+    layer, (group, name) = nn.Conv2d(4, 8, kernel, stride, padding, dilation, groups, bias, mode).double(), column
+    if groups == 4 and group == "factored" and "depthwise" in REFUSED.get(name, ()):
         check_refused(name, layer, "depthwise")
         return
-    check_equal(layer, full(METHODS[name], layer), torch.randn(2, 4, 12, 13, dtype=torch.float64), 1e-10)
+    check_conforms(KINDS[group][name], layer, torch.randn(2, 4, 12, 13, dtype=torch.float64), 1e-10)
 
 
 @pytest.mark.parametrize("name", ["svd", "dct"])

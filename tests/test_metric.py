@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layers import METHODS, calibrate
-from layers.calibrate import LayerStats
 from layers.factored import weight_shapes
 from layers.fit import fit, start, whitened
 from layers.judges import PROBES, operator_error, predicted_loss, weight_error
 from layers.metric import Metric, Whitening, compose, weight5
 from layers.scheme import Shape
+from layers.stats import LayerStats
 
 FACTORED = [name for name, method in METHODS.items() if method.scheme]
 LAYERS = {

@@ -299,6 +299,8 @@ HAND_EDITS = {
         "'fc1': keys of the spec must be exactly keep and axes, with or without select, order, got .*'levels'",
     ),
     "no name": ({"name": None}, "plan must be the JSON that Plan.save writes"),
+    "a cost": ({"after": [1, "2", 3]}, r"plan must be the JSON .*3 numbers are wanted, not \[1, '2', 3\]"),
+    "seconds": ({"seconds": [0.1]}, r"plan must be the JSON .*2 numbers are wanted, not \[0.1\]"),
 }
 
 

@@ -279,8 +279,7 @@ def test_hostile_recipes_give_one_error(which, tmp_path):
     save(small, made, tmp_path / "small")
 
     def change(data):
-        recipe = next(iter(data["modules"]["recipes"].values()))
-        recipe[2].append(RECIPES[which])
+        data["modules"]["steps"][0].append(RECIPES[which])
 
     plan(tmp_path / "small", change)
     with pytest.raises(ValueError, match=r"must hold what `save` wrote of this network, got"):

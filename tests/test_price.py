@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from layers import Budget, calibrate, compress, interleaved, make_plan, planner, price
+from layers import Budget, Plan, calibrate, compress, interleaved, make_plan, planner, price
 from layers.cost import Call, Cost, trace
 from layers.price import LatencyTable
 from layers.selectors import Option
@@ -137,6 +137,25 @@ def test_a_latency_budget_keeps_to_the_table(tmp_path, monkeypatch, selector, fr
     assert json.loads(path.read_text()) == table.known  # all of it was known
     assert foreseen == pytest.approx(seconds(compress(model, plan)).median + 1e-4)
     assert any(row.kernel for row in plan.layers)
+    check_the_plan_says_so(plan, model, whole, foreseen, tmp_path / "plan.json")
+
+
+def check_the_plan_says_so(plan, model, whole, foreseen, path):
+    """The seconds that it was chosen by, in print, as a table and after JSON."""
+    assert plan.seconds == pytest.approx((whole, foreseen))
+    for row in plan.layers:
+        dense = 1e-6 * sum(p.numel() for p in model.get_submodule(row.name).parameters())
+        assert row.seconds.before == pytest.approx(dense)
+        assert (row.seconds.after < row.seconds.before) == (row.kernel is not None)
+    head, *_, total = str(plan).splitlines()
+    assert "macs  " in head
+    assert " ms " in head
+    assert f"{1e3 * whole:.3g} > {1e3 * foreseen:.3g}" in total
+    frame = plan.to_frame()
+    assert frame.loc["total", "seconds_after"] == pytest.approx(foreseen)
+    assert list(frame["seconds_before"][:-1]) == [row.seconds.before for row in plan.layers]
+    plan.save(path)
+    assert Plan.load(path) == plan
 
 
 def test_a_measured_latency_budget_gives_a_faster_network(tmp_path):

@@ -1,7 +1,5 @@
 """Refit and BatchNorm: nearer to the dense network, without a gradient and without touching what was given."""
 
-import importlib
-
 import pytest
 import torch
 from torch import nn
@@ -10,7 +8,6 @@ from experiments.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, reestimate_batchnorm, refit
 from layers.plan import LayerPlan
 
-CALIBRATE = importlib.import_module("layers.calibrate")
 NONE = Cost(0, 0, 0)
 
 
@@ -106,7 +103,7 @@ def test_the_networks_outputs_come_nearer(digits, kernels, aware):
 
 def test_wide_layers_are_refitted_in_their_last_factor(digits, monkeypatch):
     model, images = digits
-    monkeypatch.setattr(CALIBRATE, "WIDEST", 200)
+    monkeypatch.setattr("layers.stats.WIDEST", 200)
     layer = next(name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features > 200)
     stats = calibrate(model, images[:128].split(32))
     small = compress(model, planned(**{layer: ("svd", {"rank": 4})}), stats=stats)

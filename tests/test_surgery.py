@@ -1,6 +1,7 @@
 """`replace`: everything is swapped that should be, nothing else changes, and what cannot be swapped is refused."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -51,17 +52,25 @@ def attention():
     return nn.Sequential(nn.MultiheadAttention(4, 2)), "MultiheadAttention reads its weight"
 
 
-def hooked():
+def hooked(register):
     model = nn.Sequential(nn.Linear(2, 2))
-    model[0].register_forward_hook(lambda *_: None)
+    register(model[0], lambda *_: None)
     return model, "hooks"
+
+
+HOOKS = [
+    nn.Module.register_forward_hook,
+    nn.Module.register_forward_pre_hook,
+    nn.Module.register_full_backward_hook,
+    nn.Module.register_full_backward_pre_hook,
+]
 
 
 def parametrised():
     return nn.Sequential(code(nn.Linear(2, 2), Coded("svd", rank=1))), "parametrised already"
 
 
-@pytest.mark.parametrize("make", [tied, attention, hooked, parametrised])
+@pytest.mark.parametrize("make", [tied, attention, *(partial(hooked, hook) for hook in HOOKS), parametrised])
 def test_refuses_before_anything_is_changed(make):
     model, reason = make()
     before = dict(model.named_modules())

@@ -3,7 +3,7 @@
 from .layers import layer_cases
 from .networks import compress_cases, speed_cases
 from .ranks import evbmf_cases, ht_cases, svd_cases
-from .row import Measured, Row, measure
+from .row import Later, Measured, Row, measure
 from .table import show
 from .tensors import cp_cases, tucker_cases
 from .training import training_cases
@@ -16,4 +16,4 @@ TABLES = {
     "train": (training_cases,),
 }
 
-__all__ = ["TABLES", "Measured", "Row", "measure", "show"]
+__all__ = ["TABLES", "Later", "Measured", "Row", "measure", "show"]

@@ -17,6 +17,14 @@ class Row(NamedTuple):
     theirs: Callable[[], Any]
     at_least: float  # seconds of theirs over seconds of ours; 0.5 where ours may take twice their time
     error: Callable[[Any], float] | None = None  # of a result of either, where the two may differ
+    at_most: float | None = None  # seconds of ours, where something is asked of them alone
+
+
+class Later(NamedTuple):
+    """A row that takes time or memory to make ready: `make` is called when its turn comes; `work` begins that row's."""
+
+    work: str
+    make: Callable[[], Row]
 
 
 class Measured(NamedTuple):
@@ -30,14 +38,25 @@ class Measured(NamedTuple):
     at_least: float
     our_error: float | None
     their_error: float | None
+    at_most: float | None = None
+
+    @property
+    def asked(self) -> str:
+        """In words."""
+        return f"{self.at_least:.2f}" + ("" if self.at_most is None else f", {self.at_most:g} s")
+
+    @property
+    def reached(self) -> bool:
+        """Whether all that is asked is."""
+        return self.ratio >= self.at_least and (self.at_most is None or self.ours <= self.at_most)
 
 
-def measure(rows: Sequence[Row], threads: int, seconds: float) -> list[Measured]:
+def measure(rows: Sequence[Row | Later], threads: int, seconds: float) -> list[Measured]:
     """Every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return [_one(row, seconds) for row in rows]
+        return [_one(row.make() if isinstance(row, Later) else row, seconds) for row in rows]
     finally:
         torch.set_num_threads(before)
 
@@ -46,4 +65,4 @@ def _one(row: Row, seconds: float) -> Measured:
     times = interleaved({"ours": row.ours, "theirs": row.theirs}, rounds=50, warmup=1, seconds=seconds)
     ours, theirs = times["ours"].median, times["theirs"].median
     errors = (None, None) if row.error is None else (row.error(row.ours()), row.error(row.theirs()))
-    return Measured(row.work, row.against, ours, theirs, theirs / ours, row.at_least, *errors)
+    return Measured(row.work, row.against, ours, theirs, theirs / ours, row.at_least, *errors, row.at_most)
