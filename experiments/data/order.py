@@ -52,7 +52,7 @@ class Order:
         if self.train:
             order = torch.randperm(self.n, generator=generator)
             return Draw(shares(order, self.size, self.rank, self.world), generator)
-        mine = torch.arange(self.rank, self.n, self.world)
+        mine = torch.arange(self.n)[self.rank :: self.world]  # none where there are fewer images than processes
         return Draw(list(mine.split(self.size)) if len(mine) else [], generator)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
