@@ -1,7 +1,7 @@
 """What must be fast, against what, and by how much."""
 
 from .layers import layer_cases
-from .networks import compress_cases, speed_cases
+from .networks import compress_cases, latency_cases, speed_cases
 from .ranks import evbmf_cases, ht_cases, svd_cases
 from .row import Later, Measured, Row, measure
 from .table import show
@@ -12,7 +12,7 @@ from .transforms import dct_cases, dwt_cases
 TABLES = {
     "kernels": (tucker_cases, cp_cases, svd_cases, evbmf_cases, dct_cases, dwt_cases, ht_cases),
     "layers": (layer_cases,),
-    "networks": (speed_cases, compress_cases),
+    "networks": (speed_cases, latency_cases, compress_cases),
     "train": (training_cases,),
 }
 

@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from layers import Budget, Plan, compress, export, make_plan
 from .row import Later, Row
 
 BATCH, SIZE, MULTIPLE = 8, 224, 16
+KERNELS = ("svd", "spatial", "tucker")
+BOUNDS = "at most 0.53 of dense", "at least 0.42"
 SHARES = {"resnet18": 0.9, "vgg16": 0.75}  # of the reduction of MACs that must be a speed-up
 
 
@@ -24,7 +26,7 @@ def speed_cases() -> list[Later]:
     return [
         Later(f"{name}, {kernel}{runtime}", partial(_speed, name, kernel, runtime))
         for name in SHARES
-        for kernel in ("svd", "spatial", "tucker")
+        for kernel in KERNELS
         for runtime in ("", ", onnxruntime")
     ]
 
@@ -39,19 +41,47 @@ def _speed(name: str, kernel: str, runtime: str) -> Row:
 
 @lru_cache(maxsize=1)  # for both runtimes: planning takes most of a row's time
 def _compressed(name: str, kernel: str) -> tuple[nn.Module, nn.Module, Tensor, float]:
-    """(dense, compressed, images, dense MACs over compressed MACs).
+    """(dense, compressed, images, dense MACs over compressed MACs)."""
+    dense, x = _network(name)
+    plan = _planned(dense, Budget(macs=0.5), (kernel,), "uniform", x[:1])
+    return dense, compress(dense, plan), x, plan.before.macs / plan.after.macs
 
-    Linear layers stay dense: they are 1 % of VGG-16's MACs, and the decomposition of one takes minutes.
-    """
+
+def _network(name: str) -> tuple[nn.Module, Tensor]:
+    """With random weights, and a batch of images, both channels_last."""
     torch.manual_seed(0)
     x = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-    dense = torchvision.models.get_model(name).eval().to(memory_format=torch.channels_last)
+    return torchvision.models.get_model(name).eval().to(memory_format=torch.channels_last), x
+
+
+def _planned(model: nn.Module, budget: Budget, kernels: Sequence[str], selector: str, x: Tensor) -> Plan:
+    """Linear layers stay dense: they are 1 % of VGG-16's MACs, and the decomposition of one takes minutes."""
 
     def where(_: str, layer: nn.Module) -> bool:
         return isinstance(layer, nn.Conv2d)
 
-    plan = make_plan(dense, Budget(macs=0.5), (kernel,), "uniform", example=x[:1], where=where, rank_multiple=MULTIPLE)
-    return dense, compress(dense, plan), x, plan.before.macs / plan.after.macs
+    return make_plan(model, budget, kernels, selector, example=x, where=where, rank_multiple=MULTIPLE)
+
+
+def latency_cases() -> list[Later]:
+    """What a plan for half the measured time measures, from both sides: 0.42 to 0.53 of the dense."""
+    return [
+        Later(f"{name}, latency=0.5, {bound}", partial(_halved, name, bound)) for name in SHARES for bound in BOUNDS
+    ]
+
+
+def _halved(name: str, bound: str) -> Row:
+    dense, small, x = _by_latency(name)
+    work, forwards = f"{name}, latency=0.5, {bound}", (_forward(small, x), _forward(dense, x))
+    if bound == BOUNDS[0]:
+        return Row(work, "dense", *forwards, 1 / 0.53)
+    return Row(f"{work}: dense", "the compressed", *reversed(forwards), 0.42)
+
+
+@lru_cache(maxsize=1)  # for both bounds
+def _by_latency(name: str) -> tuple[nn.Module, nn.Module, Tensor]:
+    dense, x = _network(name)
+    return dense, compress(dense, _planned(dense, Budget(latency=0.5), KERNELS, "energy", x)), x
 
 
 def _forward(model: nn.Module, x: Tensor) -> Callable[[], Any]:
