@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from experiments import bench, plan, sweep
 from experiments.benchmarks import planner_table
@@ -142,14 +143,21 @@ def test_peers_stand_beside_the_network_and_the_images_that_they_are_of():
 
 def test_the_bench_measures_every_budget_and_ranks_random_plans(checkpoint, tmp_path, capsys):
     options = "--model lenet --dataset digits --calibration-images 900 --held-out 100 --plans 6 --seeds 2 --threads 1"
-    assert bench.main(["planner", *options.split(), "--checkpoint", checkpoint, "--out", f"{tmp_path}/t.csv"]) == 0
+    options += f" --foreign {tmp_path}/photos --checkpoint {checkpoint} --out {tmp_path}/t.csv"
+    (tmp_path / "photos" / "any").mkdir(parents=True)
+    for number in range(64):
+        noise = np.random.default_rng(number).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((50, 40)).save(tmp_path / "photos" / "any" / f"{number}.png")
+    assert bench.main(["planner", *options.split()]) == 0
     table = pd.read_csv(tmp_path / "t.csv")
     assert list(zip(table.seed, table.fraction)) == [(seed, part) for seed in (0, 1) for part in (0.7, 0.5, 0.35)]
     assert (table.kept <= table.fraction).all()
     assert (table[["top1_plain", "top1_refitted"]] > 50).all(axis=None)
     assert np.allclose(table.seconds, table[["calibrate", "plan", "compress", "refit"]].sum(axis=1))
     assert (tmp_path / "t.png").stat().st_size > 5000
-    assert "Spearman" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Spearman" in printed
+    assert printed.count("foreign") == 3
 
 
 def test_what_falls_short_is_bold_and_fails():
@@ -158,7 +166,7 @@ def test_what_falls_short_is_bold_and_fails():
     def table(top, predicted, seconds):
         trials = [Trial(s, f, f, bad, top, seconds, 1, 1, 1) for s in (0, 1) for f in (0.7, 0.5, 0.35)]
         ranked = Compared(predicted, [0.1, 0.2, 0.3], 10)
-        return planner_table.lines("resnet20", sorted(CIFAR10), 88.28, trials, ranked), trials
+        return planner_table.lines("resnet20", sorted(CIFAR10), 88.28, trials, [], ranked), trials
 
     rows, trials = table(good, [1.0, 2.0, 3.0], 10.0)
     assert [row.asked for row in rows if row.asked] == ["88", "86.8", "84", "<= 60", "0.9"]

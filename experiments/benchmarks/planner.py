@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from layers import Budget, refit
 
@@ -51,6 +52,8 @@ def tested(job: Job, model: nn.Module) -> Accuracy:
 def others(job: Job, root: Path) -> Calibration:
     """All images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
     split = in_memory(files(root, classes_of(root))._replace(size=job.example.shape[-1]))
+    if job.dataset.channels == 1:
+        split = split._replace(images=rgb_to_grayscale(split.images))
     return Calibration(job.model, split, job.dataset, 0, job.device)
 
 

@@ -52,7 +52,7 @@ def lines(
         rows.append(Line(what, _spread(top1), "" if asked is None else f"{asked:g}", reached, others))
         rows.append(Line(f"{what}, no refit", _spread([trial.plain.top1 for trial in some]), "", None))
         strange = [trial.refitted.top1 for trial in foreign if trial.fraction == fraction]
-        rows += [Line(f"{what}, images of another kind", _spread(strange), "", None)] if strange else []
+        rows += [Line(f"{what}, foreign images", _spread(strange), "", None)] if strange else []
     limit = ASKED_SECONDS.get(model)
     slowest = max(found, key=lambda trial: trial.seconds)
     parts = f"{slowest.calibrate:.0f} + {slowest.plan:.0f} + {slowest.compress:.0f} + {slowest.refit:.0f}"
