@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, calibrate, compress, make_plan, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, calibrate, compress, reestimate_batchnorm, refit
+from layers.choice import Survey, choose
 from layers.methods import check_kernels, method
+from layers.planner import survey_network
 from layers.selectors import SELECTORS
 
 from .batches import Batches
@@ -64,9 +66,13 @@ class Recipe(NamedTuple):
         return "; ".join(parts)
 
     def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
-        """Ranks within the budget; a latency is that of the whole example, other costs are those of one image."""
+        """Ranks within the budget."""
+        return choose(model, self.survey(model, example, stats), self.budget)
+
+    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
+        """What there is to choose from; a latency is that of the whole example, other costs are those of one image."""
         batch = example if self.budget.metric == "latency" else example[:1]
-        return make_plan(
+        return survey_network(
             model,
             self.budget,
             self.kernels,
