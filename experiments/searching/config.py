@@ -24,7 +24,7 @@ class Policy:
     """which layers may be compressed"""
     residual: float = 0.0
     """standard deviation, at first, of a weight's logarithm that each layer has of its own; 0: the policy is of
-    sensitivity, size, depth and kernel alone"""
+    sensitivity, size and kernel alone"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Search:
     """Look for a better plan than selector `loss` makes, within the same budget; run it in several terminals, or on
     several machines with one --storage, and they share the work.
 
-    The network must be trained.  A policy weighs the layers' predicted losses by sensitivity, size, depth and kernel;
+    The network must be trained.  A policy weighs the layers' predicted losses by sensitivity, size and kernel;
     the first trial is the plan of selector `loss`, and each trial improves the policy for those after it.
     """
 

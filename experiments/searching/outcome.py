@@ -97,7 +97,8 @@ def percentages(table: pd.DataFrame) -> pd.DataFrame:
         for name, form in formats.items()
         if name in table
     }
-    return table.assign(**columns).fillna("")
+    blank = {name: table[name].fillna("") for name in table if name not in columns and table[name].dtype != float}
+    return table.assign(**columns, **blank)
 
 
 def terminal_table(found: dict) -> Table:
