@@ -15,8 +15,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     from . import record
     from .searching import outcome, trial
-    from .searching.policy import LIMIT
-    from .searching.sampler import PolicySampler
     from .tuning import storage, workers
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the tables and in the figure
@@ -37,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             database = storage.open_storage(url, asked.heartbeat, asked.retries)
         studies = {}
         for budget, how in recipes.items():
-            sampler = PolicySampler(search.training.seed, site.policy.spreads, LIMIT)
+            sampler = trial.sampler(site, how, search.training.seed)
             pruner = search.trials.pruner if search.trials.epochs else "none"
             studies[budget] = storage.open_study(
                 database, f"{name} {budget}", search.flat(weights), sampler, pruner, "minimize"

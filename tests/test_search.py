@@ -197,8 +197,19 @@ def test_the_first_trial_that_does_not_fail_is_the_plan_of_loss():
     assert deviation == pytest.approx([0.4] * 6)
 
 
-def in_memory(pruner=None):
-    return optuna.create_study(sampler=PolicySampler(0, {}, LIMIT), pruner=pruner)
+def test_a_draw_that_comes_to_what_was_tried_is_drawn_again():
+    def plan(found):
+        return str(round(2 * found["a"]))  # nine plans
+
+    tried = []
+    study = optuna.create_study(sampler=PolicySampler(0, SPREADS, LIMIT, plan))
+    for _ in range(8):
+        asked = study.ask()
+        far(asked)
+        tried.append(plan(asked.params))
+        asked.set_user_attr("plan", tried[-1])
+        study.tell(asked, 1.0)
+    assert len(set(tried)) == len(tried) > len({plan(p) for p in ({"a": 0.2}, {"a": -0.2})})
 
 
 def never(*_):
@@ -210,11 +221,12 @@ def test_the_test_images_have_no_say_before_the_end(checkpoint, epochs):
     job, recipes = trial.check(search_of(checkpoint, epochs))
     blind = job._replace(dataset=job.dataset._replace(test=never))
     site = trial.survey(blind, recipes, 0.0)
-    study = optuna.create_study(sampler=PolicySampler(0, site.policy.spreads, LIMIT))
-    study.optimize(trial.objective(site, recipes["params=0.3"]), n_trials=2)
+    how = recipes["params=0.3"]
+    study = optuna.create_study(sampler=trial.sampler(site, how, 0))
+    study.optimize(trial.objective(site, how), n_trials=2)
     n = len(job.dataset.val().labels)
-    assert [*study.trials[0].intermediate_values] == [*range(epochs + 1)] * (epochs > 0)
     for done in study.trials:
+        assert [*done.intermediate_values] == [*range(epochs + 1)] * (epochs > 0)
         hits = done.user_attrs["val_top1"] * n / 100
         assert hits == pytest.approx(round(hits), abs=1e-6)  # so many of the validation images
         assert done.user_attrs["params"] <= 0.3 * 61706
@@ -222,7 +234,8 @@ def test_the_test_images_have_no_say_before_the_end(checkpoint, epochs):
 
 def test_the_value_is_the_loss_of_the_refitted_plan_on_validation_images(surveyed):
     site, recipes = surveyed
-    how, study = recipes["params=0.6"], optuna.create_study(sampler=PolicySampler(0, surveyed[0].policy.spreads, LIMIT))
+    how = recipes["params=0.6"]
+    study = optuna.create_study(sampler=trial.sampler(site, how, 0))
     study.optimize(trial.objective(site, how), n_trials=2)
     done = study.trials[1]
     small = how.build(site.job.model, site.plan(how, done.params), site.images)

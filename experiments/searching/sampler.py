@@ -1,7 +1,7 @@
 """Which coefficients of the policy are tried next: the cross-entropy method, over any number of workers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 ELITE = 0.2  # part of the finished trials that the next ones are drawn like
 PRIOR = 1.0  # weight, in elite trials, of the policy that the search began with
+DRAWS = 10  # of one trial, at most, to find a plan that is new
+WIDER = 1.25  # each than the one before
+PLAN = "plan"  # attribute of a trial: what its coefficients come to
 
 
 class PolicySampler(BaseSampler):
@@ -19,13 +22,16 @@ class PolicySampler(BaseSampler):
 
     The cross-entropy method (Rubinstein 1999), of all trials instead of generations: each draw is computed from the
     study and the trial's number alone, so workers share one policy and none waits for another.  The Gaussian of before
-    the first trial counts as one more elite trial, and the first trial is its mean, 0.  Several terms of a sum are to
-    be found with few and noisy trials: on quadratics of 6 and 27 coefficients 100 trials leave half of what Optuna's
-    TPE leaves.
+    the first trial counts as one more elite trial, and the first trial is its mean, 0.
+
+    plan: what coefficients come to, in a text that trials keep as their attribute `plan`; a draw that comes to what was
+    tried is drawn again, a little wider.
     """
 
-    def __init__(self, seed: int, spreads: Mapping[str, float], limit: float) -> None:
-        self.seed, self.spreads, self.limit = seed, dict(spreads), limit
+    def __init__(
+        self, seed: int, spreads: Mapping[str, float], limit: float, plan: Callable[[dict[str, float]], str] = str
+    ) -> None:
+        self.seed, self.spreads, self.limit, self.plan = seed, dict(spreads), limit, plan
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All coefficients, drawn together."""
@@ -39,8 +45,14 @@ class PolicySampler(BaseSampler):
         if all(t.state == TrialState.FAIL for t in others):
             return dict.fromkeys(self.spreads, 0.0)
         mean, deviation = self.policy(study)
-        drawn = np.random.default_rng((self.seed, trial.number)).normal(mean, deviation)
-        return dict(zip(self.spreads, np.clip(drawn, -self.limit, self.limit).tolist()))
+        generator, tried = np.random.default_rng((self.seed, trial.number)), {t.user_attrs.get(PLAN) for t in others}
+        coefficients: dict[str, float] = {}
+        for draw in range(DRAWS):
+            drawn = generator.normal(mean, deviation * WIDER**draw).clip(-self.limit, self.limit)
+            coefficients = dict(zip(self.spreads, drawn.tolist()))
+            if self.plan(coefficients) not in tried:
+                break
+        return coefficients
 
     def policy(self, study: Study) -> tuple[np.ndarray, np.ndarray]:
         """(means, standard deviations), in the order of the coefficients.  Pruned trials count, but are no elite."""

@@ -25,9 +25,9 @@ from ..trained import look_up
 from ..tuning.objective import Report
 from .config import Search
 from .policy import LIMIT, Policy
+from .sampler import PLAN, PolicySampler
 
 MOST_EPOCHS = 3
-PLAN = "plan"  # attribute of a trial
 
 
 class Site(NamedTuple):
@@ -83,6 +83,11 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
         job = job._replace(dataset=job.dataset._replace(val=lambda: part))
     count = image_count(trials.calibration_images, len(job.dataset.train().labels), job.example.shape[-1])
     return job._replace(calibration_images=count), recipes
+
+
+def sampler(site: Site, how: Recipe, seed: int) -> PolicySampler:
+    """Of the trials of one budget."""
+    return PolicySampler(seed, site.policy.spreads, LIMIT, lambda found: key(site.plan(how, found)))
 
 
 def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
