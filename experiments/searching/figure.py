@@ -34,12 +34,12 @@ def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
     progress.set_ylabel("cross-entropy on validation images")
     shown = complete[complete.front].sort_values(["macs", "params"])
     for ax, metric, name in zip(fronts, ("macs_kept", "params_kept"), ("multiply-accumulates", "parameters")):
-        style = {"markerfacecolor": "none", "markeredgecolor": "#222222", "markersize": 8, "label": "Pareto front"}
+        style = {"markerfacecolor": "none", "markeredgecolor": "#222222", "markersize": 12, "label": "Pareto front"}
         ax.plot(shown[metric], shown.val_top1, "o", **style)
         ax.axhline(dense, color="#888888", linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         ax.set_xlabel(f"{name} kept")
         ax.set_ylabel("top-1 on validation images, %")
-        ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
         _widen(ax)
     for ax in (progress, *fronts):
         ax.grid(alpha=0.3, linewidth=0.6)

@@ -15,17 +15,17 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from checks import need
-from layers import save
+from layers import Plan, save
 from layers.plan import write_text
 
 from .. import record
 from ..compression import Recipe
 from ..page import page
 from . import figure, tables
-from .compare import Gain, Row, compare, dense, words
+from .compare import Row, compare, dense, words
 from .config import Search
 from .tables import KEPT
-from .trial import Site
+from .trial import Site, fingerprint
 
 FOUND = "found.json"
 
@@ -47,39 +47,35 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
         return found
     complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
     need(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
-    first, rows, gains = dense(site.job), [], []
+    rows, gains = [dense(site.job)], []
     for budget, how in recipes.items():
         two, gain, made = compare(site, how, studies[budget].best_trial)
         save(made.network, made.plan, folder / budget)
         write_text(folder / budget / "layers.csv", made.plan.to_frame().to_csv())
         rows, gains = [*rows, *two], [*gains, gain]
     images = (len(site.job.dataset.val().labels), len(site.job.dataset.test().labels))
-    said = [_words(gain, rows, counts, images) for gain in gains]
-    table = tables.trials(studies, site.survey.before)
-    write_text(folder / "trials.csv", table.to_csv(index=False))
-    shown = {
-        "comparison": pd.DataFrame([first, *rows]),
-        "front": tables.front(table),
-        "best": tables.best(table, first.val_top1),
-    }
-    for name, each in shown.items():
-        write_text(folder / f"{name}.csv", each.to_csv(index=False))
-    epochs = search.trials.epochs
-    title = (
-        f"{search.network.model} on {search.data.dataset}: {max(counts.values())} trials a budget, {epochs} epochs each"
-    )
-    figure.write(figure.draw(table, first.val_top1, title), folder)
-    plans = {budget: (folder / budget / "layers.csv").read_text(encoding="utf-8") for budget in recipes}
-    write_text(folder / "report.html", _page(search, folder, said, shown, plans))
-    how = {"config": search.flat(""), "environment": record.environment(), "said": said, "trials": counts}
-    found = how | {"rows": [row._asdict() for row in [first, *rows]], "gains": [gain._asdict() for gain in gains]}
+    said = []
+    for gain in gains:
+        both = {row.plan: row for row in rows if row.budget == gain.budget}
+        said.append(words(gain, both, counts[gain.budget], images))
+    _show(search, tables.trials(studies, site.survey.before), rows, said, folder)
+    how_made = {"config": search.flat(fingerprint(site.job.model)), "environment": record.environment()}
+    results = {"rows": [row._asdict() for row in rows], "gains": [gain._asdict() for gain in gains]}
+    found = {"trials": counts, "said": said} | results | how_made
     record.write_json(folder / FOUND, found)
     return found
 
 
-def _words(gain: Gain, rows: list[Row], counts: dict[str, int], images: tuple[int, int]) -> str:
-    of = {row.plan: row for row in rows if row.budget == gain.budget}
-    return words(gain, of, counts[gain.budget], images)
+def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str], folder: Path) -> None:
+    """Tables, figure and page."""
+    dense_top1 = rows[0].val_top1
+    shown = {"comparison": pd.DataFrame(rows), "front": tables.front(table), "best": tables.best(table, dense_top1)}
+    for name, each in {"trials": table, **shown}.items():
+        write_text(folder / f"{name}.csv", each.to_csv(index=False))
+    name = f"{search.network.model} on {search.data.dataset}"
+    title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
+    figure.write(figure.draw(table, dense_top1, title), folder)
+    write_text(folder / "report.html", _page(search, title, said, shown, folder))
 
 
 def _read(folder: Path) -> dict:
@@ -121,7 +117,7 @@ HEADS = {
 }
 
 
-def _page(search: Search, folder: Path, said: list[str], shown: dict[str, pd.DataFrame], plans: dict[str, str]) -> str:
+def _page(search: Search, title: str, said: list[str], shown: dict[str, pd.DataFrame], folder: Path) -> str:
     picture = base64.b64encode((folder / "search.png").read_bytes()).decode()
     parts = [f"<p>{html.escape(sentence)}.</p>" for sentence in said]
     parts.append(
@@ -129,8 +125,9 @@ def _page(search: Search, folder: Path, said: list[str], shown: dict[str, pd.Dat
     )
     for name, head in HEADS.items():
         parts += [f"<h2>{head}</h2>", percentages(shown[name]).to_html(index=False, border=0)]
-    for budget, text in plans.items():
-        parts += [f"<h2>The best plan, {html.escape(budget)}</h2>", f"<pre>{html.escape(text)}</pre>"]
+    for budget in shown["comparison"].budget[1:].unique():
+        plan = Plan.load(folder / budget / "plan.json")
+        parts += [f"<h2>The best plan, {html.escape(budget)}</h2>", f"<pre>{html.escape(str(plan))}</pre>"]
     settings = json.dumps(search.flat(""), indent=1)
     parts.append(f"<h2>Configuration</h2><pre>{html.escape(settings)}</pre>")
-    return page(f"Search: {search.network.model} on {search.data.dataset}", "\n".join(parts), width=80)
+    return page(title, "\n".join(parts), width=80)

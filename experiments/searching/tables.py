@@ -24,11 +24,10 @@ def trials(studies: dict[str, Study], before: Cost) -> pd.DataFrame:
             first = {"budget": budget, "trial": t.number, "state": t.state.name.lower(), "plan": t.user_attrs["plan"]}
             rows.append(first | values | costs | kept | {f"policy {name}": c for name, c in t.params.items()})
     table = pd.DataFrame(rows)
-    complete = table.state == "complete"
     table.insert(4, "front", False)
-    table.loc[complete, "front"] = undominated(
-        np.column_stack([table.macs, table.params, -table.val_top1.astype(float)])[complete]
-    )
+    first = (table.state == "complete") & ~table.duplicated(["state", "plan"])  # a plan has one place in the front
+    points = np.column_stack([table.macs, table.params, -table.val_top1.astype(float)])
+    table.loc[first, "front"] = undominated(points[first])
     return table
 
 
@@ -51,12 +50,14 @@ def best(table: pd.DataFrame, dense: float) -> pd.DataFrame:
     good = complete[complete.val_top1 >= dense - WITHIN]
     small = complete[complete.params_kept <= 1 - CUT]
     picked = {
-        f"fewest parameters, at most {WITHIN:g} points below dense": good.sort_values("params"),
-        f"fewest MACs, at most {WITHIN:g} points below dense": good.sort_values("macs"),
-        f"highest accuracy, at least {CUT:.0%} of the parameters saved": small.sort_values("val_top1", ascending=False),
+        f"fewest parameters, at most {WITHIN:g} points below dense": good.sort_values("params", kind="stable"),
+        f"fewest MACs, at most {WITHIN:g} points below dense": good.sort_values("macs", kind="stable"),
+        f"highest accuracy, at least {CUT:.0%} of the parameters saved": small.sort_values(
+            "val_top1", ascending=False, kind="stable"
+        ),
     }
     for budget, group in complete.groupby("budget", sort=False):
-        picked[f"lowest validation loss, {budget}"] = group.sort_values("val_loss")
+        picked[f"lowest validation loss, {budget}"] = group.sort_values("val_loss", kind="stable")
     columns = ["budget", "trial", "macs_kept", "params_kept", "bytes_kept", "val_top1", "val_loss"]
     rows = [{"best": what} | (dict(rows.iloc[0][columns]) if len(rows) else {}) for what, rows in picked.items()]
     return pd.DataFrame(rows, columns=["best", *columns])
