@@ -26,9 +26,10 @@ from experiments.models.lenet import LeNet
 from experiments.search import main
 from experiments.searching import compare, outcome, tables, trial
 from experiments.searching.config import Policy as Searched
-from experiments.searching.config import Search, SearchWorkers, Trials
+from experiments.searching.config import Search, Trials
 from experiments.searching.policy import LIMIT, Policy, normalised
 from experiments.searching.sampler import PolicySampler
+from experiments.tuning.config import Workers
 from experiments.tuning.storage import WORKER, open_storage, open_study
 from layers import Plan, compress, cost, load
 from layers.choice import Layer, choose
@@ -437,7 +438,7 @@ def test_other_settings_or_weights_do_not_join_a_study(checkpoint, tmp_path, cap
 
 def test_names_are_the_same_on_every_machine(checkpoint, tmp_path):
     search = search_of(checkpoint)
-    moved = replace(search, network=Network(checkpoint=tmp_path / "elsewhere"), output=SearchWorkers(trials=7))
+    moved = replace(search, network=Network(checkpoint=tmp_path / "elsewhere"), output=Workers(trials=7))
     moved = replace(moved, data=replace(moved.data, data_root=Path("/mnt")))
     assert moved.name("0a1b2c3d") == search.name("0a1b2c3d") != search.name("3d2c1b0a")
     assert replace(search, trials=Trials(1)).name("0a1b2c3d") != search.name("0a1b2c3d")

@@ -41,10 +41,12 @@ class Gain(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The best plan of one budget, carried out."""
+    """A plan of the comparison, carried out."""
 
     plan: Plan
     network: nn.Module
+    row: Row
+    test: Judged
 
 
 def dense(job: Job) -> Row:
@@ -52,23 +54,26 @@ def dense(job: Job) -> Row:
     return _row(job, job.model, "", "dense", None)[0]
 
 
-def compare(site: Site, how: Recipe, best: FrozenTrial) -> tuple[list[Row], Gain, Made]:
+def compare(site: Site, how: Recipe, best: FrozenTrial) -> tuple[Made, Made, Gain]:
     """The plan of selector `loss`, and that of the trial of least validation loss; each refitted and fine-tuned.
 
     Nothing is chosen here, and only here test images are looked at.
     """
-    budget, made, rows, judged = str(how.budget), [], [], []
-    for name, coefficients in {"loss": site.start(), "search": site.start(best.params)}.items():
-        if made and coefficients == site.start():  # the same plan: the best trial is the first
-            made, rows, judged = made * 2, [*rows, rows[0]._replace(plan=name)], judged * 2
-            continue
-        plan = site.plan(how, coefficients)
-        small = how.build(site.job.model, plan, site.images)
-        fine_tune(site.job, small)
-        row, seen = _row(site.job, small, budget, name, best.number if name == "search" else 0)
-        made, rows, judged = [*made, Made(plan, small)], [*rows, row], [*judged, seen]
-    points, error = paired(judged[0].first, judged[1].first)
-    return rows, Gain(budget, best.number, points, error), made[1]
+    start, found = site.start(), site.start(best.params)
+    loss = _made(site, how, start, "loss", 0)
+    if found == start:
+        search = loss._replace(row=loss.row._replace(plan="search"))
+    else:
+        search = _made(site, how, found, "search", best.number)
+    points, error = paired(loss.test.first, search.test.first)
+    return loss, search, Gain(str(how.budget), search.row.trial or 0, points, error)
+
+
+def _made(site: Site, how: Recipe, coefficients: Mapping[str, float], name: str, trial: int) -> Made:
+    plan = site.plan(how, coefficients)
+    small = how.build(site.job.model, plan, site.images)
+    fine_tune(site.job, small)
+    return Made(plan, small, *_row(site.job, small, str(how.budget), name, trial))
 
 
 def _row(job: Job, model: nn.Module, budget: str, name: str, trial: int | None) -> tuple[Row, Judged]:

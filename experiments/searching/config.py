@@ -17,7 +17,8 @@ class Policy:
     """what is searched"""
 
     budget: Budgets = ("macs=0.5",)
-    """what to keep of the dense network: macs=, params= or bytes=; several of one metric are searched in turn"""
+    """what to keep of the dense network: macs=, params= or bytes=; several of one metric are searched in turn,
+    each with so many --trials"""
     kernel: KernelNames = ("auto",)
     """of which each layer takes the best: svd, spatial, tucker, ht, cp; auto means all of them"""
     layers: Literal["all", "conv", "linear"] = "all"
@@ -46,14 +47,6 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class SearchWorkers(Workers):
-    """how many share the work, and where results go; no part of the study's name"""
-
-    trials: int = 100
-    """for each budget in all, by all workers; more of them later continue the study"""
-
-
-@dataclass(frozen=True)
 class Search:
     """Look for a better plan than selector `loss` makes, within the same budget; run it in several terminals, or on
     several machines with one --storage, and they share the work.
@@ -67,7 +60,7 @@ class Search:
     policy: Policy = field(default_factory=Policy)
     trials: Trials = field(default_factory=Trials)
     training: Training = field(default_factory=Training)
-    output: SearchWorkers = field(default_factory=SearchWorkers)
+    output: Workers = field(default_factory=lambda: Workers(trials=100))
 
     def run(self) -> Config:
         """A run of the same network and images that compresses nothing itself."""

@@ -49,10 +49,10 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
     need(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
     rows, gains = [dense(site.job)], []
     for budget, how in recipes.items():
-        two, gain, made = compare(site, how, studies[budget].best_trial)
-        save(made.network, made.plan, folder / budget)
-        write_text(folder / budget / "layers.csv", made.plan.to_frame().to_csv())
-        rows, gains = [*rows, *two], [*gains, gain]
+        loss, found_best, gain = compare(site, how, studies[budget].best_trial)
+        save(found_best.network, found_best.plan, folder / budget)
+        write_text(folder / budget / "layers.csv", found_best.plan.to_frame().to_csv())
+        rows, gains = [*rows, loss.row, found_best.row], [*gains, gain]
     images = (len(site.job.dataset.val().labels), len(site.job.dataset.test().labels))
     said = []
     for gain in gains:
