@@ -7,6 +7,7 @@ VERBS = {
     "run": "train, compress with each kernel, fine-tune, compare, report",
     "plan": "the kernels and ranks that run would choose; trains nothing",
     "sweep": "accuracy against cost, for each kernel and selector; trains nothing",
+    "search": "a better plan than selector loss makes, at the same budget",
     "list": "the runs in a folder",
     "compare": "the networks of several runs side by side",
     "tune": "search for good training settings",

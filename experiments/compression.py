@@ -5,8 +5,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, compress, cost, make_plan, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, compress, cost, reestimate_batchnorm, refit
+from layers.choice import Survey, choose
 from layers.methods import check_kernels, method
+from layers.planner import survey_network
 from layers.selectors import SELECTORS
 
 from .calibration import Calibration
@@ -62,12 +64,16 @@ class Recipe(NamedTuple):
         return "; ".join([*parts, *self.treatment.words()])
 
     def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
-        """Ranks within the budget; a latency is that of the whole example, other costs are those of one image."""
+        """Ranks within the budget."""
         if not self.kernels:
             dense = cost(model, example[:1].to(next(model.parameters()).device))
             return Plan((), self.budget, self.selector, dense, dense)
+        return choose(model, self.survey(model, example, stats), self.budget)
+
+    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
+        """What there is to choose from; a latency is that of the whole example, other costs are those of one image."""
         batch = example if self.budget.metric == "latency" else example[:1]
-        return make_plan(
+        return survey_network(
             model,
             self.budget,
             self.kernels,

@@ -15,6 +15,14 @@ from .batches import Batches
 from .data import Dataset, Split, Stream
 
 
+class Judged(NamedTuple):
+    """Of each image (n,): whether its class is the likeliest, or among the five likeliest, and the cross-entropy."""
+
+    first: Tensor
+    five: Tensor
+    losses: Tensor
+
+
 class Accuracy(NamedTuple):
     """Percent of images whose class is the likeliest, or among the five likeliest, and the mean cross-entropy."""
 
@@ -22,20 +30,30 @@ class Accuracy(NamedTuple):
     top5: float
     loss: float
 
+    @classmethod
+    def of(cls, judged: Judged) -> "Accuracy":
+        """Over the images."""
+        first, five, losses = judged
+        return cls(*(100 * int(hits.sum()) / len(hits) for hits in (first, five)), float(losses.mean()))
+
 
 def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Accuracy:
     """Over every image of the split once, in eval mode; the model is moved to the device."""
+    return Accuracy.of(judge(model, split, dataset, device))
+
+
+def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Judged:
+    """As `accuracy`, image by image."""
     model.to(device)
-    first = fifth = images_seen = 0
-    loss = 0.0
+    places, losses = [], []
     with evaluating(model):
         for images, labels in Batches(split, dataset, 500, device=device):
             y = model(images).float()
             hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
-            first, fifth = first + int(hits[:, 0].sum()), fifth + int(hits.sum())
-            loss += float(cross_entropy(y, labels, reduction="sum"))
-            images_seen += len(labels)
-    return Accuracy(100 * first / images_seen, 100 * fifth / images_seen, loss / images_seen)
+            places.append(torch.stack([hits[:, 0], hits.any(1)]).cpu())
+            losses.append(cross_entropy(y, labels, reduction="none").double().cpu())
+    first, five = torch.cat(places, 1)
+    return Judged(first, five, torch.cat(losses))
 
 
 def latencies(

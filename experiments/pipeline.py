@@ -56,6 +56,11 @@ def train_dense(job: Job) -> float | None:
     return _fit(job, "dense", job.model)
 
 
+def fine_tune(job: Job, model: nn.Module, callbacks: Sequence[Callback] = ()) -> float | None:
+    """Train a compressed network in place as a run does; the validation accuracy of its best epoch, if there is one."""
+    return _fit(job, "compressed", model, callbacks=callbacks)
+
+
 def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
     """Leave the trained network in the job and in dense.safetensors."""
     path = job.folder / "dense.safetensors"

@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from . import record
     from .tuning import objective, outcome, storage, workers
+    from .tuning.sampler import SeededByTrial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the table and in the figures
     console = Console(stderr=True)
@@ -23,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         folder = record.make_folder(tune.output.out, tune.name)
         url = tune.output.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
         database = storage.open_storage(url, tune.output.heartbeat, tune.output.retries)
-        study = storage.open_study(database, tune.name, tune.flat(), tune.training.seed, tune.search.pruner)
+        study = storage.open_study(
+            database, tune.name, tune.flat(), SeededByTrial(tune.training.seed), tune.search.pruner
+        )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -1,6 +1,5 @@
 """Choose one form per layer under one budget for the whole network."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +9,13 @@ from torch import Tensor, nn
 from checks import check_rank, need
 
 from .budget import Budget
+from .choice import Layer, Survey, choose
 from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
-from .judges import relative_error, thinned
+from .judges import thinned
 from .methods import check_kernels, method
-from .plan import LayerPlan, Plan, Seconds
+from .plan import Plan
 from .price import LatencyTable, Price, counted
-from .selectors import SELECTORS, Option, Selector, TooSmall, spend
+from .selectors import SELECTORS, Option, Selector
 from .stats import Stats, check_stats
 from .surgery import obstacles
 from .timing import latency
@@ -23,14 +23,6 @@ from .timing import latency
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
 UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
-
-
-class Layer(NamedTuple):
-    """A layer to plan: its options, dense last, and if there is no other the reason why."""
-
-    name: str
-    options: list[Option]
-    reason: str
 
 
 class Request(NamedTuple):
@@ -113,6 +105,33 @@ def make_plan(
     an unknown kernel or selector, one that lacks what it needs, stats of another network, a network that calls no
     convolution or Linear layer, and a budget that no plan meets, with the least that one can.
     """
+    found = survey_network(
+        model,
+        budget,
+        kernels,
+        selector,
+        example=example,
+        stats=stats,
+        where=where,
+        rank_multiple=rank_multiple,
+        latencies=latencies,
+    )
+    return choose(model, found, budget)
+
+
+def survey_network(
+    model: nn.Module,
+    budget: Budget,
+    kernels: Sequence[str] = ("svd", "spatial"),
+    selector: str | None = None,
+    *,
+    example: Tensor,
+    stats: Stats | None = None,
+    where: Where = lambda name, layer: True,
+    rank_multiple: int = 1,
+    latencies: Path | None = None,
+) -> Survey:
+    """What `make_plan` chooses from, for any number of plans under budgets of the same metric; arguments as there."""
     name = selector or ("energy" if stats is None else "loss")
     need(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
     need(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
@@ -125,24 +144,5 @@ def make_plan(
     layers, before = survey(model, request, example), cost(model, example)
     reached = any(layer.reason != UNREACHED for layer in layers)
     need(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
-    timed = budget.metric == "latency"
-    whole = latency(model, example).median if timed else getattr(before, budget.metric)
-    elsewhere = whole - sum(layer.options[-1].price for layer in layers)
-    try:
-        choice = spend(request.selector, [layer.options for layer in layers], budget.fraction * whole - elsewhere)
-    except TooSmall as small:
-        least = math.ceil(1e4 * (small.least + elsewhere) / whole) / 1e4
-        reach = f"within reach of {name}, at least {budget.metric}={least:g}"
-        raise ValueError(f"budget must be {reach}, got {budget}") from None
-    rows, after = [], before
-    for layer, option in zip(layers, choice):
-        dense = layer.options[-1].cost
-        after = after + option.cost - dense
-        reason = "" if option.kernel else layer.reason or "the selector keeps it whole"
-        error = option.error**0.5 if request.selector.squared else option.error
-        if option.kernel and math.isnan(error):
-            error = relative_error(method(option.kernel), model.get_submodule(layer.name), option.spec)  # type: ignore[arg-type]
-        seconds = Seconds(layer.options[-1].price, option.price) if timed else None
-        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, error, reason, seconds))
-    spent = elsewhere + sum(option.price for option in choice)
-    return Plan(tuple(rows), budget, name, before, after, Seconds(whole, spent) if timed else None)
+    whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
+    return Survey(name, layers, before, whole)

@@ -111,7 +111,8 @@ def marked(command):
     return pytest.param(command, marks=[] if "LeNet" in command and "--devices=2" not in command else pytest.mark.slow)
 
 
-TRAINS = [marked(command) for command in TABLE if command.startswith(("experiments.run", "experiments.tune"))]
+SIZES = {"imagenet": (2, 3, 72), "cifar10": (10, 3, 32), "mnist": (10, 1, 96)}  # classes, channels, pixels
+TRAINS = [marked(command) for command in TABLE if re.match("experiments.(run|tune|search)", command)]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     if ":" in model:
         network, model = factory(2, 3), "test_commands:factory"
     elif {"--pretrained", "--checkpoint"} & given.keys():
-        network = build(model, 2, 3, 72) if dataset == "imagenet" else build(model, 10, 3, 32)
+        network = build(model, *SIZES[dataset])
     if {"--pretrained", "--checkpoint"} & given.keys():
         torch.save(network.state_dict(), tmp_path / "file.pth")
         monkeypatch.setattr(weights, "_published", lambda *_: tmp_path / "file.pth")  # the real one is not here
@@ -148,6 +149,9 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     words = [re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], word) for word in words]
     if verb == "experiments.tune":
         words += ["--trials", "1", "--epochs", "1", "1", "--batch-sizes", "16", "--accelerator", "cpu"]
+    elif verb == "experiments.search":
+        words += [*SMALLER[dataset].split(), "--trials", "2", "--epochs", "1", "--calibration-images", "20"]
+        words += ["--batch-size", "16", "--accelerator", "cpu"]
     else:
         words += SHORT.split() + ([] if "--frequency" in words else ["--finetune-epochs", "1"])
         for name in ("--max-epochs", "--finetune-epochs"):  # none is what some commands are about
@@ -161,7 +165,7 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     else:
         assert verbs.main(words) == 0, capsys.readouterr().err
     (folder,) = out.iterdir()
-    if verb == "experiments.tune":
+    if verb in ("experiments.tune", "experiments.search"):
         assert (folder / "report.html").is_file()
         return
     results = json.loads((folder / "results.json").read_text())
@@ -197,7 +201,7 @@ def test_a_command_that_tests(command):
 def test_every_row_of_the_page_is_one_of_these():
     rows = [line for line in (ROOT / "docs" / "commands.md").read_text().splitlines() if re.match(r"\| (`|the )", line)]
     assert len(rows) == len(TABLE) + 1  # one row says to give a command again
-    assert all(re.match(r"(experiments\.(run|tune|compare|list)|pytest) ?", row) for row in TABLE)
+    assert all(re.match(r"(experiments\.(run|tune|search|compare|list)|pytest) ?", row) for row in TABLE)
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_bad_input_is_refused_in_one_sentence(arguments, tmp_path, capsys):
 def test_other_settings_do_not_join_a_study(tmp_path, capsys):
     arguments = ["--storage", f"sqlite:///{tmp_path / 'a.db'}", "--study-name", "ours", "--out", str(tmp_path)]
     storage = open_storage(arguments[1], 60, 3)
-    open_study(storage, "ours", Tune().flat() | {"model": "resnet20"}, 0, "median")
+    open_study(storage, "ours", Tune().flat() | {"model": "resnet20"}, SeededByTrial(0), "median")
     assert main(arguments) == 2
     assert "with the same settings (model was 'resnet20', is 'lenet')" in capsys.readouterr().err
 
@@ -218,7 +218,7 @@ def one(trial):
 def queue(tmp_path):
     """(study, storage) of a new SQLite file."""
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}", 1, 3)
-    return open_study(storage, "s", {}, 0, "none"), storage
+    return open_study(storage, "s", {}, SeededByTrial(0), "none"), storage
 
 
 def test_one_worker_gives_the_same_trials_each_time_and_other_seeds_others(queue, tmp_path):
@@ -227,7 +227,7 @@ def test_one_worker_gives_the_same_trials_each_time_and_other_seeds_others(queue
     values = []
     for seed in (0, 1):
         other = open_storage(f"sqlite:///{tmp_path / f'{seed}.db'}", 1, 3)
-        again = open_study(other, "s", {}, seed, "none")
+        again = open_study(other, "s", {}, SeededByTrial(seed), "none")
         work(again, other, one, 3)
         values.append([t.value for t in again.trials])
     assert values[0] == [t.value for t in study.trials]
@@ -300,12 +300,13 @@ def test_a_trial_without_any_sign_of_life_is_taken_up_again(queue):
 WORKER_PROGRAM = """
 import os, signal, sys, time
 import optuna
+from experiments.tuning.sampler import SeededByTrial
 from experiments.tuning.storage import open_storage, open_study
 from experiments.tuning.workers import work
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 url, log, victim = sys.argv[1:]
 storage = open_storage(url, heartbeat=1, retries=3)
-study = open_study(storage, "shared", {"model": "lenet"}, seed=0, pruner="none")
+study = open_study(storage, "shared", {"model": "lenet"}, SeededByTrial(0), "none")
 done = 0
 def objective(trial):
     global done

@@ -4,6 +4,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import optuna
 import sqlalchemy
@@ -12,8 +13,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from checks import need
-
-from .sampler import SeededByTrial
 
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
@@ -74,15 +73,20 @@ def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBS
 
 
 def open_study(
-    storage: optuna.storages.BaseStorage, name: str, settings: Mapping[str, object], seed: int, pruner: str
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    settings: Mapping[str, object],
+    sampler: optuna.samplers.BaseSampler,
+    pruner: str,
+    direction: Literal["maximize", "minimize"] = "maximize",
 ) -> Study:
     """The study of that name, created if need be; ValueError if it was made with other settings."""
     study = optuna.create_study(
         storage=storage,
-        sampler=SeededByTrial(seed),
+        sampler=sampler,
         pruner=PRUNERS[pruner](),
         study_name=name,
-        direction="maximize",
+        direction=direction,
         load_if_exists=True,
     )
     made = study.user_attrs.get("settings")
