@@ -50,11 +50,11 @@ class Scheme(NamedTuple):
         return stage3_torch.cp(self.tensors(layer), rank, sweeps, batch=1)
 
     def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
-        """A few ranks, each sqrt(2) times the one before, up to the last that saves parameters; and full rank."""
+        """A few ranks, each sqrt(2) times the one before, up to 0.7 of the dense layer's parameters; and full rank."""
         x, full = self.tensors(layer), self.full(layer)
         total = max(float(x.double().square().sum()), 1e-300)
         most = min(full, max(1, x.numel() // (x.shape[0] * sum(x.shape[1:]))))
-        ranks = {rounded(max(1, round(most / 2 ** (step / 2))), multiple, full) for step in range(RANKS)}
+        ranks = {rounded(max(1, round(most / 2 ** (step / 2))), multiple, full) for step in range(1, RANKS + 1)}
         found = []
         for rank in sorted(ranks - {full}):
             left = (x.double() - stage3_torch.uncp(self.decomposed(layer, rank)).double()).square().sum()
