@@ -31,7 +31,7 @@ from experiments.searching.sampler import PolicySampler
 from experiments.stopped import Diverged
 from experiments.tuning.config import Workers
 from experiments.tuning.storage import WORKER, open_storage, open_study
-from layers import Plan, compress, cost, load
+from layers import Cost, Plan, compress, cost, load
 from layers.choice import Layer, choose
 
 ROOT = Path(__file__).parents[1]
@@ -313,6 +313,8 @@ def test_the_tables_the_figure_and_the_page(found):
     first = table[table.trial == 0]
     assert (first.filter(like="policy ") == 0).all(axis=None)
     front = pd.read_csv(folder / "front.csv")
+    rounded = {name: table[name].round(3) for name in ("macs_kept", "params_kept")}
+    table, front = table.assign(**rounded), front.round({"macs_kept": 3, "params_kept": 3})
     for _, row in front.iterrows():
         beats = (table.macs_kept <= row.macs_kept) & (table.params_kept <= row.params_kept)
         beats &= (table.val_top1 >= row.val_top1) & (
@@ -443,6 +445,24 @@ def test_names_are_the_same_on_every_machine(checkpoint, tmp_path):
     assert moved.name("0a1b2c3d") == search.name("0a1b2c3d") != search.name("3d2c1b0a")
     assert replace(search, trials=Trials(1)).name("0a1b2c3d") != search.name("0a1b2c3d")
     assert Search().output.trials == 100
+
+
+def test_a_pruned_trial_has_no_loss_and_no_place_in_the_front():
+    study = optuna.create_study()
+    for value, plan in ((0.5, "a"), (None, "b"), (0.4, "c"), (0.4, "c")):
+        asked = study.ask()
+        for name, attribute in {"params": 10, "macs": 10, "bytes": 10, "plan": plan}.items():
+            asked.set_user_attr(name, attribute)
+        if value is None:
+            asked.report(61.7, 0)  # percent wrong
+            study.tell(asked, state=TrialState.PRUNED)
+        else:
+            asked.set_user_attr("val_top1", 100 * value)
+            study.tell(asked, value)
+    table = tables.trials({"macs=0.5": study}, Cost(20, 20, 20))
+    assert table.val_loss.isna().tolist() == [False, True, False, False]
+    assert table.front.tolist() == [True, False, False, False]
+    assert table.params_kept.tolist() == [0.5] * 4
 
 
 def test_what_nothing_beats():

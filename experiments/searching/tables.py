@@ -18,7 +18,8 @@ def trials(studies: dict[str, Study], before: Cost) -> pd.DataFrame:
     for budget, study in studies.items():
         for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
             seconds = None if t.duration is None else t.duration.total_seconds()
-            values = {"val_loss": t.value, "val_top1": t.user_attrs.get("val_top1"), "seconds": seconds}
+            loss = t.value if t.state == TrialState.COMPLETE else None  # else what it last reported, of another unit
+            values = {"val_loss": loss, "val_top1": t.user_attrs.get("val_top1"), "seconds": seconds}
             costs = {name: t.user_attrs[name] for name in Cost._fields}
             kept = {f"{name}_kept": costs[name] / getattr(before, name) for name in costs}
             first = {"budget": budget, "trial": t.number, "state": t.state.name.lower(), "plan": t.user_attrs["plan"]}
@@ -26,7 +27,8 @@ def trials(studies: dict[str, Study], before: Cost) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.insert(4, "front", False)
     first = (table.state == "complete") & ~table.duplicated(["state", "plan"])  # a plan has one place in the front
-    points = np.column_stack([table.macs, table.params, -table.val_top1.astype(float)])
+    # to a thousandth of the dense network: what a budget leaves over is no merit
+    points = np.column_stack([table.macs_kept.round(3), table.params_kept.round(3), -table.val_top1.astype(float)])
     table.loc[first, "front"] = undominated(points[first])
     return table
 
@@ -39,7 +41,7 @@ def undominated(points: np.ndarray) -> np.ndarray:
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """What no trial beats in multiply-accumulates, parameters and validation accuracy at once; cheapest first."""
+    """What no trial beats in MACs, parameters and validation accuracy at once; cheapest first."""
     columns = ["budget", "trial", "macs_kept", "params_kept", "bytes_kept", "val_top1", "val_loss"]
     return table[table.front].sort_values(["macs", "params"])[columns]
 
