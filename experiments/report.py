@@ -62,9 +62,10 @@ def terminal_table(results: dict) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, caption=caption(results), caption_justify="left")
     header, rows = cells(results)
     for name in header:
-        table.add_column(name, justify="left" if name == "kernel" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+        kernel = name == "kernel"  # it alone may take several lines: no number is cut
+        table.add_column(name, justify="left" if kernel else "right", no_wrap=not kernel, overflow="fold")
+    for name, *numbers in rows:
+        table.add_row(name.replace("-", " "), *numbers)
     return table
 
 
