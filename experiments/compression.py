@@ -90,13 +90,10 @@ class Recipe(NamedTuple):
         """
         if self.treatment:
             self.treatment.try_out(model, example)
-        if self.selector != "loss":
-            self._replace(refit=False).plan(model, example, None)
-            return
-        try:
-            self._replace(selector="energy", refit=False).plan(model, example, None)
-        except ValueError as error:
-            raise ValueError(str(error).replace("within reach of energy", "within reach of loss")) from None
+        if self.kernels:
+            judge = "energy" if self.selector == "loss" else self.selector
+            found = self._replace(selector=judge, refit=False).survey(model, example, None)
+            choose(model, found._replace(selector=self.selector), self.budget)
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""

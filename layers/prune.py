@@ -14,12 +14,12 @@ Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its sh
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """|w| (Han et al. 2015, section 3)."""
+    """|w| (Han et al. 2015)."""
     return weight.abs()
 
 
 def lamp(weight: Tensor) -> Tensor:
-    """w^2 over the sum of v^2 of all v of the layer that are at least as large in magnitude (Lee et al. 2021, eq. 4).
+    """w^2 over the sum of v^2 of all v of the layer that are at least as large in magnitude (Lee et al. 2021).
 
     The largest entry of each layer has score 1, so that no layer is pruned whole.
     """

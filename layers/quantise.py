@@ -12,8 +12,8 @@ from .prune import weighted
 class Binary(Decoded):
     """alpha_i sign(V_i) for filter i, alpha_i = mean |V_i|, sign(0) = 1; the gradient goes to V as it is.
 
-    BinaryConnect (Courbariaux et al. 2015, eq. 1 and section 2.4: V is clipped to [-1, 1]) with the scale of binary
-    weight networks (Rastegari et al. 2016, section 3.1), without which a network without BatchNorm drowns.
+    BinaryConnect (Courbariaux et al. 2015: V is clipped to [-1, 1]) with the scale of binary
+    weight networks (Rastegari et al. 2016), without which a network without BatchNorm drowns.
     """
 
     def right_inverse(self, weight: Tensor) -> Tensor:

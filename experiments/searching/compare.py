@@ -88,7 +88,7 @@ def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
     """(difference of two accuracies on the same n images in points, 1.96 standard errors of it); hits (n,) bool.
 
     Of images that only one network has right, b and c: (c - b) / n, with the variance (b + c - (c - b)^2 / n) / n^2
-    (Fleiss et al. 2003, section 13.1).
+    (Fleiss et al. 2003).
     """
     n, b, c = len(before), int((before & ~after).sum()), int((~before & after).sum())
     return 100 * (c - b) / n, 196 * sqrt(b + c - (c - b) ** 2 / n) / n
