@@ -5,18 +5,25 @@ from collections import OrderedDict
 from torch import nn
 
 
+def _front(channels: int) -> dict[str, nn.Module]:
+    """Layers C1 to S4: (n, channels, 32, 32) to (n, 16, 5, 5)."""
+    return {
+        "conv1": nn.Conv2d(channels, 6, 5),
+        "relu1": nn.ReLU(),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(6, 16, 5),
+        "relu2": nn.ReLU(),
+        "pool2": nn.MaxPool2d(2),
+    }
+
+
 class LeNet(nn.Sequential):
     """Two 5 x 5 convolutions and three Linear layers; 61,706 parameters for ten classes of grey images."""
 
     def __init__(self, classes: int = 10, channels: int = 1) -> None:
         super().__init__(
             OrderedDict(
-                conv1=nn.Conv2d(channels, 6, 5),
-                relu1=nn.ReLU(),
-                pool1=nn.MaxPool2d(2),
-                conv2=nn.Conv2d(6, 16, 5),
-                relu2=nn.ReLU(),
-                pool2=nn.MaxPool2d(2),
+                **_front(channels),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(400, 120),
                 relu3=nn.ReLU(),
@@ -36,12 +43,7 @@ class LeNet5(nn.Sequential):
     def __init__(self, classes: int = 10, channels: int = 1) -> None:
         super().__init__(
             OrderedDict(
-                conv1=nn.Conv2d(channels, 6, 5),
-                relu1=nn.ReLU(),
-                pool1=nn.MaxPool2d(2),
-                conv2=nn.Conv2d(6, 16, 5),
-                relu2=nn.ReLU(),
-                pool2=nn.MaxPool2d(2),
+                **_front(channels),
                 conv3=nn.Conv2d(16, 120, 5),
                 relu3=nn.ReLU(),
                 flatten=nn.Flatten(),
