@@ -1,11 +1,12 @@
 """From the dense network to one row of the table: a plan, factors; no gradient step."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, compress, cost, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, Thin, compress, cost, latency, prune_channels, reestimate_batchnorm, refit
 from layers.choice import Survey, choose
 from layers.methods import check_kernels, method
 from layers.planner import survey_network
@@ -29,6 +30,7 @@ class Recipe(NamedTuple):
     reestimate: bool = False  # BatchNorm statistics
     layers: str = "all"
     treatment: Treatment = Treatment()
+    channels: float | None = None  # the fraction that is taken out of each layer, before all else
 
     @property
     def goal(self) -> str:
@@ -52,7 +54,11 @@ class Recipe(NamedTuple):
 
     def words(self, images: int) -> str:
         """How it was done, for a report."""
-        parts = [f"selector {self.selector}"] if self.kernels else ["every layer as in the dense network"]
+        parts = [] if self.kernels or self.channels is not None else ["every layer as in the dense network"]
+        if self.channels is not None:
+            parts.append(f"{self.channels:.0%} of the channels of each layer taken out, by their groups' L2 norm")
+        if self.kernels:
+            parts.append(f"selector {self.selector}")
         if len(self.kernels) > 1:
             parts.append(f"of kernels {', '.join(self.kernels)}")
         if self.calibrated:
@@ -106,6 +112,21 @@ class Recipe(NamedTuple):
         return reestimate_batchnorm(small, images.batches) if self.reestimate else small
 
 
+def thinner(model: nn.Module, compression: Compression, example: Tensor) -> Thin:
+    """The network that is compressed: the dense one, without the channels that the options take out."""
+    fraction = compression.prune_channels
+    return Thin(model, {}) if fraction is None else prune_channels(model, fraction, example, KINDS[compression.layers])
+
+
+def from_dense(plan: Plan, thin: Thin, dense: nn.Module, example: Tensor) -> Plan:
+    """The plan of the thinner network, its costs those of the dense network before."""
+    if not thin.widths:
+        return plan
+    images = example.to(next(dense.parameters()).device)
+    seconds = plan.seconds and plan.seconds._replace(before=latency(dense, images).median)
+    return replace(plan, before=cost(dense, images[:1]), seconds=seconds, widths=thin.widths)
+
+
 def recipe(kernel: str, compression: Compression) -> Recipe:
     """What the options mean for one --kernel; ValueError in one sentence for what cannot be combined."""
     kernels = MIXED if kernel == AUTO else (kernel,)
@@ -126,20 +147,22 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
 
 def recipes(compression: Compression) -> dict[str, Recipe]:
     """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
-    treatment, layers = Treatment.of(compression), compression.layers
-    if not treatment:
-        return {kernel: recipe(kernel, compression) for kernel in compression.kernel}
-    if not compression.kernel:
+    treatment, fraction = Treatment.of(compression), compression.prune_channels
+    need(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
+    thin = None if fraction is None else "thin"
+    found: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    if not found and (treatment or thin):
         given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
         need(not given, "options of kernels", given, "left out without a --kernel")
-        alone = Recipe((), Budget(params=1.0), "energy", refit=False, layers=layers, treatment=treatment)
-        return {treatment.name(None): alone}
-    found = {}
-    for kernel in compression.kernel:
-        one = recipe(kernel, compression)
-        need(one.factors, "kernel for --prune and --quantise", kernel, "one that makes factors, not coefficients")
-        found[treatment.name(kernel)] = one._replace(treatment=treatment)
-    return found
+        anew = compression.reestimate_batchnorm
+        found[None] = Recipe((), Budget(params=1.0), "energy", refit=False, reestimate=anew, layers=compression.layers)
+    for kernel, one in found.items():
+        allowed = "one that makes factors, not coefficients"
+        need(one.factors or not treatment, "kernel for --prune and --quantise", kernel, allowed)
+    return {
+        treatment.name("-".join(filter(None, (thin, kernel)))): one._replace(treatment=treatment, channels=fraction)
+        for kernel, one in found.items()
+    }
 
 
 def predicted(plan: Plan) -> float | None:

@@ -69,6 +69,10 @@ class Compression:
     refit: Annotated[bool | None, tyro.conf.arg(constructor=bool)] = None
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images
     (default: with selector loss)"""
+    prune_channels: float | None = None
+    """take this fraction of the output channels out of each of --layers, the classifier's last one excepted: those of
+    the least L2 norm together with what depends on them, by torch-pruning, before all else, so that a --kernel and its
+    --budget then get the thinner network; alone with --kernel None"""
     prune: float | None = None
     """set this fraction of the weights of all --layers together to zero, before fine-tuning, in which they stay zero;
     of the dense network with --kernel None, else of every compressed one"""

@@ -17,8 +17,9 @@ def check_frequency(config: Config) -> None:
     for kernel in config.compression.kernel:
         need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
     why = "left out with --frequency, whose networks are trained from scratch"
-    for name in ("prune", "quantise"):
-        need(getattr(config.compression, name) is None, name, getattr(config.compression, name), why)
+    for name in ("prune_channels", "prune", "quantise"):
+        given = getattr(config.compression, name)
+        need(given is None, name.replace("_", " "), given, why)
     need(config.compression.budget is None, "budget", config.compression.budget, why)
     need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
     need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")

@@ -9,12 +9,13 @@ from lightning import seed_everything
 from torch import Tensor, nn
 
 from checks import need
+from layers import Thin
 from layers.cost import evaluating
 
 from . import record
 from .batches import Batches
 from .calibration import Calibration, image_count
-from .compression import Recipe, recipes
+from .compression import Recipe, recipes, thinner
 from .config import Config
 from .data import Dataset, load_dataset
 from .from_scratch import check_frequency, frequency_network
@@ -39,12 +40,16 @@ class Job(NamedTuple):
     scratch_epochs: int
     calibration_images: int = 0
 
-    def calibration(self) -> Calibration | None:
-        """The images that the network is calibrated with, drawn by the run's seed; None where nothing needs them."""
+    def thin(self) -> Thin:
+        """The network to compress: this one, or with --prune-channels what they leave of it."""
+        return thinner(self.model, self.config.compression, self.example)
+
+    def calibration(self, model: nn.Module) -> Calibration | None:
+        """The images that this network is calibrated with, drawn by the run's seed; None where nothing needs them."""
         if not self.calibration_images:
             return None
         seed = self.config.training.seed
-        return Calibration.draw(self.model, self.dataset, self.calibration_images, seed, self.device)
+        return Calibration.draw(model, self.dataset, self.calibration_images, seed, self.device)
 
 
 def finished(config: Config) -> bool:
@@ -60,10 +65,11 @@ def prepare(config: Config) -> Job:
 def check(config: Config) -> Job:
     """The job without its folder: nothing is written."""
     job = look_up(config)
+    if any(each.budget.metric == "latency" for each in job.recipes.values()):
+        job.model.to(job.device)
+    thin = job.thin().model
     for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
-        if each.budget.metric == "latency":
-            job.model.to(job.device)
-        each.try_out(job.model, job.example)
+        each.try_out(thin, job.example)
     return job
 
 

@@ -13,7 +13,7 @@ from .job import Job
 from .memory import peak_memory
 from .stages import Stages
 from .tracking import Tracker
-from .treatment import zeros_of_layers
+from .treatment import widths_of_layers, zeros_of_layers
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
 
@@ -58,7 +58,8 @@ def measure(
     texts = {}
     for kernel, plan in plans.items():
         zeros = zeros_of_layers(models[kernel]) if job.recipes[kernel].treatment else ""
-        texts[kernel] = "\n\n".join(filter(None, (words[kernel], str(plan) if plan.layers else "", zeros)))
+        parts = (words[kernel], widths_of_layers(job.model, plan.widths), str(plan) if plan.layers else "", zeros)
+        texts[kernel] = "\n\n".join(filter(None, parts))
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()

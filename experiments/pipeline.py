@@ -10,14 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
 
-from layers import Plan, load, load_frequency_layers, save, save_frequency_layers
+from layers import Plan, Thin, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
 
 from . import record
 from .batchnorm import statistics
 from .calibration import Calibration
 from .checkpoint import whole
-from .compression import Recipe
+from .compression import Recipe, from_dense
 from .distributed import agreed, processes, rank
 from .history import History
 from .job import Job
@@ -87,7 +87,7 @@ def _from_scratch(job: Job, stages: Stages, kernel: str, finished: bool, tracker
 
 
 def _compressed(
-    job: Job, stages: Stages, kernel: str, images: Calibration | None, finished: bool, tracker: Tracker
+    job: Job, stages: Stages, kernel: str, thin: Thin, images: Calibration | None, finished: bool, tracker: Tracker
 ) -> tuple[nn.Module, Plan]:
     """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
 
@@ -97,7 +97,7 @@ def _compressed(
     folder, start, treatment = job.folder / kernel, stages.start(kernel), job.recipes[kernel].treatment
     if not finished:
         if agreed(not start.exists()):
-            _start(job, job.recipes[kernel], images, start)
+            _start(job, job.recipes[kernel], thin, images, start)
         agreed(None)
         plan, model = Plan.load(start / "plan.json"), treatment.begin(load(start, job.model))
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
@@ -108,12 +108,12 @@ def _compressed(
     return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")
 
 
-def _start(job: Job, how: Recipe, images: Calibration | None, folder: Path) -> None:
+def _start(job: Job, how: Recipe, thin: Thin, images: Calibration | None, folder: Path) -> None:
     """Plan and compress, into a folder that appears whole; all processes calibrate, the first one does the rest."""
     stats = images.stats if images is not None and how.calibrated else None
     if rank() == 0:
-        plan = how.plan(job.model, job.example, stats)
-        save(how.build(job.model, plan, images), plan, folder)
+        plan = how.plan(thin.model, job.example, stats)
+        save(how.build(thin.model, plan, images), from_dense(plan, thin, job.model, job.example), folder)
 
 
 def execute(job: Job) -> None:
@@ -150,10 +150,11 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}
-    images = job.calibration()
+    thin = job.thin()  # of the same trained weights the same channels: nothing to keep for a run that is killed
+    images = job.calibration(thin.model)
     for kernel, how in job.recipes.items():
         say(kernel, f"{kernel} at {how.goal}" if how.goal else kernel, job.finetune_epochs)
-        models[kernel], plans[kernel] = _compressed(job, stages, kernel, images, kernel in finished, tracker)
+        models[kernel], plans[kernel] = _compressed(job, stages, kernel, thin, images, kernel in finished, tracker)
     for kernel in job.scratch:
         say(kernel, f"{kernel} from scratch", job.scratch_epochs)
         models[kernel] = _from_scratch(job, stages, kernel, kernel in finished, tracker)

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from checks import need
 
-    from .compression import predicted
+    from .compression import from_dense, predicted
     from .trained import look_up
 
     out, console = asked.output.out, Console()
@@ -55,9 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
         if out is not None:
             need(len(job.recipes) == 1, "kernel", asked.compression.kernel, "one alone with --out")
             need(not out.is_dir(), "out", str(out), "a file for the plan, not a folder")
-        images = job.calibration()
+        thin = job.thin()
+        images = job.calibration(thin.model)
         for kernel, how in job.recipes.items():
-            plan = how.plan(job.model, job.example, images.stats if images is not None and how.calibrated else None)
+            plan = how.plan(thin.model, job.example, images.stats if images is not None and how.calibrated else None)
+            plan = from_dense(plan, thin, job.model, job.example)
             console.print(f"{kernel}: {how.words(job.calibration_images)}\n", soft_wrap=True, highlight=False)
             console.print(str(plan), soft_wrap=True, markup=False, highlight=False)
             for name, before, after in zip(plan.before._fields, plan.before, plan.after):

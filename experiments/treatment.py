@@ -10,6 +10,7 @@ from layers import fold
 from layers.cost import evaluating
 from layers.prune import mask, masks, zeros
 from layers.quantise import Half, binarise
+from layers.widths import Widths
 
 from .config import Compression
 
@@ -83,6 +84,16 @@ class Treatment(NamedTuple):
             except RuntimeError as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"network for --quantise half must run in float16 here, got {reason}") from None
+
+
+def widths_of_layers(dense: nn.Module, widths: Widths) -> str:
+    """A line per layer that has lost channels; empty without any."""
+    width = max(map(len, widths), default=0)
+    lines = []
+    for name, new in widths.items():
+        old = dense.get_submodule(name)
+        lines.append(f"{name:{width}}  {', '.join(f'{key} {getattr(old, key)} > {n}' for key, n in new.items())}")
+    return "\n".join(lines)
 
 
 def zeros_of_layers(model: nn.Module) -> str:

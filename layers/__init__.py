@@ -3,6 +3,7 @@
 from .batchnorm import reestimate_batchnorm
 from .budget import Budget
 from .calibrate import calibrate
+from .channels import Thin, prune_channels
 from .coded import Coded, code, fold
 from .complex_modules import (
     Cardioid,
@@ -45,6 +46,7 @@ __all__ = [
     "Magnitude",
     "Plan",
     "Stats",
+    "Thin",
     "Timing",
     "Transform",
     "TransformLinear",
@@ -60,6 +62,7 @@ __all__ = [
     "load",
     "load_frequency_layers",
     "make_plan",
+    "prune_channels",
     "reestimate_batchnorm",
     "refit",
     "replace",

@@ -20,6 +20,7 @@ from .portable import describe, write_loader
 from .specs import Spec
 from .stats import Stats, check_stats
 from .surgery import replace
+from .widths import resize
 
 Build = Callable[[str, Method, nn.Module, Spec], nn.Module]
 
@@ -50,6 +51,8 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
 
 def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
     """A new, compressed network; the given one is untouched.  ValueError if plan or stats do not fit the model.
+
+    model: what the plan was made for, which with `plan.widths` is the thinner network.
 
     stats: what `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
     """
@@ -90,7 +93,8 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     for name in ("plan.json", "model.safetensors"):
         need((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
-    small = _carry_out(copy.deepcopy(model), plan, lambda _, method, layer, spec: method.shell(layer, spec))
+    thin = resize(copy.deepcopy(model), plan.widths)
+    small = _carry_out(thin, plan, lambda _, method, layer, spec: method.shell(layer, spec))
     load_tensors(small, folder / "model.safetensors")
     return small
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ from checks import need
 
 from .budget import Budget
 from .cost import Cost
+from .widths import Widths
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,14 +42,15 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `make_plan` decided and `compress` will do."""
+    """What `make_plan` decided and `compress` will do, to a network that may have lost channels before."""
 
     layers: tuple[LayerPlan, ...]
-    budget: Budget
+    budget: Budget  # of the network that `make_plan` was given
     selector: str
     before: Cost  # of the whole network
     after: Cost
     seconds: Seconds | None = None  # where the budget is a latency; after: before, less what the layers are to save
+    widths: Widths = field(default_factory=dict)  # of layers that `prune_channels` made thinner, beforehand
 
     def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:
         """Write the plan as JSON, whole or not at all; `modules` is for loader.py alone, `load` does not read it."""
@@ -70,6 +72,7 @@ class Plan:
                 _cost(data["before"]),
                 _cost(data["after"]),
                 _seconds(data.get("seconds")),
+                _widths(data.get("widths", {})),
             )
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"plan must be the JSON that Plan.save writes, got {path} ({error!r})") from None
@@ -121,6 +124,12 @@ def _cost(values: Any) -> Cost:
 
 def _seconds(values: Any) -> Seconds | None:
     return None if values is None else Seconds(*_numbers(values, 2))
+
+
+def _widths(values: Any) -> Widths:
+    if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+        raise TypeError(f"widths of layers are wanted by their names, not {values!r}")
+    return values
 
 
 def _words(spec: Mapping[str, Any]) -> str:

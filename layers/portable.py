@@ -9,25 +9,23 @@ from torch import nn
 from .plan import Plan
 from .recipe import recipe
 from .transform_linear import TransformLinear
+from .widths import arguments
 
-CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-LINEAR = ("in_features", "out_features")
 CODE = "parametrizations.weight"  # where torch keeps the code of a coded layer
 
 
-def _arguments(layer: nn.Module) -> tuple[str, dict[str, Any]]:
+def _constructed(layer: nn.Module) -> tuple[str, dict[str, Any]]:
     """The name of a plain layer's class and what its constructor was given."""
-    names = {nn.Conv2d: CONV, nn.Linear: LINEAR}[type(layer)]
-    arguments = {name: getattr(layer, name) for name in names}
-    return type(layer).__name__, {**arguments, "bias": layer.bias is not None}
+    kind, given = arguments(layer)
+    return kind.__name__, given
 
 
 def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
     """What loader.py is told.
 
-    layers: prefix of their names -> plain layers in a row;  recipes: name of a weight -> [place -> name of a tensor,
-    place -> number of a table, number of the steps of its decoding];  tables and steps: each different one once, for
-    weights of the same shape and spec share them.
+    layers: prefix of their names -> plain layers in a row, or one that has fewer channels;  recipes: name of a weight
+    -> [place -> name of a tensor, place -> number of a table, number of the steps of its decoding];  tables and steps:
+    each different one once, for weights of the same shape and spec share them.
     """
     rows: dict[str, Any] = {}
     recipes: dict[str, Any] = {}
@@ -37,7 +35,7 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
         module: Any = small.get_submodule(name)
         at = f"{name}." if name else ""
         if isinstance(module, nn.Sequential):
-            rows[at] = [_arguments(layer) for layer in module]
+            rows[at] = [_constructed(layer) for layer in module]  # two or more
             continue
         linear = isinstance(module, TransformLinear)
         transform = module.transform if linear else module.parametrizations.weight[0]
@@ -46,6 +44,10 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
         stored = dict(enumerate([f"{at}{values}", *(f"{at}{inside}{name}" for name in names)]))
         numbers = dict(enumerate((_number(table, tables) for table in lists), len(stored)))
         recipes[f"{at}weight"] = stored, numbers, _number(decoding, steps)
+    for name in plan.widths:
+        if f"{name}." not in rows:
+            module = small.get_submodule(name)
+            rows[f"{name}."] = [_constructed(module.materialize() if isinstance(module, TransformLinear) else module)]
     return {"layers": rows, "recipes": recipes, "tables": tables, "steps": steps}
 
 

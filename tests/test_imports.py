@@ -15,7 +15,7 @@ MAY = {  # package -> (our packages, third parties)
     "stage1_scipy": (CONTRACT, {"numpy", "scipy", "pywt"}),
     "stage2_numpy": (CONTRACT, {"numpy"}),
     "stage3_torch": (CONTRACT | {"stage2_numpy"}, {"torch"}),
-    "layers": (CONTRACT | {"stage3_torch"}, {"torch", "safetensors", "pandas"}),  # pandas for Plan.to_frame alone
+    "layers": (CONTRACT | {"stage3_torch"}, {"torch", "torch_pruning", "safetensors", "pandas"}),  # pandas: to_frame
     "experiments": (
         CONTRACT | {"stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}

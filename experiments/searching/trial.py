@@ -93,7 +93,7 @@ def sampler(site: Site, how: Recipe, seed: int) -> PolicySampler:
 
 def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
     """Calibrate and look at every option of every layer, once for all trials; ValueError for a budget out of reach."""
-    images, how = job.calibration(), next(iter(recipes.values()))
+    images, how = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
     found = how.survey(job.model, job.example, images.stats)
     need(any(len(layer.options) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice")
