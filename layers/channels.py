@@ -75,12 +75,13 @@ def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> lis
         num_heads={},
     )
     pruner.ignored_layers += _fixed(pruner.DG, kinds)
-    roots = [group[0].dep.target for group in pruner.DG.get_all_groups(pruner.ignored_layers, ROOTS)]
-    outputs = [pruner.DG.get_out_channels(root.module) for root in roots]
+    names = {module: name for name, module in model.named_modules()}
+    roots = [group[0].dep.target.module for group in pruner.DG.get_all_groups(pruner.ignored_layers, ROOTS)]
+    outputs = [pruner.DG.get_out_channels(root) for root in roots]
     pruner.step()
     for root, before in zip(roots, outputs):  # it passes over a layer that would lose all
-        left = not fraction or pruner.DG.get_out_channels(root.module) < before
-        allowed = f"small enough to leave layer {root.name!r} one of its {before}"
+        left = not fraction or pruner.DG.get_out_channels(root) < before
+        allowed = f"small enough to leave layer {names[root]!r} one of its {before}"
         need(left, "share of channels to take out", fraction, allowed)
     return pruner.pruning_history()
 

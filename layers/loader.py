@@ -29,7 +29,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         for at, parts in told["layers"].items():  # plain layers in a row, or one with fewer channels
             old = dict(box.named_modules(remove_duplicate=False))[f"0.{at}".rstrip(".")]
             row = nn.Sequential(*new) if (new := [kinds[c](**o, device="meta") for c, o in parts])[1:] else new[0]
-            row.load_state_dict({key: tensors[at + key] for key in row.state_dict()}, assign=True)  # refuses sizes
+            row.load_state_dict({k: tensors[at + k].clone() for k in row.state_dict()}, assign=True)  # refuses sizes
             row.to(old.weight).train(old.training).requires_grad_(old.weight.requires_grad)
             for m in list(box.modules()):
                 m._modules.update({key: row for key, child in m._modules.items() if child is old})

@@ -173,8 +173,9 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     results = json.loads((folder / "results.json").read_text())
     kernels = re.findall("--kernel[ =]([a-z ]+)", command)
     wanted = kernels[0].split() if kernels else []
-    if treated := Treatment(given.get("--prune"), quantise=given.get("--quantise")):
-        wanted = [treated.name(kernel) for kernel in wanted or [None]]
+    treated, thin = Treatment(given.get("--prune"), quantise=given.get("--quantise")), "--prune-channels" in given
+    if treated or thin:
+        wanted = [treated.name("-".join(["thin"] * thin + [kernel] * (kernel != ""))) for kernel in wanted or [""]]
     assert [row["kernel"] for row in results["rows"]] == ["dense", *wanted]
     assert results["config"]["model"] == model
     layers = given.get("--layers", "all")

@@ -1,0 +1,400 @@
+"""Whole channels taken out: the right ones, everywhere they reach, kept by checkpoints and by the runner."""
+
+import copy
+import json
+import math
+import re
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from test_portable import loader
+from test_resume import exit_code, kill_at
+from torch import nn
+from torchvision.models import DenseNet
+
+from experiments.classifier import Classifier
+from experiments.models import build
+from experiments.models.lenet import LeNet
+from experiments.plan import main as plan_main
+from experiments.run import main
+from layers import Budget, Plan, compress, cost, fold, load, make_plan, prune_channels, save
+from layers.export import program
+from layers.prune import mask, masks
+
+
+def network(name):
+    """(network whose BatchNorm statistics and biases are no defaults, two images)."""
+    torch.manual_seed(0)
+    small = {"densenet": lambda: DenseNet(8, (3, 2), 16, num_classes=10)}
+    channels = 1 if name == "lenet" else 3
+    model = small[name]() if name in small else build(name, 10, channels, 32)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.normal_(module.running_mean)
+    return model.eval(), torch.randn(2, channels, 32, 32)
+
+
+def outputs(model):
+    kinds = (nn.Conv2d, nn.Linear)
+    return {name: module.weight.shape[0] for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+def keeps_its_outputs(name, layer):
+    """Whether a layer of that network is at its end, or on a path with padded shortcuts."""
+    if name == "resnet20":
+        return not re.fullmatch(r"layer\d\.\d\.conv1", layer)
+    return layer in ("fc", "fc3", "classifier", "classifier.3")
+
+
+MODELS = ["lenet", "resnet18", "resnet20", "vgg16", "densenet", "mobilenet_v3_small"]
+SLOW = [pytest.param("densenet121", marks=pytest.mark.slow), pytest.param("resnet50", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.3])
+@pytest.mark.parametrize("name", [*MODELS, *SLOW])
+def test_every_layer_loses_its_share_and_checkpoints_keep_the_rest(name, fraction, tmp_path):
+    model, x = network(name)
+    before = copy.deepcopy(model.state_dict())
+    thin, widths = prune_channels(model, fraction, x)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+    for layer, count in outputs(model).items():
+        left = count if keeps_its_outputs(name, layer) else math.floor(count * (1 - fraction) + 1e-6)
+        assert outputs(thin)[layer] == left, layer
+    dense, now = cost(model, x[:1]), cost(thin, x[:1])
+    assert all(after < 0.85 * whole for after, whole in zip(now, dense))
+    plan = Plan((), Budget(params=1.0), "energy", dense, now, widths=widths)
+    save(thin, plan, tmp_path / "thin")
+    torch.manual_seed(1)
+    for read in (load, loader(tmp_path / "thin")):
+        fresh = copy.deepcopy(model)
+        for parameter in fresh.parameters():
+            nn.init.normal_(parameter)
+        with torch.no_grad():
+            assert torch.equal(read(tmp_path / "thin", fresh)(x), thin(x))
+    assert Plan.load(tmp_path / "thin" / "plan.json") == plan
+
+
+def test_channels_of_the_least_norm_go_with_what_depends_on_them():
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(2, 3)).eval()
+    with torch.no_grad():
+        # squares of what writes and what reads each channel: 1 + 32, 16 + 2, 4 + 8, 9 + 50
+        model[0].weight.copy_(torch.tensor([1.0, 4.0, 2.0, 3.0]).reshape(4, 1, 1, 1))
+        model[2].weight.copy_(torch.tensor([[4.0, 1.0, 2.0, 5.0], [4.0, 1.0, 2.0, 5.0]]).reshape(2, 4, 1, 1))
+        model[4].weight.copy_(torch.tensor([[1.0, 2.0]] * 3))
+    thin, widths = prune_channels(model, 0.5, torch.ones(1, 1, 1, 1))
+    assert thin[0].weight.flatten().tolist() == [1, 3]
+    assert torch.equal(thin[0].bias, model[0].bias[[0, 3]])
+    assert thin[2].weight.flatten().tolist() == [4, 5]  # of two that are written alike the one that is read more
+    assert torch.equal(thin[2].bias, model[2].bias[1:])
+    assert thin[4].weight.tolist() == [[2]] * 3
+    assert widths == {
+        "0": {"out_channels": 2},
+        "2": {"in_channels": 2, "out_channels": 1},
+        "4": {"in_features": 1},
+    }
+
+
+def test_what_is_chosen_is_the_same_in_training_mode_frozen_and_without_gradients():
+    model, x = network("resnet20")
+    wanted = prune_channels(model, 0.5, x).model
+    frozen = copy.deepcopy(model).train().requires_grad_(False)
+    with torch.no_grad():
+        thin = prune_channels(frozen, 0.5, x).model
+    assert all(torch.equal(a, b) for a, b in zip(wanted.state_dict().values(), thin.state_dict().values()))
+    assert all(module.training for module in thin.modules())
+    assert not any(parameter.requires_grad for parameter in thin.parameters())
+    none = prune_channels(model, 0.0, x)
+    assert none.widths == {}
+    assert torch.equal(none.model(x), model(x))
+
+
+def test_kinds_choose_layers():
+    model, x = network("lenet")
+    conv, linear = (outputs(prune_channels(model, 0.5, x, kind).model) for kind in (nn.Conv2d, nn.Linear))
+    assert conv == {"conv1": 3, "conv2": 8, "fc1": 120, "fc2": 84, "fc3": 10}
+    assert linear == {"conv1": 6, "conv2": 16, "fc1": 60, "fc2": 42, "fc3": 10}
+
+
+def test_nine_tenths_of_ten_channels_are_nine():
+    model = nn.Sequential(nn.Conv2d(1, 10, 1), nn.Flatten(), nn.Linear(160, 3))  # 10 * (1 - 0.9) is below 1 in floats
+    assert prune_channels(model, 0.9, torch.ones(2, 1, 4, 4)).widths == {
+        "0": {"out_channels": 1},
+        "2": {"in_features": 16},
+    }
+
+
+def test_grouped_convolutions_and_shared_layers(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, 3, padding=1)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), layer, nn.ReLU(), layer, nn.Conv2d(8, 16, 3, groups=4), nn.Flatten(), nn.Linear(256, 5)
+    ).eval()
+    x = torch.randn(2, 3, 8, 8)
+    thin, widths = prune_channels(model, 0.5, x)
+    assert thin[1] is thin[3]
+    assert (thin[4].groups, thin[4].in_channels, thin[4].out_channels) == (4, 4, 8)
+    save(thin, Plan((), Budget(params=1.0), "energy", cost(model, x), cost(thin, x), widths=widths), tmp_path / "thin")
+    for read in (load, loader(tmp_path / "thin")):
+        got = read(tmp_path / "thin", model)
+        assert got[1] is got[3]
+        assert torch.equal(got(x), thin(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels"),
+    [("lenet", ("svd",)), ("lenet", ("spatial", "dct")), ("mobilenet_v3_small", ("tucker", "svd"))],
+)
+def test_the_thinner_network_is_compressed_pruned_and_saved(name, kernels, tmp_path):
+    model, x = network(name)
+    thin, widths = prune_channels(model, 0.25, x)
+    plan = replace(make_plan(thin, Budget(params=0.9), kernels, example=x[:1]), widths=widths)
+    small = compress(thin, plan)
+    small = small if "dct" in kernels else fold(mask(small, masks(small, 0.5))).eval()
+    assert {row.kernel for row in plan.layers} - {None} <= set(kernels)
+    assert any(row.kernel for row in plan.layers)
+    save(small, plan, tmp_path / "small", example=x)
+    with torch.no_grad():
+        for read in (load, loader(tmp_path / "small")):
+            assert torch.equal(read(tmp_path / "small", model)(x), small(x))
+        traced = torch.export.load(tmp_path / "small" / "program.pt2").module()
+        torch.testing.assert_close(traced(torch.cat([x, x])), small(torch.cat([x, x])), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(program(thin, x).module()(x), thin(x), rtol=1e-4, atol=1e-4)
+
+
+class Rolled(nn.Module):
+    """Turns channels around, which torch-pruning takes for an operation on each of them."""
+
+    def __init__(self, classes=10):
+        super().__init__()
+        self.one, self.two, self.last = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.last(self.two(self.one(x).roll(1, 1)).mean((2, 3)))
+
+
+class Copied(Rolled):
+    """Goes through NumPy, where no graph of it can be had."""
+
+    def forward(self, x):
+        return torch.from_numpy(super().forward(x).numpy())
+
+
+class Wide(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    model[1].weight = model[0].weight
+    return model
+
+
+IMAGE = torch.ones(2, 1, 4, 4)
+REFUSED = {
+    "a share of 1": (LeNet(), 1.0, None, "share of channels to take out must be at least 0 and below 1, got 1.0"),
+    "too large a share": (LeNet(), 0.9, None, "small enough to leave layer 'conv1' one of its 6, got 0.9"),
+    "one layer": (nn.Sequential(nn.Linear(4, 3)), 0.5, torch.ones(2, 4), "model must be one with channels that can be"),
+    "no layer": (nn.ReLU(), 0.5, torch.ones(2, 4), "model must be one "),
+    "channels turned around": (Rolled(), 0.5, IMAGE, "answers without the channels .* set to zero, got 'Rolled'"),
+    "no graph": (Copied(), 0.5, IMAGE, "must be one that torch-pruning can trace, got Copied"),
+    "another kind of layer": (
+        nn.Sequential(Wide(1, 4, 1), nn.Flatten(), nn.Linear(64, 3)),
+        0.5,
+        IMAGE,
+        "layer must be a plain Conv2d, Linear, .*, got Wide",
+    ),
+    "tied weights": (tied(), 0.5, torch.ones(2, 6), "cannot be swapped: its parameters are tied"),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+def test_what_cannot_be_pruned_is_refused_in_a_sentence(which):
+    model, fraction, x, words = REFUSED[which]
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=words) as error:
+        prune_channels(model, fraction, torch.ones(1, 1, 32, 32) if x is None else x)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+def thin_layer(data, name):
+    """What loader.py is told of it."""
+    return data["modules"]["layers"][f"{name}."][0][1]
+
+
+LIES = {  # what a hostile plan.json says
+    "a layer that is none": lambda d: d["widths"].update(nowhere={"out_channels": 3}),
+    "a path": lambda d: d["widths"].update({"../conv1": {"out_channels": 3}}),
+    "another attribute": lambda d: d["widths"]["conv1"].update(padding_mode="circular"),
+    "a method": lambda d: d["widths"]["conv1"].update(forward=1),
+    "a class": lambda d: d["widths"]["conv1"].update(__class__=1),
+    "of another kind of layer": lambda d: d["widths"]["conv1"].update(out_features=3),
+    "negative": lambda d: d["widths"]["conv1"].update(out_channels=-3),
+    "none left": lambda d: d["widths"]["conv1"].update(out_channels=0),
+    "huge": lambda d: d["widths"]["conv1"].update(out_channels=1 << 40),
+    "a fraction": lambda d: d["widths"]["conv1"].update(out_channels=3.0),
+    "a text": lambda d: d["widths"]["conv1"].update(out_channels="3"),
+    "true": lambda d: d["widths"]["conv1"].update(out_channels=True),
+    "not that of the tensors": lambda d: d["widths"]["conv1"].update(out_channels=4),
+    "as the dense network": lambda d: d["widths"].pop("conv1"),
+    "groups that do not divide": lambda d: d["widths"]["conv2"].update(groups=0),
+    "a list": lambda d: d.update(widths=["conv1"]),
+    "a list of widths": lambda d: d["widths"].update(conv1=["out_channels"]),
+    "none": lambda d: d.pop("widths"),
+}
+LOADER_LIES = {
+    "a layer that is none": lambda d: d["modules"]["layers"].update({"nowhere.": d["modules"]["layers"]["conv1."]}),
+    "a path": lambda d: d["modules"]["layers"].update({"../conv1.": d["modules"]["layers"]["conv1."]}),
+    "another class": lambda d: d["modules"]["layers"]["conv1."][0].__setitem__(0, "LSTM"),
+    "another attribute": lambda d: thin_layer(d, "conv1").update(forward=1),
+    "negative": lambda d: thin_layer(d, "conv1").update(out_channels=-3),
+    "none left": lambda d: thin_layer(d, "conv1").update(out_channels=0),
+    "huge": lambda d: thin_layer(d, "conv1").update(out_channels=1 << 40),
+    "a text": lambda d: thin_layer(d, "conv1").update(out_channels="3"),
+    "not that of the tensors": lambda d: thin_layer(d, "conv1").update(out_channels=4),
+    "groups that do not divide": lambda d: thin_layer(d, "conv2").update(groups=3, in_channels=4),
+    "as the dense network": lambda d: d["modules"]["layers"].pop("conv1."),
+    "no layers in a row": lambda d: d["modules"]["layers"].update({"conv1.": []}),
+}
+
+
+@pytest.mark.parametrize(("which", "lie"), [*(("load", x) for x in LIES), *(("loader", x) for x in LOADER_LIES)])
+def test_lies_about_widths_give_one_sentence(which, lie, tmp_path):
+    model, x = network("lenet")
+    thin, widths = prune_channels(model, 0.5, x)
+    save(thin, Plan((), Budget(params=1.0), "energy", cost(model, x), cost(thin, x), widths=widths), tmp_path / "thin")
+    path, read = tmp_path / "thin" / "plan.json", load if which == "load" else loader(tmp_path / "thin")
+    data, before = json.loads(path.read_text()), copy.deepcopy(model.state_dict())
+    (LIES if which == "load" else LOADER_LIES)[lie](data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=r"must .*got") as error:
+        read(tmp_path / "thin", model)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+def test_checkpoints_of_before_there_were_widths_load(tmp_path):
+    model, x = network("lenet")
+    plan = make_plan(model, Budget(params=0.5), ("svd",), example=x)
+    small = compress(model, plan)
+    save(small, plan, tmp_path / "small")
+    path = tmp_path / "small" / "plan.json"
+    data = json.loads(path.read_text())
+    assert data.pop("widths") == {}
+    path.write_text(json.dumps(data))
+    for read in (load, loader(tmp_path / "small")):
+        assert torch.equal(read(tmp_path / "small", model)(x), small(x))
+
+
+QUICK = "--max-epochs 1 --finetune-epochs 1 --rep --no-track --latency-batches 1"
+
+
+def rows(out):
+    (folder,) = (path for path in out.iterdir() if path.is_dir())
+    return folder, json.loads((folder / "results.json").read_text())["rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "kept"),
+    [
+        ("--kernel None --reestimate-batchnorm", "thin", 0.26),
+        ("--kernel svd --budget params=0.7 --distill 0.5", "thin-svd", 0.18),
+        ("--kernel auto --budget macs=0.8 --calibration-images 50", "thin-auto", 0.26),
+        ("--kernel dct --budget params=0.5", "thin-dct", 0.13),
+        ("--kernel svd --budget params=0.7 --prune 0.5 --quantise half", "thin-svd-pruned-half", 0.18),
+    ],
+)
+def test_the_runner_takes_channels_out_before_all_else(arguments, name, kept, tmp_path, capsys):
+    assert main([*f"{QUICK} --prune-channels 0.5 {arguments} --out {tmp_path}".split()]) == 0, capsys.readouterr().err
+    folder, (dense, small) = rows(tmp_path)
+    assert small["kernel"] == name
+    assert 0.8 * kept < small["params"] / dense["params"] <= kept
+    assert small["macs"] < 0.35 * dense["macs"]
+    plan = Plan.load(folder / name / "plan.json")
+    assert plan.before == (dense["params"], dense["macs"], dense["bytes"])
+    assert (plan.after.params, plan.after.macs) == (small["params"], small["macs"])
+    assert plan.widths["fc1"] == {"in_features": 200, "out_features": 60}
+    saved = load(folder / name, LeNet())
+    if "half" not in name:
+        assert cost(saved, torch.zeros(1, 1, 32, 32)).params == small["params"]
+    elsewhere = loader(folder / name)(folder / name, LeNet().eval())
+    with torch.no_grad():
+        assert torch.equal(elsewhere(torch.ones(1, 1, 32, 32)), saved.eval()(torch.ones(1, 1, 32, 32)))
+    page = (folder / "report.html").read_text()
+    assert "50% of the channels of each layer taken out" in page
+    assert "out_features 120 &gt; 60" in page
+    if name == "thin":
+        assert "every layer as in the dense network" not in page
+
+
+def killed(out, arguments, count):
+    Classifier.training_step = kill_at(count, Classifier.training_step)
+    main([*arguments, "--out", str(out)])
+
+
+def finished(out, arguments):
+    main([*arguments, "--out", str(out)])
+
+
+@pytest.mark.parametrize("steps", [17, 17 + 17 + 5])  # before the first step of fine-tuning, and in its second epoch
+def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits(steps, tmp_path):
+    arguments = "--kernel svd --prune-channels 0.5 --max-epochs 1 --finetune-epochs 2 --latency-batches 1"
+    arguments = [*arguments.split(), "--rep", "--no-track"]
+    assert exit_code(killed, tmp_path / "a", arguments, steps) == -signal.SIGKILL
+    networks = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        assert exit_code(finished, out, arguments) == 0
+        networks.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*.safetensors")})
+    assert networks[0] == networks[1]
+    assert any(path.parent.name == "thin-svd" for path in networks[0])
+
+
+def rolled(classes, channels):
+    """A network of the user's that torch-pruning gets wrong."""
+    return Rolled(classes)
+
+
+def copied(classes, channels):
+    """A network of the user's that it cannot trace."""
+    return Copied(classes)
+
+
+REFUSALS = {
+    "--prune-channels 1": "prune channels must be at least 0 and below 1, got 1.0",
+    "--prune-channels -0.1": "prune channels must be at least 0 and below 1, got -0.1",
+    "--prune-channels nan": "prune channels must be at least 0 and below 1, got nan",
+    "--prune-channels 0.9": "share of channels to take out must be small enough to leave layer 'conv1' one of its 6",
+    "--prune-channels 0.5 --kernel None --budget macs=0.5": "options of kernels must be left out without a --kernel",
+    "--prune-channels 0.5 --frequency": "prune channels must be left out with --frequency, .*, got 0.5",
+    "--prune-channels 0.5 --model test_channels:copied": "model must be one that torch-pruning can trace, got",
+    "--prune-channels 0.5 --model test_channels:rolled": "model must be one that answers without the channels that",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSALS)
+def test_refusals(arguments, tmp_path, capsys):
+    assert main([*arguments.split(), "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert re.match(f"error: {REFUSALS[arguments]}", error), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_of_the_thinner_network_is_printed_and_kept(tmp_path, capsys):
+    assert main([*f"{QUICK} --kernel None --out {tmp_path}".split()]) == 0
+    (folder,) = tmp_path.iterdir()
+    words = f"--checkpoint {folder}/dense.safetensors --kernel svd --budget params=0.5 --out {tmp_path}/plan.json"
+    capsys.readouterr()
+    assert plan_main([*words.split(), "--prune-channels", "0.5"]) == 0
+    printed = capsys.readouterr().out
+    plan = Plan.load(tmp_path / "plan.json")
+    assert plan.before.params == 61_706
+    assert plan.after.params <= 0.5 * 15_738
+    assert f"params: {plan.after.params:,} of 61,706" in printed
+    assert plan.widths["conv1"] == {"out_channels": 3}
