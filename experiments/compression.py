@@ -56,7 +56,8 @@ class Recipe(NamedTuple):
         """How it was done, for a report."""
         parts = [] if self.kernels or self.channels is not None else ["every layer as in the dense network"]
         if self.channels is not None:
-            parts.append(f"{self.channels:.0%} of the channels of each layer taken out, those of the least L2 norm in all that they touch (torch-pruning)")
+            which = "those of the least L2 norm over all that depends on them (torch-pruning)"
+            parts.append(f"{self.channels:.0%} of the channels of each layer taken out, {which}")
         if self.kernels:
             parts.append(f"selector {self.selector}")
         if len(self.kernels) > 1:

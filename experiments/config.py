@@ -70,9 +70,8 @@ class Compression:
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images
     (default: with selector loss)"""
     prune_channels: float | None = None
-    """take this fraction of the output channels out of each of --layers, the classifier's last one excepted: those of
-    the least L2 norm together with what depends on them, by torch-pruning, before all else, so that a --kernel and its
-    --budget then get the thinner network; alone with --kernel None"""
+    """take this fraction of its channels out of each of --layers but the last, those of the least L2 norm over all that
+    depends on them (torch-pruning); before all else: --kernel and --budget get the thinner network"""
     prune: float | None = None
     """set this fraction of the weights of all --layers together to zero, before fine-tuning, in which they stay zero;
     of the dense network with --kernel None, else of every compressed one"""

@@ -2,6 +2,8 @@
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -39,31 +41,44 @@ def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Ki
     need(0 <= fraction < 1, "share of channels to take out", fraction, "at least 0 and below 1")
     name, x = type(model).__name__, example[:1].cpu()
     dense = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # traced by its gradients, on any device alike
-    try:
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")  # of operations that torch-pruning guesses about: the result is checked
-            pruned = copy.deepcopy(dense)
-            history = _take_out(pruned, fraction, x, kinds)
-            widths = changed(dense, pruned)
-            small = resize(copy.deepcopy(model), widths)
-            small.load_state_dict(pruned.state_dict())
-            without = _without(dense, history, x)
+    pruned = copy.deepcopy(dense)
+    with _tracing(name):
+        history, whole = _take_out(pruned, fraction, x, kinds)
+        widths = changed(dense, pruned)
+    for layer, outputs in whole.items():
+        allowed = f"small enough to leave layer {layer!r} one of its {outputs}"
+        need(fraction == 0, "share of channels to take out", fraction, allowed)
+    need(bool(widths) or fraction == 0, "model", name, "one with channels that can be taken out")
+    small = resize(copy.deepcopy(model), widths)
+    with _tracing(name):
+        small.load_state_dict(pruned.state_dict())
+        without = _set_to_zero(dense, history, x)
         with evaluating(pruned), evaluating(without):
             got, wanted = pruned(x), without(x)
-    except ValueError:
-        raise
-    except Exception as error:  # torch-pruning asserts and indexes: what it cannot do raises anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"model must be one that torch-pruning can trace, got {name} ({reason})") from error
-    need(bool(widths) or not fraction, "model", name, "one with channels that can be taken out")
-    same = torch.allclose(got, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()), equal_nan=True)
+        atol = 1e-4 * float(wanted.abs().max())
+        same = got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=atol, equal_nan=True)
     allowed = "one that answers without the channels that torch-pruning takes out as it did with them set to zero"
     need(same, "model", name, allowed)
     return Thin(small, widths)
 
 
-def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> list[Any]:
-    """Prune in place; what was done, in torch-pruning's words."""
+@contextmanager
+def _tracing(name: str) -> Iterator[None]:
+    """With gradients, which torch-pruning follows; what it cannot do raises anything, which becomes one sentence."""
+    try:
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")  # of operations that it guesses about: the result is checked
+            yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"model must be one that torch-pruning can trace, got {name} ({reason})") from error
+
+
+def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> tuple[list[Any], dict[str, int]]:
+    """Prune in place; what was done, in torch-pruning's words, and the layers that it left whole, with their outputs.
+
+    It passes over a layer that would lose all.
+    """
     pruner = torch_pruning.pruner.BasePruner(
         model,
         (x,),
@@ -79,11 +94,8 @@ def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> lis
     roots = [group[0].dep.target.module for group in pruner.DG.get_all_groups(pruner.ignored_layers, ROOTS)]
     outputs = [pruner.DG.get_out_channels(root) for root in roots]
     pruner.step()
-    for root, before in zip(roots, outputs):  # it passes over a layer that would lose all
-        left = not fraction or pruner.DG.get_out_channels(root) < before
-        allowed = f"small enough to leave layer {names[root]!r} one of its {before}"
-        need(left, "share of channels to take out", fraction, allowed)
-    return pruner.pruning_history()
+    kept = {names[root]: before for root, before in zip(roots, outputs) if pruner.DG.get_out_channels(root) == before}
+    return pruner.pruning_history(), kept
 
 
 def _fixed(graph: Any, kinds: Kinds) -> list[nn.Module]:
@@ -99,16 +111,16 @@ def _fixed(graph: Any, kinds: Kinds) -> list[nn.Module]:
     return found
 
 
-def _without(dense: nn.Module, history: list[Any], x: Tensor) -> nn.Module:
-    """The dense network with zeros where weights were taken out: those that a numbered copy has lost."""
-    numbered, result = copy.deepcopy(dense), copy.deepcopy(dense)
+def _set_to_zero(dense: nn.Module, history: list[Any], x: Tensor) -> nn.Module:
+    """The dense network, in place, with zeros where weights were taken out: those that a numbered copy has lost."""
+    numbered = copy.deepcopy(dense)
     graph = torch_pruning.DependencyGraph().build_dependency(numbered, (x,))
     with torch.no_grad():
         for parameter in numbered.double().parameters():
             parameter.copy_(torch.arange(parameter.numel()).view_as(parameter))
         graph.load_pruning_history(history)
-        for parameter, left in zip(result.parameters(), numbered.parameters()):
+        for parameter, left in zip(dense.parameters(), numbered.parameters()):
             kept = torch.zeros(parameter.numel(), dtype=parameter.dtype)
             kept[left.flatten().long()] = 1
             parameter.mul_(kept.view_as(parameter))
-    return result
+    return dense

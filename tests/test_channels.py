@@ -15,12 +15,14 @@ from torch import nn
 from torchvision.models import DenseNet
 
 from experiments.classifier import Classifier
+from experiments.compression import from_dense
 from experiments.models import build
 from experiments.models.lenet import LeNet
 from experiments.plan import main as plan_main
 from experiments.run import main
-from layers import Budget, Plan, compress, cost, fold, load, make_plan, prune_channels, save
+from layers import Budget, Plan, Thin, compress, cost, fold, load, make_plan, prune_channels, save
 from layers.export import program
+from layers.plan import Seconds
 from layers.prune import mask, masks
 
 
@@ -331,6 +333,17 @@ def test_the_runner_takes_channels_out_before_all_else(arguments, name, kept, tm
     assert "out_features 120 &gt; 60" in page
     if name == "thin":
         assert "every layer as in the dense network" not in page
+
+
+def test_a_plan_by_latency_counts_from_the_dense_network():
+    model, x = network("lenet")
+    thin = prune_channels(model, 0.5, x)
+    plan = Plan((), Budget(latency=0.5), "energy", cost(thin.model, x), cost(thin.model, x), Seconds(9.0, 4.0))
+    found = from_dense(plan, thin, model, x)
+    assert found.seconds.after == 4
+    assert 0 < found.seconds.before < 9
+    assert (found.before, found.after, found.widths) == (cost(model, x), cost(thin.model, x), thin.widths)
+    assert from_dense(plan, Thin(model, {}), model, x) is plan
 
 
 def killed(out, arguments, count):
