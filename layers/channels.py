@@ -20,7 +20,7 @@ Kinds = type[nn.Module] | tuple[type[nn.Module], ...]
 
 
 class Thin(NamedTuple):
-    """The thinner network, and what is left of the layers that have lost channels."""
+    """The thinner network, and the widths of its layers that have lost channels: for `Plan.widths`, to save it."""
 
     model: nn.Module
     widths: Widths
@@ -30,9 +30,10 @@ def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Ki
     """A new network whose layers have lost this share of their outputs, rounded up; the given one is untouched.
 
     Channels that depend on each other, through sums, concatenations and depthwise convolutions, go together: those
-    groups of the least mean squared L2 norm over all their weights (DepGraph: Fang et al. 2023, by torch-pruning).
-    What the network puts out is not thinned, nor are layers of other `kinds`, nor channels that are summed
-    with only some of another layer's, as by the padded shortcuts of He et al. for CIFAR.
+    groups of the least squared L2 norm, averaged over the layers that they reach (DepGraph: Fang et al. 2023, by
+    torch-pruning).
+    What the network puts out is not thinned, nor are layers of other `kinds`, nor those that are summed with a part of
+    another layer's channels, as by the padded shortcuts of He et al. for CIFAR.
 
     example (n, ...): one input is traced.  The result is run on it and must answer as the dense network without these
     channels does; ValueError if it does not, for a network that torch-pruning cannot trace or that has no such

@@ -52,8 +52,7 @@ def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
 def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
     """A new, compressed network; the given one is untouched.  ValueError if plan or stats do not fit the model.
 
-    model: what the plan was made for, which with `plan.widths` is the thinner network.
-
+    model: what the plan was made for; with `plan.widths` that is the thinner network.
     stats: what `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
     """
     if stats is not None:

@@ -27,7 +27,7 @@ def arguments(layer: nn.Module) -> tuple[type[nn.Module], dict[str, Any]]:
     kind = next((kind for kind in ARGUMENTS if is_plain(layer, kind)), None)
     plain = f"a plain {', '.join(each.__name__ for each in ARGUMENTS)}, with a weight"
     if kind is None or getattr(layer, "weight", None) is None:
-        raise ValueError(f"layer must be {plain}, got {layer}")
+        raise ValueError(f"layer must be {plain}, got {type(layer).__name__}")
     given = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
     return kind, given if kind in (nn.BatchNorm1d, nn.BatchNorm2d) else given | {"bias": layer.bias is not None}
 

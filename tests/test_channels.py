@@ -232,6 +232,7 @@ def thin_layer(data, name):
 
 LIES = {  # what a hostile plan.json says
     "a layer that is none": lambda d: d["widths"].update(nowhere={"out_channels": 3}),
+    "no single layer": lambda d: d["widths"].update({"": {"out_channels": 3}}),
     "a path": lambda d: d["widths"].update({"../conv1": {"out_channels": 3}}),
     "another attribute": lambda d: d["widths"]["conv1"].update(padding_mode="circular"),
     "a method": lambda d: d["widths"]["conv1"].update(forward=1),

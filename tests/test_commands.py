@@ -173,9 +173,9 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     results = json.loads((folder / "results.json").read_text())
     kernels = re.findall("--kernel[ =]([a-z ]+)", command)
     wanted = kernels[0].split() if kernels else []
-    treated, thin = Treatment(given.get("--prune"), quantise=given.get("--quantise")), "--prune-channels" in given
+    treated, thin = Treatment(given.get("--prune"), quantise=given.get("--quantise")), given.get("--prune-channels")
     if treated or thin:
-        wanted = [treated.name("-".join(["thin"] * thin + [kernel] * (kernel != ""))) for kernel in wanted or [""]]
+        wanted = [treated.name("-".join(filter(None, (thin and "thin", kernel)))) for kernel in wanted or [None]]
     assert [row["kernel"] for row in results["rows"]] == ["dense", *wanted]
     assert results["config"]["model"] == model
     layers = given.get("--layers", "all")
