@@ -6,8 +6,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from checks import need
-from layers import Budget, Plan, Stats, Thin, compress, cost, latency, prune_channels, reestimate_batchnorm, refit
+from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
 from layers.choice import Survey, choose
+from layers.cost import evaluating
 from layers.methods import check_kernels, method
 from layers.planner import survey_network
 from layers.selectors import SELECTORS
@@ -124,8 +125,13 @@ def from_dense(plan: Plan, thin: Thin, dense: nn.Module, example: Tensor) -> Pla
     if not thin.widths:
         return plan
     images = example.to(next(dense.parameters()).device)
-    seconds = plan.seconds and plan.seconds._replace(before=latency(dense, images).median)
-    return replace(plan, before=cost(dense, images[:1]), seconds=seconds, widths=thin.widths)
+    found, model = replace(plan, before=cost(dense, images[:1]), widths=thin.widths), thin.model
+    if plan.seconds is None:
+        return found
+    with evaluating(dense), evaluating(model):  # side by side: machines drift
+        times = interleaved({"dense": lambda: dense(images), "thin": lambda: model(images)})
+    before = plan.seconds.before * times["dense"].median / times["thin"].median
+    return replace(found, seconds=plan.seconds._replace(before=before))
 
 
 def recipe(kernel: str, compression: Compression) -> Recipe:

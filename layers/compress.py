@@ -25,7 +25,7 @@ from .widths import resize
 Build = Callable[[str, Method, nn.Module, Spec], nn.Module]
 
 
-def _carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
+def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
     """The model with every planned layer swapped for build(name, method, layer, spec), in place."""
     rows = {row.name: row for row in plan.layers}
     need(len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each")
@@ -58,7 +58,7 @@ def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.
     if stats is not None:
         check_stats(stats, model)
     seen = {} if stats is None else stats.layers
-    return _carry_out(copy.deepcopy(model), plan, lambda name, m, layer, spec: m.build(layer, spec, seen.get(name)))
+    return carry_out(copy.deepcopy(model), plan, lambda name, m, layer, spec: m.build(layer, spec, seen.get(name)))
 
 
 def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: Tensor | None = None) -> None:
@@ -93,7 +93,7 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
         need((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
     thin = resize(copy.deepcopy(model), plan.widths)
-    small = _carry_out(thin, plan, lambda _, method, layer, spec: method.shell(layer, spec))
+    small = carry_out(thin, plan, lambda _, method, layer, spec: method.shell(layer, spec))
     load_tensors(small, folder / "model.safetensors")
     return small
 

@@ -27,10 +27,33 @@ def weight5(layer: Dense) -> Tensor:
     return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
 
 
+def _level(moment: Tensor) -> Tensor:
+    """The mean of the diagonal of moment (..., n, n), on the diagonal."""
+    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    return mean * torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
+
+
 def ridge(moment: Tensor, part: float) -> Tensor:
     """moment (..., n, n) + part x the mean of its diagonal on the diagonal."""
-    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return moment + part * mean * torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
+    return moment + part * _level(moment)
+
+
+def shrinkage(moment: Tensor, rows: int) -> Tensor:
+    """How far a moment (..., n, n) of so many rows is better moved to its mean diagonal, in [0, 1] (..., 1, 1).
+
+    The oracle approximating shrinkage (Chen, Wiesel, Eldar & Hero 2010, eq. 23): next to nothing where rows are many;
+    where they are fewer than n, directions that no row had are not taken for free.
+    """
+    n, square = moment.shape[-1], moment.square().sum((-2, -1))
+    trace = moment.diagonal(dim1=-2, dim2=-1).sum(-1)
+    excess = (rows + 1 - 2 / n) * (square - trace.square() / n)
+    share = ((1 - 2 / n) * square + trace.square()) / excess.clamp_min(torch.finfo(moment.dtype).tiny)
+    return share.clamp(0, 1)[..., None, None]
+
+
+def shrunk(moment: Tensor, share: Tensor) -> Tensor:
+    """(1 - share) moment + share x the mean of its diagonal on the diagonal."""
+    return moment.lerp(_level(moment), share)
 
 
 def covariance(moment: Tensor, mean: Tensor) -> Tensor:
@@ -60,12 +83,15 @@ class Metric(NamedTuple):
 
     @classmethod
     def of(cls, layer: Dense, stats: LayerStats) -> "Metric":
-        """C is that of x less its mean where the layer has a bias, which can make up for it exactly."""
+        """C is that of x less its mean where the layer has a bias, which can make up for it exactly.
+
+        Both are shrunk as far as the rows that calibration saw are few.
+        """
         inputs, mean, outputs = (moment.to(layer.weight.device) for moment in stats[:3])
-        if layer.bias is None:
-            return cls(inputs, outputs, None)
-        split = mean.unflatten(1, (inputs.shape[1], -1))
-        return cls(covariance(inputs, split), outputs, mean)
+        if layer.bias is not None:
+            inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
+        inputs, outputs = (shrunk(moment, shrinkage(moment, stats.rows)) for moment in (inputs, outputs))
+        return cls(inputs, outputs, None if layer.bias is None else mean)
 
     def loss(self, change: Tensor) -> Tensor:
         """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""

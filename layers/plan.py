@@ -20,7 +20,10 @@ VERSION = 1
 
 
 class Seconds(NamedTuple):
-    """A forward pass of the example, dense and compressed: what a latency budget counts, from the measured table."""
+    """A forward pass of the example, dense and compressed: what a latency budget counts.
+
+    Of a layer from the measured table; of the network from both, side by side.
+    """
 
     before: float
     after: float
@@ -49,7 +52,7 @@ class Plan:
     selector: str
     before: Cost  # of the whole network
     after: Cost
-    seconds: Seconds | None = None  # where the budget is a latency; after: before, less what the layers are to save
+    seconds: Seconds | None = None  # where the budget is a latency
     widths: Widths = field(default_factory=dict)  # of layers that `prune_channels` made thinner, beforehand
 
     def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:

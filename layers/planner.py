@@ -17,6 +17,7 @@ from .plan import Plan
 from .price import LatencyTable, Price, counted
 from .selectors import SELECTORS, Option, Selector
 from .stats import Stats, check_stats
+from .stopwatch import choose_by_clock
 from .surgery import obstacles
 from .timing import latency
 
@@ -116,7 +117,9 @@ def make_plan(
         rank_multiple=rank_multiple,
         latencies=latencies,
     )
-    return choose(model, found, budget)
+    return (
+        choose(model, found, budget) if budget.metric != "latency" else choose_by_clock(model, found, budget, example)
+    )
 
 
 def survey_network(

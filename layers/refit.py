@@ -22,7 +22,7 @@ from .cost import evaluating
 from .factored import fill
 from .fit import fit
 from .lockstep import walk
-from .metric import Metric, compose, covariance, ridge, weight5
+from .metric import Metric, compose, covariance, ridge, shrinkage, shrunk, weight5
 from .moments import Positions, draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, Shape, is_plain
 from .stats import Stats, blocks, check_stats
@@ -66,7 +66,8 @@ def refit(
             finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
             need(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
             seen = None if stats is None else stats.layers.get(name)
-            _refit_layer(dense, factors, sums, None if seen is None else seen.outputs)
+            gradients = None if seen is None else shrunk(seen.outputs, shrinkage(seen.outputs, seen.rows))
+            _refit_layer(dense, factors, sums, gradients)
     return small
 
 
@@ -118,10 +119,13 @@ def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Te
     if layer.bias is not None:
         xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
     w = weight5(solved)
+    share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
+    step = (1 - share) * (yx - w.flatten(2) @ xx)
+    xx = shrunk(xx, share)
     power = xx.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
     solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
-    step = torch.linalg.solve(solvable, (yx - w.flatten(2) @ xx).mT).mT
+    step = torch.linalg.solve(solvable, step.mT).mT
     target = w + step.reshape(w.shape)
     if solved is layer:
         if gradients is None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from layers import METHODS, calibrate
+from layers import METHODS, Budget, calibrate, compress, make_plan
 from layers.factored import weight_shapes
 from layers.fit import fit, start, whitened
 from layers.judges import PROBES, operator_error, predicted_loss, weight_error
-from layers.metric import Metric, Whitening, compose, weight5
+from layers.metric import Metric, Whitening, compose, shrinkage, shrunk, weight5
 from layers.scheme import Shape
 from layers.stats import LayerStats
 
@@ -78,11 +78,41 @@ def test_the_loss_is_half_the_mean_of_squared_gradient_times_change(seed, sizes)
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_bias_takes_the_mean_away(name):
     layer, seen = calibrated(name)
-    metric = Metric.of(layer, seen)
+    metric = Metric.of(layer, seen._replace(rows=10**15))  # so many that nothing is shrunk
     mean = torch.zeros_like(seen.mean) if layer.bias is None else seen.mean
     wanted = seen.inputs[:, 0] - mean[:, :, None] * mean[:, None, :]
     torch.testing.assert_close(metric.inputs[:, 0], wanted, rtol=1e-9, atol=1e-9)
     assert (metric.mean is None) == (layer.bias is None)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 40))
+def test_shrinkage_is_the_oracle_approximating_one(seed, size, rows):
+    """Chen et al. 2010, eq. 23, by traces; the power is kept, and more rows never mean more of it."""
+    torch.manual_seed(seed)
+    x = torch.randn(2, rows, size).double() * torch.arange(1, size + 1)
+    moment = x.mT @ x / rows
+    share = shrinkage(moment, rows)
+    for s, found in zip(moment, share.flatten()):
+        square, whole = float((s @ s).trace()), float(s.trace()) ** 2
+        below = (rows + 1 - 2 / size) * (square - whole / size)
+        assert float(found) == pytest.approx(min(1, ((1 - 2 / size) * square + whole) / below) if size > 1 else 0)
+    after = shrunk(moment, share)
+    torch.testing.assert_close(after.diagonal(dim1=1, dim2=2).sum(1), moment.diagonal(dim1=1, dim2=2).sum(1))
+    assert float(torch.linalg.eigvalsh(after).amin()) > 0 or rows == size == 1
+    assert bool((shrinkage(moment, 100 * rows) <= share).all())
+
+
+def test_no_direction_is_free_where_images_are_few():
+    """Weights changed at will where two images say nothing make other images explode, layer after layer."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(part for _ in range(6) for part in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())))
+    net = net.append(nn.Flatten()).append(nn.Linear(128, 10))
+    few, others = torch.randn(2, 32, 2, 2), torch.randn(50, 32, 2, 2)
+    stats = calibrate(net, [few])
+    plan = make_plan(net, Budget(macs=0.3), ("svd",), "loss", example=few, stats=stats)
+    with torch.no_grad():
+        dense, small = net(others), compress(net, plan, stats=stats)(others)
+    assert float((small - dense).norm() / (dense - dense.mean(0)).norm()) < 1.5
 
 
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)

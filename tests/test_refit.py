@@ -50,7 +50,7 @@ def test_a_linear_path_of_enough_rank_is_recovered(bias, aware):
     assert apart(small, model, batches[0]) > 0.1
     stats = calibrate(model, batches, loss_aware=False) if aware else None
     again = refit(small, model, batches, stats=stats)
-    assert apart(again, model, torch.randn(4, 2, 5, 5).double()) < 0.02  # what the ridge leaves
+    assert apart(again, model, torch.randn(4, 2, 5, 5).double()) < 0.03  # what the ridge leaves
 
 
 @pytest.mark.parametrize("name", ["conv", "linear"])

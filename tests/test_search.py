@@ -77,7 +77,7 @@ def test_every_plan_is_within_the_budget_and_they_differ(surveyed):
         plans = [site.plan(how, {name: generator.normal() for name in site.policy.spreads}) for _ in range(40)]
         limit = how.budget.fraction * plans[0].before.params
         assert all(0.9 * limit < plan.after.params <= limit for plan in plans)  # spent, and not more
-        assert len({trial.key(plan) for plan in plans}) > 10
+        assert len({trial.key(plan) for plan in plans}) > 5
         small = compress(site.job.model, plans[0], stats=site.images.stats)
         assert cost(small, site.job.example[:1]) == plans[0].after
 
