@@ -1,7 +1,7 @@
 """Factors fitted to a weight in the metric of the loss: least squares over all of them at once, no image needed."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ def fit(
         pair = [s.sqrt()[:, :, None] * vt, u * s.sqrt()[:, None, :]]
         return whitening.undo([part.reshape(w.shape) for part, w in zip(pair, weights)])
     free = [w.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for w in whitening.do(weights)]
+    distance = _distance(metric, target, groups, pointwise=weights[-1][0, 0].numel() == 1)
     scale = metric.loss(target).clamp_min(torch.finfo(torch.float64).tiny)
     solver = torch.optim.LBFGS(
         free, max_iter=steps, history_size=steps, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
@@ -60,13 +61,29 @@ def fit(
 
     def error() -> Tensor:
         solver.zero_grad()
-        loss = metric.loss(target - compose(whitening.undo(free), groups)) / scale
+        loss = distance(whitening.undo(free)) / scale
         loss.backward()
         return loss
 
     with torch.enable_grad():
         solver.step(error)
     return whitening.undo([w.detach() for w in free])
+
+
+def _distance(
+    metric: Metric, target: Tensor, groups: Sequence[int], pointwise: bool
+) -> Callable[[Sequence[Tensor]], Tensor]:
+    """The loss as a function of the factors; the last one, where it is pointwise, is a matrix times the others."""
+    if not pointwise:
+        return lambda weights: metric.loss(target - compose(weights, groups))
+    loss = metric.distance(target)
+
+    def split(weights: Sequence[Tensor]) -> Tensor:
+        u = weights[-1].unflatten(0, (groups[-1], -1)).flatten(2)
+        identity = torch.eye(u.shape[2], dtype=u.dtype, device=u.device).repeat(groups[-1], 1)
+        return loss(u, compose([*weights[:-1], identity[:, :, None, None]], groups))
+
+    return split
 
 
 def loss_aware(scheme: Scheme, layer: Dense, spec: Spec, metric: Metric) -> tuple[list[Tensor], Tensor | None]:

@@ -6,72 +6,23 @@ second-order term with the Kronecker-factored Fisher information (Martens & Gros
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from checks import need
-
 from .scheme import Dense, Shape
+from .shrinkage import covariance, root, shrinkage, shrunk
 from .stats import LayerStats
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
-ROUNDING = 1e-12  # of E[x^2]: what is left of a covariance that vanishes, as constant images have, is below it
 
 
 def weight5(layer: Dense) -> Tensor:
     """The weight in float64 as (groups, outputs / groups, inputs / groups, height, width), without its history."""
     w = layer.weight.detach().double()
     return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
-
-
-def _level(moment: Tensor) -> Tensor:
-    """The mean of the diagonal of moment (..., n, n), on the diagonal."""
-    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return mean * torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
-
-
-def ridge(moment: Tensor, part: float) -> Tensor:
-    """moment (..., n, n) + part x the mean of its diagonal on the diagonal."""
-    return moment + part * _level(moment)
-
-
-def shrinkage(moment: Tensor, rows: int) -> Tensor:
-    """How far a moment (..., n, n) of so many rows is better moved to its mean diagonal, in [0, 1] (..., 1, 1).
-
-    The oracle approximating shrinkage (Chen, Wiesel, Eldar & Hero 2010, eq. 23): next to nothing where rows are many;
-    where they are fewer than n, directions that no row had are not taken for free.
-    """
-    n, square = moment.shape[-1], moment.square().sum((-2, -1))
-    trace = moment.diagonal(dim1=-2, dim2=-1).sum(-1)
-    excess = (rows + 1 - 2 / n) * (square - trace.square() / n)
-    share = ((1 - 2 / n) * square + trace.square()) / excess.clamp_min(torch.finfo(moment.dtype).tiny)
-    return share.clamp(0, 1)[..., None, None]
-
-
-def shrunk(moment: Tensor, share: Tensor) -> Tensor:
-    """(1 - share) moment + share x the mean of its diagonal on the diagonal."""
-    return moment.lerp(_level(moment), share)
-
-
-def covariance(moment: Tensor, mean: Tensor) -> Tensor:
-    """E[x x^T] - E[x] E[x]^T (..., n, n), positive definite also where only rounding is left of it."""
-    return ridge(moment, ROUNDING) - mean[..., :, None] * mean[..., None, :]
-
-
-def _root(moment: Tensor, damping: float) -> Tensor:
-    """L (..., n, n) with L L^T = moment + damping x its mean diagonal, or ten times that where rounding asks for it."""
-    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
-    moment = torch.where(mean > 0, moment, identity)  # no input or no gradient: any metric is as good
-    while True:
-        root, failed = torch.linalg.cholesky_ex(ridge(moment, damping))
-        if not bool(failed.any()):
-            return root
-        need(damping < 1, "moment", "NaN or far from it", "positive semidefinite")
-        damping *= 10
 
 
 class Metric(NamedTuple):
@@ -93,12 +44,29 @@ class Metric(NamedTuple):
         inputs, outputs = (shrunk(moment, shrinkage(moment, stats.rows)) for moment in (inputs, outputs))
         return cls(inputs, outputs, None if layer.bias is None else mean)
 
+    def right(self, change: Tensor) -> Tensor:
+        """D C (g, o, k) of D (g, o, i, h, w)."""
+        blocked = change.flatten(2).unflatten(2, (self.inputs.shape[1], -1)).transpose(1, 2)  # (g, b, o, k / b)
+        return (blocked @ self.inputs).transpose(1, 2).flatten(2)
+
     def loss(self, change: Tensor) -> Tensor:
         """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""
-        d = change.flatten(2)
-        blocked = d.unflatten(2, (self.inputs.shape[1], -1)).transpose(1, 2)  # (g, b, o, k / b)
-        right = (blocked @ self.inputs).transpose(1, 2).flatten(2)
-        return (self.outputs @ d * right).sum() / 2
+        return (self.outputs @ change.flatten(2) * self.right(change)).sum() / 2
+
+    def distance(self, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """(U (g, o, r), K (g, r, i, h, w)) -> the loss of D = target - U K, in r / o of the time for r below o.
+
+        1/2 tr(G T C T^T) - tr(U^T G T C K^T) + 1/2 tr(U^T G U K C K^T): what depends on T alone is computed once.
+        """
+        right = self.right(target)
+        both, whole = self.outputs @ right, (self.outputs @ target.flatten(2) * right).sum() / 2
+
+        def loss(u: Tensor, k: Tensor) -> Tensor:
+            rows = k.flatten(2)
+            squares = u.mT @ self.outputs @ u * (rows @ self.right(k).mT)
+            return whole - (u.mT @ both * rows).sum() + squares.sum() / 2
+
+        return loss
 
 
 class Whitening(NamedTuple):
@@ -122,7 +90,7 @@ class Whitening(NamedTuple):
         c = torch.einsum(f"gbihwj{other}->gbi{owned}j{owned.upper()}", c.view(g, b, i // b, h, w, i // b, h, w))
         n = math.prod(c.shape[2 : 3 + len(owned)])
         traced = h * w * (i // b) // n
-        return cls(_root(metric.outputs, DAMPING), _root(c.reshape(g, b, n, n) / traced, DAMPING), first)
+        return cls(root(metric.outputs, DAMPING), root(c.reshape(g, b, n, n) / traced, DAMPING), first)
 
     def apply(self, w: Tensor) -> Tensor:
         """R^T W L of W (g, o, i, h, w)."""

@@ -22,9 +22,10 @@ from .cost import evaluating
 from .factored import fill
 from .fit import fit
 from .lockstep import walk
-from .metric import Metric, compose, covariance, ridge, shrinkage, shrunk, weight5
+from .metric import Metric, compose, weight5
 from .moments import Positions, draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, Shape, is_plain
+from .shrinkage import covariance, ridge, shrinkage, shrunk
 from .stats import Stats, blocks, check_stats
 
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
@@ -125,7 +126,7 @@ def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Te
     power = xx.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
     solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
-    step = torch.linalg.solve(solvable, step.mT).mT
+    step = torch.cholesky_solve(step.mT, torch.linalg.cholesky(solvable)).mT
     target = w + step.reshape(w.shape)
     if solved is layer:
         if gradients is None:

@@ -13,8 +13,9 @@ from layers import METHODS, Budget, calibrate, compress, make_plan
 from layers.factored import weight_shapes
 from layers.fit import fit, start, whitened
 from layers.judges import PROBES, operator_error, predicted_loss, weight_error
-from layers.metric import Metric, Whitening, compose, shrinkage, shrunk, weight5
+from layers.metric import Metric, Whitening, compose, weight5
 from layers.scheme import Shape
+from layers.shrinkage import shrinkage, shrunk
 from layers.stats import LayerStats
 
 FACTORED = [name for name, method in METHODS.items() if method.scheme]
@@ -73,6 +74,15 @@ def test_the_loss_is_half_the_mean_of_squared_gradient_times_change(seed, sizes)
     parts = change.flatten(2).unflatten(2, (blocks, -1))
     products = torch.einsum("gso,gobk,gbtk->gbst", d, parts, split)  # inputs of different blocks count as independent
     torch.testing.assert_close(metric.loss(change), products.square().sum() / rows / 2)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_distance_of_a_product_is_the_loss_of_what_it_leaves(name):
+    layer, seen = calibrated(name)
+    metric, w = Metric.of(layer, seen), weight5(layer)
+    u, k = torch.randn(len(w), w.shape[1], 2).double(), torch.randn(len(w), 2, *w.shape[2:]).double()
+    left = w - torch.einsum("gor,grihw->goihw", u, k)
+    torch.testing.assert_close(metric.distance(w)(u, k), metric.loss(left))
 
 
 @pytest.mark.parametrize("name", LAYERS)
