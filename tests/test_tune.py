@@ -305,7 +305,7 @@ from experiments.tuning.storage import open_storage, open_study
 from experiments.tuning.workers import work
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 url, log, victim = sys.argv[1:]
-storage = open_storage(url, heartbeat=1, retries=3)
+storage = open_storage(url, heartbeat=2, retries=3)  # on a busy machine a worker may be silent for a second
 study = open_study(storage, "shared", {"model": "lenet"}, SeededByTrial(0), "none")
 done = 0
 def objective(trial):
