@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
-from layers.choice import Survey, choose
+from layers.choice import Survey
 from layers.cost import evaluating
 from layers.methods import check_kernels, method
 from layers.planner import survey_network
 from layers.selectors import SELECTORS
+from layers.stopwatch import decide
 
 from .calibration import Calibration
 from .config import Compression
@@ -76,17 +77,21 @@ class Recipe(NamedTuple):
         if not self.kernels:
             dense = cost(model, example[:1].to(next(model.parameters()).device))
             return Plan((), self.budget, self.selector, dense, dense)
-        return choose(model, self.survey(model, example, stats), self.budget)
+        return decide(model, self.survey(model, example, stats), self.budget, self._batch(model, example))
+
+    def _batch(self, model: nn.Module, example: Tensor) -> Tensor:
+        """A latency is that of the whole example, other costs are those of one image."""
+        batch = example if self.budget.metric == "latency" else example[:1]
+        return batch.to(next(model.parameters()).device)
 
     def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
-        """What there is to choose from; a latency is that of the whole example, other costs are those of one image."""
-        batch = example if self.budget.metric == "latency" else example[:1]
+        """What there is to choose from."""
         return survey_network(
             model,
             self.budget,
             self.kernels,
             self.selector,
-            example=batch.to(next(model.parameters()).device),
+            example=self._batch(model, example),
             stats=stats if self.calibrated else None,
             where=lambda _, module: isinstance(module, KINDS[self.layers]),
         )
@@ -101,7 +106,7 @@ class Recipe(NamedTuple):
         if self.kernels:
             judge = "energy" if self.selector == "loss" else self.selector
             found = self._replace(selector=judge, refit=False).survey(model, example, None)
-            choose(model, found._replace(selector=self.selector), self.budget)
+            decide(model, found._replace(selector=self.selector), self.budget, self._batch(model, example))
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from checks import check_rank, need
 
 from .budget import Budget
-from .choice import Layer, Survey, choose
+from .choice import Layer, Survey
 from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
 from .judges import thinned
 from .methods import check_kernels, method
@@ -17,7 +17,7 @@ from .plan import Plan
 from .price import LatencyTable, Price, counted
 from .selectors import SELECTORS, Option, Selector
 from .stats import Stats, check_stats
-from .stopwatch import choose_by_clock
+from .stopwatch import decide
 from .surgery import obstacles
 from .timing import latency
 
@@ -117,9 +117,7 @@ def make_plan(
         rank_multiple=rank_multiple,
         latencies=latencies,
     )
-    return (
-        choose(model, found, budget) if budget.metric != "latency" else choose_by_clock(model, found, budget, example)
-    )
+    return decide(model, found, budget, example)
 
 
 def survey_network(

@@ -44,9 +44,9 @@ def covariance(moment: Tensor, mean: Tensor) -> Tensor:
 
 def root(moment: Tensor, damping: float) -> Tensor:
     """L (..., n, n) with L L^T = moment + damping x its mean diagonal, or ten times that where rounding asks for it."""
-    mean = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
-    moment = torch.where(mean > 0, moment, identity)  # no input or no gradient: any metric is as good
+    known = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] > 0
+    moment = torch.where(known, moment, identity)  # no input or no gradient: any metric is as good
     while True:
         root, failed = torch.linalg.cholesky_ex(ridge(moment, damping))
         if not bool(failed.any()):

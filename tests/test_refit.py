@@ -1,11 +1,15 @@
 """Refit and BatchNorm: nearer to the dense network, without a gradient and without touching what was given."""
 
+import sys
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from experiments.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, reestimate_batchnorm, refit
+from layers.fit import fit
 from layers.plan import LayerPlan
 
 NONE = Cost(0, 0, 0)
@@ -43,14 +47,15 @@ class Linear(nn.Module):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("aware", [True, False])
-def test_a_linear_path_of_enough_rank_is_recovered(bias, aware):
+def test_a_linear_path_of_enough_rank_is_recovered(bias, aware, monkeypatch):
+    monkeypatch.setattr(sys.modules["layers.refit"], "fit", partial(fit, steps=100))  # 20 of them stop at 0.025
     torch.manual_seed(0)
     model, batches = Linear(bias).double(), list(torch.randn(6, 8, 2, 5, 5).double())
     small = compress(model, planned(second=("svd", {"rank": 2}), third=("tucker", {"ranks": [5, 2]})))
     assert apart(small, model, batches[0]) > 0.1
     stats = calibrate(model, batches, loss_aware=False) if aware else None
     again = refit(small, model, batches, stats=stats)
-    assert apart(again, model, torch.randn(4, 2, 5, 5).double()) < 0.03  # what the ridge leaves
+    assert apart(again, model, torch.randn(4, 2, 5, 5).double()) < 0.01  # what ridge and shrinkage leave
 
 
 @pytest.mark.parametrize("name", ["conv", "linear"])

@@ -23,7 +23,7 @@ from experiments.models.cifar_resnet import resnet20
 from experiments.models.lenet import LeNet, LeNet5
 from experiments.run import main
 from layers import Budget, Plan, calibrate, load, load_frequency_layers
-from layers.choice import choose
+from layers.stopwatch import decide
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--max-epochs", "2", "--finetune-epochs", "1", "--rep", "--no-track"]
@@ -197,7 +197,7 @@ def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, cap
 def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
     calls, rates = [], []
     monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
-    monkeypatch.setattr(compression, "choose", lambda *a, **k: rates.append(1) or choose(*a, **k))
+    monkeypatch.setattr(compression, "decide", lambda *a, **k: rates.append(1) or decide(*a, **k))
     fit = pipeline._fit
 
     def killed(job, stage, *rest):

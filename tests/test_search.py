@@ -48,15 +48,15 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def search_of(checkpoint, epochs=0, budget=("params=0.3",), **policy):
+def search_of(checkpoint, epochs=0, budget=("params=0.3",), images=200, **policy):
     policy = Searched(budget, **{"kernel": ("svd", "spatial")} | policy)
-    return Search(Network(checkpoint=checkpoint), policy=policy, trials=Trials(epochs, calibration_images=200))
+    return Search(Network(checkpoint=checkpoint), policy=policy, trials=Trials(epochs, calibration_images=images))
 
 
 @pytest.fixture(scope="module")
 def surveyed(checkpoint):
     """(site, recipes) of two budgets."""
-    search = search_of(checkpoint, budget=("params=0.3", "params=0.6"))
+    search = search_of(checkpoint, budget=("params=0.3", "params=0.6"), images=1000)
     job, recipes = trial.check(search)
     return trial.survey(job, recipes, 0.0), recipes
 
@@ -77,7 +77,7 @@ def test_every_plan_is_within_the_budget_and_they_differ(surveyed):
         plans = [site.plan(how, {name: generator.normal() for name in site.policy.spreads}) for _ in range(40)]
         limit = how.budget.fraction * plans[0].before.params
         assert all(0.9 * limit < plan.after.params <= limit for plan in plans)  # spent, and not more
-        assert len({trial.key(plan) for plan in plans}) > 5
+        assert len({trial.key(plan) for plan in plans}) > 10
         small = compress(site.job.model, plans[0], stats=site.images.stats)
         assert cost(small, site.job.example[:1]) == plans[0].after
 
