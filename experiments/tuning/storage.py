@@ -4,7 +4,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 import sqlalchemy
@@ -37,6 +37,25 @@ def retry(times: int) -> Callable[[Study, FrozenTrial], None]:
     return again
 
 
+def one_at_a_time(engine: sqlalchemy.Engine) -> None:
+    """Every transaction of SQLite begins with the lock for writing.
+
+    SQLite has no SELECT ... FOR UPDATE, and Python's driver begins a transaction only at the first write, so two
+    workers that read a waiting trial at once would both take it.  (SQLAlchemy's documentation, "Serializable isolation
+    with pysqlite".)
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections from before
+
+
 def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBStorage:
     """The database, its tables created if need be; ValueError in one sentence if it cannot be used."""
     try:
@@ -51,12 +70,15 @@ def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBS
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                return optuna.storages.RDBStorage(
+                storage = optuna.storages.RDBStorage(
                     parsed.render_as_string(hide_password=False),
                     engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
                     heartbeat_interval=heartbeat,
                     heartbeat_stale_trial_callback=retry(retries),
                 )
+            if parsed.get_backend_name() == "sqlite":
+                one_at_a_time(storage.engine)
+            return storage
         except ImportError as error:
             advice = "one whose driver is installed, for PostgreSQL with pip install -e '.[postgres]'"
             raise ValueError(f"storage must be {advice}, got {hidden!r} ({error})") from None
