@@ -8,7 +8,7 @@ fitted to W* in the metric of x, and no image is read while they are.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,6 +26,7 @@ from .metric import Metric, compose, weight5
 from .moments import Positions, draw, inputs_at, outputs_at, second_moment
 from .scheme import Dense, Shape, is_plain
 from .shrinkage import covariance, ridge, shrinkage, shrunk
+from .spool import Put, spool
 from .stats import Stats, blocks, check_stats
 
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
@@ -40,10 +41,11 @@ def refit(
 
     batches: images or (images, labels), labels unread.  stats: from `calibrate`, so that outputs count as much as the
     loss depends on them; without it all alike.  One pass of each network: all batches of the compressed one wait
-    before a layer while it is fitted, so memory holds what is alive there of all images, and rows of the dense outputs
-    at positions drawn with `seed`.  A layer that is called several times is fitted to its first call.
-    Raises ValueError without an image, where one makes a layer's input or output NaN or infinite, for a `small` or
-    `stats` of another network, and for a network that does not call the same layers for every batch.
+    before a layer while it is fitted, so memory holds what is alive there of all images; rows of the dense outputs, at
+    positions drawn with `seed`, wait in a temporary file.  A layer that is called several times is fitted to its first
+    call.  Raises ValueError without an image, where one makes a layer's input or output NaN or infinite, for a `small`
+    or `stats` of another network, and for a network that does not call the same layers for every batch; OSError where
+    the disk is full.
     """
     small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
     need(bool(images), "batches", "none", "at least one batch of images")
@@ -56,8 +58,8 @@ def refit(
         factors: Any = parts[name]
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
-    with evaluating(model), evaluating(small):
-        wanted = _outputs(model, list(stops), images, seed)
+    with evaluating(model), evaluating(small), spool() as put:
+        wanted = _outputs(model, list(stops), images, seed, put)
         for name, inputs in walk(small, stops, images):
             if name not in wanted:
                 continue  # a later call
@@ -72,10 +74,10 @@ def refit(
     return small
 
 
-Rows = list[tuple[Positions | None, Tensor]]  # by batch: where, and the outputs there
+Rows = list[tuple[Positions | None, Callable[[], Tensor]]]  # by batch: where, and what reads the outputs there
 
 
-def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], seed: int) -> dict[str, Rows]:
+def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], seed: int, put: Put) -> dict[str, Rows]:
     """What the dense layers put out in their first calls, at positions that are drawn."""
     found, generator = {name: Rows() for name in names}, torch.Generator().manual_seed(seed)
     for number, batch in enumerate(images):
@@ -83,8 +85,7 @@ def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], s
         def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
             if len(found[name]) == number:
                 where = draw(y, max(8, layer.weight[0].numel() // 16), generator)
-                rows = outputs_at(y, where, getattr(layer, "groups", 1))
-                found[name].append((where, rows.clone()))  # an activation in place would change a view of them
+                found[name].append((where, put(outputs_at(y, where, getattr(layer, "groups", 1)))))
 
         with ExitStack() as hooks:
             for name in names:
@@ -102,8 +103,8 @@ def _solved(layer: Any, factors: nn.Sequential) -> Any:
 def _sums(layer: Dense, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     """Over all batches and positions: x x^T, y x^T, x, y and how many."""
     sums: Sums = defaultdict(float)
-    for x, (where, y) in zip(inputs, outputs):
-        rows = inputs_at(layer, x, where)
+    for x, (where, read) in zip(inputs, outputs):
+        rows, y = inputs_at(layer, x, where), read()
         sums["xx"] += second_moment(rows)
         sums["yx"] += second_moment(y, rows)
         sums["x"] += rows.sum(1, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Refit and BatchNorm: nearer to the dense network, without a gradient and without touching what was given."""
 
 import sys
+import tempfile
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from experiments.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, reestimate_batchnorm, refit
 from layers.fit import fit
 from layers.plan import LayerPlan
+from layers.spool import spool
 
 NONE = Cost(0, 0, 0)
 
@@ -237,3 +239,17 @@ def test_dropout_stays_off_while_batchnorm_is_measured():
     torch.testing.assert_close(reestimate_batchnorm(model, [x])[1].running_mean, x.mean(0))
     with pytest.raises(ValueError, match="batches must be at least one batch of images"):
         reestimate_batchnorm(model, [])
+
+
+def test_what_waits_on_disk_comes_back_bit_for_bit_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
+    tensors = [torch.randn(4, 3, 5, dtype=dtype).transpose(0, 1) for dtype in dtypes] + [torch.empty(0, 3)]
+    with spool() as put:
+        waiting = [put(tensor) for tensor in tensors[:3]]
+        assert torch.equal(waiting[1](), tensors[1])
+        waiting += [put(tensor) for tensor in tensors[3:]]  # reading in between does not move the end
+        for read, tensor in zip([*waiting, *waiting], [*tensors, *tensors]):
+            assert torch.equal(read(), tensor)
+            assert read().dtype == tensor.dtype
+        assert not any(tmp_path.iterdir())
