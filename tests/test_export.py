@@ -1,6 +1,7 @@
 """`export`: the ONNX file and the torch.export program compute what the module does, for any batch size."""
 
 import copy
+from math import inf
 from pathlib import Path
 
 import onnxruntime
@@ -106,7 +107,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, monkeypatch):
 
 
 SIZES = {"alexnet": 64, "vgg16": 32, "resnet18": 64, "densenet121": 64}  # pixels; each pools to at least one
-LARGEST = 5_000_000  # weights: larger classifiers stay dense, their decompositions would take minutes
+LARGEST = 5_000_000  # weights: a decomposition of more takes minutes, and is done once
 
 
 def half(kernel, layer):
@@ -122,16 +123,23 @@ def half(kernel, layer):
     return specs.get(kernel, coded | ({"wavelet": "haar"} if kernel == "dwt" else {}))
 
 
-def compressed(model, kernel):
-    """Every layer that the kernel takes, and svd for the others."""
+def compressed(model, kernel, largest=LARGEST):
+    """Every layer of at most so many weights: by the kernel if it takes it, else by svd."""
 
     def rule(name, module):
-        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.numel() > LARGEST:
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.weight.numel() > largest:
             return None
         chosen = kernel if METHODS[kernel].refusal(module) is None else "svd"
         return METHODS[chosen].build(module, half(chosen, module))
 
     return replace(model, rule)
+
+
+def check_both(small, name, folder):
+    """As ONNX and as a program of torch.export."""
+    for number, suffix in enumerate((".onnx", ".pt2")):
+        (folder / str(number)).mkdir()
+        check(small, folder / str(number) / f"{name}{suffix}", torch.randn(2, 3, SIZES[name], SIZES[name]))
 
 
 @pytest.mark.slow
@@ -142,6 +150,16 @@ def test_every_kernel_over_whole_networks(name, kernel, tmp_path):
     model = getattr(torchvision.models, name)(weights=None).eval()
     small = compressed(model, kernel)
     assert kernel in FACTORED or any(isinstance(module, TransformLinear) for module in small.modules())
-    for number, suffix in enumerate((".onnx", ".pt2")):
-        (tmp_path / str(number)).mkdir()
-        check(small, tmp_path / str(number) / f"{name}{suffix}", torch.randn(2, 3, SIZES[name], SIZES[name]))
+    check_both(small, name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_large_classifiers_as_well(name, tmp_path):
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None).eval()
+    large = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.weight.numel() > LARGEST]
+    small = compressed(model, "svd", largest=inf)
+    assert large
+    assert all(isinstance(small.get_submodule(name), nn.Sequential) for name in large)
+    check_both(small, name, tmp_path)
