@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stage3_torch.tensor import syrk
+
 from .scheme import Dense
 
 
@@ -58,7 +60,8 @@ def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
     """
     left, total = _centred(a)
     right, other = (left, total) if b is None else _centred(b)
-    return (left.mT @ right).double().add_(total.mT @ other, alpha=1 / a.shape[-2])
+    product = syrk(left.mT) if b is None else left.mT @ right
+    return product.double().add_(total.mT @ other, alpha=1 / a.shape[-2])
 
 
 def _centred(a: Tensor) -> tuple[Tensor, Tensor]:

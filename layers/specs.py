@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from checks import need
+from stage3_torch.tensor import syrk
 
 RankOf = Callable[[Tensor], int]  # matrices (groups, m, n) -> one rank for all
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
@@ -103,7 +104,7 @@ def spectrum(matrices: Tensor) -> Tensor:
     """
     a = matrices.double()
     a = a if a.shape[-2] <= a.shape[-1] else a.mT
-    return torch.linalg.eigvalsh(a @ a.mT).clamp_min(0).sum(0).flip(-1)
+    return torch.linalg.eigvalsh(syrk(a)).clamp_min(0).sum(0).flip(-1)
 
 
 def kept(squares: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from contract import EVB
 from stage2_numpy.ranks import tau_threshold
 
 from .checks import check_tensor
-from .tensor import wide
+from .tensor import syrk, wide
 
 
 def energy_rank(s: Tensor, energy: float) -> Tensor:
@@ -39,7 +39,7 @@ def evbmf(x: Tensor) -> EVB[Tensor]:
     need(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
     y = x.detach().double()
     y = y if x.shape[-2] <= x.shape[-1] else y.mT
-    squares = torch.linalg.eigvalsh(y @ y.mT).clamp(min=0)
+    squares = torch.linalg.eigvalsh(syrk(y)).clamp(min=0)
     return _analyse(squares.flip(-1), min(x.shape[-2:]), max(x.shape[-2:]), x.dtype)
 
 

@@ -20,7 +20,7 @@ from checks import check_rank, check_svd, need
 from contract import SVD
 
 from .checks import check_tensor
-from .tensor import wide
+from .tensor import syrk, wide
 
 
 def _left(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def _left(x: Tensor) -> tuple[Tensor, Tensor]:
         u, s, _ = torch.linalg.svd(x, full_matrices=False)
         return u, s
     y = x.double()
-    values, u = torch.linalg.eigh(y @ y.mT)
+    values, u = torch.linalg.eigh(syrk(y))
     return u.flip(-1), values.flip(-1).clamp(min=0).sqrt()
 
 

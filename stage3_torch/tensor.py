@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+HALVED = 256  # rows of a product with itself, from which on two halves and what is between them take less time
+
 
 def unfold(x: Tensor, mode: int, batch: int = 0) -> Tensor:
     """X_(mode), shape (..., n_mode, product of the other sizes)."""
@@ -21,13 +23,21 @@ def mode_product(x: Tensor, matrix: Tensor, mode: int, batch: int = 0) -> Tensor
     return (matrix @ unfold(x, mode, batch)).reshape(*head, matrix.shape[-2], *others).movedim(batch, batch + mode)
 
 
+def syrk(y: Tensor) -> Tensor:
+    """y y^T (..., m, m) of y (..., m, n); as in the BLAS routine of that name, what is symmetric is computed once."""
+    m = y.shape[-2]
+    if m < HALVED:
+        return y @ y.mT
+    a, b = y[..., : m // 2, :], y[..., m // 2 :, :]
+    across = a @ b.mT
+    return torch.cat([torch.cat([syrk(a), across], -1), torch.cat([across.mT, syrk(b)], -1)], -2)
+
+
 def gram(x: Tensor, mode: int, batch: int = 0) -> Tensor:
     """X_(mode) X_(mode)^T (..., n_mode, n_mode) in float64: float32 would lose singular values below sqrt(eps)."""
     if mode == x.ndim - batch - 1:  # the last axis: no need to transpose
-        y = x.reshape(*x.shape[:batch], -1, x.shape[-1]).double()
-        return y.mT @ y
-    y = unfold(x, mode, batch).double()
-    return y @ y.mT
+        return syrk(x.reshape(*x.shape[:batch], -1, x.shape[-1]).double().mT)
+    return syrk(unfold(x, mode, batch).double())
 
 
 def wide(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from test_contract import pair, stages, to_stage
 
 import stage3_torch
+from stage3_torch.tensor import syrk
 
 EPS = 1e-12  # float64 rounding through a few SVDs of matrices with entries near 1
 
@@ -99,6 +100,15 @@ def test_gradient_is_finite_without_gaps(x):
     x = x.double().requires_grad_()
     stage3_torch.untucker(stage3_torch.tucker(x, (2, 3, 3), sweeps=1)).square().sum().backward()
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(255, 7), (256, 3), (2, 513, 40)])
+def test_a_product_with_itself_by_halves_is_the_product(shape):
+    y = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(*shape[:-1], shape[-2], dtype=torch.float64)
+    halves, whole = (torch.autograd.grad((product * weight).sum(), y)[0] for product in (syrk(y), y @ y.mT))
+    assert torch.allclose(syrk(y), y @ y.mT, rtol=0, atol=1e-12)
+    assert torch.allclose(halves, whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
