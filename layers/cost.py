@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -102,6 +102,10 @@ def cost(model: nn.Module, x: Tensor) -> Cost:
     Convolutions and Linear layers are counted, a shared layer once per call; a coded layer costs the parameters it
     stores and the multiply-accumulates of the dense layer it decodes to.
     """
-    macs = sum(call.macs for calls in trace(model, x).values() for call in calls)
+    return traced_cost(model, trace(model, x), len(x))
+
+
+def traced_cost(model: nn.Module, calls: Mapping[str, Sequence[Call]], images: int) -> Cost:
+    """The same of a forward pass that was traced."""
     params, size = storage(model)
-    return Cost(params, macs // len(x), size)
+    return Cost(params, sum(call.macs for own in calls.values() for call in own) // images, size)

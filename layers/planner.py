@@ -1,6 +1,6 @@
 """Choose one form per layer under one budget for the whole network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from checks import check_rank, need
 
 from .budget import Budget
 from .choice import Layer, Survey
-from .cost import CONVS, LINEARS, Call, Cost, cost, storage, trace
+from .cost import CONVS, LINEARS, Call, Cost, storage, trace, traced_cost
 from .judges import thinned
 from .methods import check_kernels, method
 from .plan import Plan
@@ -38,16 +38,16 @@ class Request(NamedTuple):
     multiple: int
 
 
-def survey(model: nn.Module, request: Request, example: Tensor) -> list[Layer]:
+def survey(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]], images: int) -> list[Layer]:
     """Every convolution and Linear, with the options that cost less than it: by first calls, uncalled ones last."""
-    blocked, calls, layers = obstacles(model), trace(model, example), []
-    calls |= {n: [] for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
-    for name, own in calls.items():
+    blocked, layers = obstacles(model), []
+    uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
+    for name, own in {**calls, **uncalled}.items():
         module: Any = model.get_submodule(name)
         barred = blocked.get(name) or ("" if request.where(name, module) else "excluded") or ("" if own else UNREACHED)
-        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, len(example), request)
+        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, images, request)
         params, size = storage(module)
-        macs = sum(call.macs for call in own) // len(example)
+        macs = sum(call.macs for call in own) // images
         forms.append(Option(None, {}, Cost(params, macs, size), 0.0, 0.0))
         prices = request.price(module, forms, own)
         options = [form._replace(price=price) for form, price in zip(forms, prices)]
@@ -142,7 +142,8 @@ def survey_network(
     check_kernels(kernels, budget, name)
     price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
     request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
-    layers, before = survey(model, request, example), cost(model, example)
+    calls = trace(model, example)
+    layers, before = survey(model, request, calls, len(example)), traced_cost(model, calls, len(example))
     reached = any(layer.reason != UNREACHED for layer in layers)
     need(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
     whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
+from layers.choice import Layer
 from layers.plan import LayerPlan
-from layers.planner import Layer, Request, survey
-from layers.price import counted
-from layers.selectors import SELECTORS, Option
+from layers.selectors import Option
 
 from ..calibration import Calibration, drawn
 from ..checkpoint import whole
@@ -45,11 +44,9 @@ def compare(job: Job, calibrating: int, held_out: int, plans: int, seed: int, sa
     order = np.random.default_rng(seed).permutation(chosen)
     held, mine = train.part(np.sort(order[:held_out])), train.part(np.sort(order[held_out:]))
     images = Calibration(job.model, mine, job.dataset, seed, job.device)
-    example = job.example[:1].to(job.device)
-    request = Request(SELECTORS["loss"], "macs", MIXED, counted("macs"), images.stats, lambda _, module: True, 1)
-    layers, generator = survey(job.model, request, example), np.random.default_rng(seed)
+    how, generator = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False), np.random.default_rng(seed)
+    layers = how.survey(job.model, job.example, images.stats).layers
     dense = accuracy(job.model, held, job.dataset, job.device).loss
-    how = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False)
     predicted, measured = [], []
     for number in range(plans):
         share = float(np.geomspace(*SHARES, plans)[number])
