@@ -44,8 +44,8 @@ def refit(
     before a layer while it is fitted, so memory holds what is alive there of all images; rows of the dense outputs, at
     positions drawn with `seed`, wait in a temporary file.  A layer that is called several times is fitted to its first
     call.  Raises ValueError without an image, where one makes a layer's input or output NaN or infinite, for a `small`
-    or `stats` of another network, and for a network that does not call the same layers for every batch; OSError where
-    the disk is full.
+    or `stats` of another network, for one that does not call the same layers for every batch, and where the disk is
+    full.
     """
     small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
     need(bool(images), "batches", "none", "at least one batch of images")

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -253,3 +254,12 @@ def test_what_waits_on_disk_comes_back_bit_for_bit_and_leaves_nothing(tmp_path, 
             assert torch.equal(read(), tensor)
             assert read().dtype == tensor.dtype
         assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("buffering", [0, -1], ids=["writing", "closing"])
+def test_a_full_disk_is_said_with_the_folder_to_change(digits, buffering, monkeypatch):
+    model, images = digits
+    small = compress(model, planned(conv1=("svd", {"rank": 2})))
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b", buffering))
+    with pytest.raises(ValueError, match=r"TMPDIR must be a folder with room, got '/.*No space left"):
+        refit(small, model, [images[:2]])
