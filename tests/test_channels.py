@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refused
 from test_portable import loader
 from test_resume import exit_code, kill_at
 from torch import nn
@@ -393,11 +394,8 @@ REFUSALS = {
 
 @pytest.mark.parametrize("arguments", REFUSALS)
 def test_refusals(arguments, tmp_path, capsys):
-    assert main([*arguments.split(), "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
+    error = refused(main, [*arguments.split(), "--out", str(tmp_path)], tmp_path, capsys)
     assert re.match(f"error: {REFUSALS[arguments]}", error), error
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_plan_of_the_thinner_network_is_printed_and_kept(tmp_path, capsys):

@@ -20,6 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from refusals import refused
 from scipy.io import savemat
 from torch import nn
 from torchvision import datasets
@@ -470,16 +471,10 @@ PUBLIC = {
 }
 
 
-def refused(arguments, tmp_path, capsys):
+def said(arguments, tmp_path, capsys):
     """The sentence with which the command line is refused."""
     arguments = [*map(str, arguments), "--out", str(tmp_path / "runs"), "--kernel", "svd", "--max-epochs", "1"]
-    before = sorted(tmp_path.rglob("*"))
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: "), captured.err
-    assert captured.err.count("\n") == 1, captured.err
-    assert sorted(tmp_path.rglob("*")) == before
-    return captured.err
+    return refused(main, arguments, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "corrupt"])
@@ -488,7 +483,7 @@ def test_public_datasets_that_are_not_whole(name, how, written, tmp_path, capsys
     data = written(name)
     damage(data.data_root / PUBLIC[name], how)
     model = ["--model", "lenet"]
-    text = refused(["--dataset", name, "--data-root", data.data_root, *model], tmp_path, capsys)
+    text = said(["--dataset", name, "--data-root", data.data_root, *model], tmp_path, capsys)
     assert PUBLIC[name] in text
     assert ("by hand" if how == "missing" else "MD5" if "mnist" not in name else "idx format") in text
 
@@ -556,7 +551,7 @@ FOLDERS = {
 def test_folders_that_cannot_be_used(spoil, tmp_path, capsys):
     root = write_images(tmp_path / "data")
     spoil(root)
-    text = refused(["--dataset", "folder", "--data-root", root, "--model", "resnet20"], tmp_path, capsys)
+    text = said(["--dataset", "folder", "--data-root", root, "--model", "resnet20"], tmp_path, capsys)
     assert re.search(FOLDERS[spoil], text), text
 
 
@@ -610,7 +605,7 @@ def test_imagenet_that_cannot_be_used(how, written, tmp_path, capsys):
     spoil, words = IMAGENET[how]
     spoil(data.data_root)
     arguments = "--dataset imagenet --image-size 72 --workers 0 --model test_data:tiny --data-root"
-    text = refused([*arguments.split(), data.data_root], tmp_path, capsys)
+    text = said([*arguments.split(), data.data_root], tmp_path, capsys)
     assert re.search(words, text), text
 
 
@@ -675,7 +670,7 @@ def test_birds_that_cannot_be_used(how, written, tmp_path, capsys):
     spoil, words = BIRDS[how]
     spoil(data.data_root)
     arguments = "--dataset folder --image-size 72 --workers 0 --model test_data:tiny --data-root"
-    text = refused([*arguments.split(), data.data_root], tmp_path, capsys)
+    text = said([*arguments.split(), data.data_root], tmp_path, capsys)
     assert re.search(words, text), text
 
 
@@ -740,21 +735,21 @@ def test_shards_that_cannot_be_used(pattern, tmp_path, capsys):
         shard.addfile(member, io.BytesIO(b"abc"))
     write_shard(root / "words.tar", range(8), label=lambda i, _: "cat")
     write_shard(root / "gap.tar", range(8), label=lambda i, _: str(2 * (i % 2)))
-    text = refused(["--dataset", "imagenet", "--data-root", root / pattern, "--model", "resnet18"], tmp_path, capsys)
+    text = said(["--dataset", "imagenet", "--data-root", root / pattern, "--model", "resnet18"], tmp_path, capsys)
     assert re.search(SHARDS[pattern], text), text
 
 
 def test_imagenet_that_is_not_there_says_which_files_to_put_where(tmp_path, capsys):
     root = tmp_path / "data"
     root.mkdir()
-    text = refused(["--dataset", "imagenet", "--data-root", root, "--model", "resnet18"], tmp_path, capsys)
+    text = said(["--dataset", "imagenet", "--data-root", root, "--model", "resnet18"], tmp_path, capsys)
     for word in ("train/SYNSET/FILE", "val/SYNSET/FILE", "ILSVRC2012_img_train.tar", "ILSVRC2012_devkit_t12.tar.gz"):
         assert word in text
 
 
 def test_an_idx_file_of_other_images_is_refused(tmp_path, capsys):
     write_idx(tmp_path / "data", side=20)
-    text = refused(["--dataset", "mnist", "--data-root", tmp_path / "data"], tmp_path, capsys)
+    text = said(["--dataset", "mnist", "--data-root", tmp_path / "data"], tmp_path, capsys)
     assert "must be of 28 x 28 pixels, got (20, 20)" in text
 
 
