@@ -4,18 +4,16 @@ import copy
 import json
 import math
 import re
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from kills import same_bits
 from refusals import refused
 from test_portable import loader
-from test_resume import exit_code, kill_at
 from torch import nn
 from torchvision.models import DenseNet
 
-from experiments.classifier import Classifier
 from experiments.compression import from_dense
 from experiments.models import build
 from experiments.models.lenet import LeNet
@@ -348,26 +346,12 @@ def test_a_plan_by_latency_counts_from_the_dense_network():
     assert from_dense(plan, Thin(model, {}), model, x) is plan
 
 
-def killed(out, arguments, count):
-    Classifier.training_step = kill_at(count, Classifier.training_step)
-    main([*arguments, "--out", str(out)])
-
-
-def finished(out, arguments):
-    main([*arguments, "--out", str(out)])
-
-
 @pytest.mark.parametrize("steps", [17, 17 + 17 + 5])  # before the first step of fine-tuning, and in its second epoch
 def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits(steps, tmp_path):
     arguments = "--kernel svd --prune-channels 0.5 --max-epochs 1 --finetune-epochs 2 --latency-batches 1"
     arguments = [*arguments.split(), "--rep", "--no-track"]
-    assert exit_code(killed, tmp_path / "a", arguments, steps) == -signal.SIGKILL
-    networks = []
-    for out in (tmp_path / "a", tmp_path / "b"):
-        assert exit_code(finished, out, arguments) == 0
-        networks.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*.safetensors")})
-    assert networks[0] == networks[1]
-    assert any(path.parent.name == "thin-svd" for path in networks[0])
+    networks = same_bits(tmp_path, arguments, steps)
+    assert any(path.parent.name == "thin-svd" for path in networks)
 
 
 def rolled(classes, channels):
