@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from kills import same_bits
+from little import PLAIN, fit, little
 from refusals import refused
-from test_train import PLAIN, fit, little
 from torch import nn
 
 from experiments import treatment
