@@ -1,7 +1,10 @@
-"""Hypothesis profiles: `dev` by default, HYPOTHESIS_PROFILE=ci for the long, derandomised run."""
+"""Hypothesis profiles: `dev` by default, HYPOTHESIS_PROFILE=ci for the long, derandomised run; a machine offline."""
 
 import os
+import urllib.error
+import urllib.request
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -9,4 +12,15 @@ settings.register_profile("dev", max_examples=30, deadline=None, derandomize=Tru
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
+pytest.register_assert_rewrite("refusals", "kills")  # so that what fails there says so in full
 torch.set_num_threads(1)  # the test processes already fill the cores
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Downloads fail at once, whatever the machine could reach."""
+
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)

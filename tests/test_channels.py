@@ -1,44 +1,20 @@
-"""Whole channels taken out: the right ones, everywhere they reach, kept by checkpoints and by the runner."""
+"""Whole channels taken out: the right ones, everywhere they reach, and kept by checkpoints."""
 
 import copy
-import json
 import math
 import re
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from networks import network
 from test_portable import loader
-from test_resume import exit_code, kill_at
 from torch import nn
-from torchvision.models import DenseNet
 
-from experiments.classifier import Classifier
-from experiments.compression import from_dense
-from experiments.models import build
 from experiments.models.lenet import LeNet
-from experiments.plan import main as plan_main
-from experiments.run import main
-from layers import Budget, Plan, Thin, compress, cost, fold, load, make_plan, prune_channels, save
+from layers import Budget, Plan, compress, cost, fold, load, make_plan, prune_channels, save
 from layers.export import program
-from layers.plan import Seconds
 from layers.prune import mask, masks
-
-
-def network(name):
-    """(network whose BatchNorm statistics and biases are no defaults, two images)."""
-    torch.manual_seed(0)
-    small = {"densenet": lambda: DenseNet(8, (3, 2), 16, num_classes=10)}
-    channels = 1 if name == "lenet" else 3
-    model = small[name]() if name in small else build(name, 10, channels, 32)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.normal_(module.running_mean)
-    return model.eval(), torch.randn(2, channels, 32, 32)
 
 
 def outputs(model):
@@ -186,6 +162,16 @@ class Copied(Rolled):
         return torch.from_numpy(super().forward(x).numpy())
 
 
+def rolled(classes, channels):
+    """A network of the user's, `--model test_channels:rolled`, that torch-pruning gets wrong."""
+    return Rolled(classes)
+
+
+def copied(classes, channels):
+    """A network of the user's, `--model test_channels:copied`, that it cannot trace."""
+    return Copied(classes)
+
+
 class Wide(nn.Conv2d):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -223,192 +209,3 @@ def test_what_cannot_be_pruned_is_refused_in_a_sentence(which):
         prune_channels(model, fraction, torch.ones(1, 1, 32, 32) if x is None else x)
     assert "\n" not in str(error.value)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
-
-
-def thin_layer(data, name):
-    """What loader.py is told of it."""
-    return data["modules"]["layers"][f"{name}."][0][1]
-
-
-LIES = {  # what a hostile plan.json says
-    "a layer that is none": lambda d: d["widths"].update(nowhere={"out_channels": 3}),
-    "no single layer": lambda d: d["widths"].update({"": {"out_channels": 3}}),
-    "a path": lambda d: d["widths"].update({"../conv1": {"out_channels": 3}}),
-    "another attribute": lambda d: d["widths"]["conv1"].update(padding_mode="circular"),
-    "a method": lambda d: d["widths"]["conv1"].update(forward=1),
-    "a class": lambda d: d["widths"]["conv1"].update(__class__=1),
-    "of another kind of layer": lambda d: d["widths"]["conv1"].update(out_features=3),
-    "negative": lambda d: d["widths"]["conv1"].update(out_channels=-3),
-    "none left": lambda d: d["widths"]["conv1"].update(out_channels=0),
-    "huge": lambda d: d["widths"]["conv1"].update(out_channels=1 << 40),
-    "a fraction": lambda d: d["widths"]["conv1"].update(out_channels=3.0),
-    "a text": lambda d: d["widths"]["conv1"].update(out_channels="3"),
-    "true": lambda d: d["widths"]["conv1"].update(out_channels=True),
-    "not that of the tensors": lambda d: d["widths"]["conv1"].update(out_channels=4),
-    "as the dense network": lambda d: d["widths"].pop("conv1"),
-    "groups that do not divide": lambda d: d["widths"]["conv2"].update(groups=0),
-    "a list": lambda d: d.update(widths=["conv1"]),
-    "a list of widths": lambda d: d["widths"].update(conv1=["out_channels"]),
-    "none": lambda d: d.pop("widths"),
-}
-LOADER_LIES = {
-    "a layer that is none": lambda d: d["modules"]["layers"].update({"nowhere.": d["modules"]["layers"]["conv1."]}),
-    "a path": lambda d: d["modules"]["layers"].update({"../conv1.": d["modules"]["layers"]["conv1."]}),
-    "another class": lambda d: d["modules"]["layers"]["conv1."][0].__setitem__(0, "LSTM"),
-    "another attribute": lambda d: thin_layer(d, "conv1").update(forward=1),
-    "negative": lambda d: thin_layer(d, "conv1").update(out_channels=-3),
-    "none left": lambda d: thin_layer(d, "conv1").update(out_channels=0),
-    "huge": lambda d: thin_layer(d, "conv1").update(out_channels=1 << 40),
-    "a text": lambda d: thin_layer(d, "conv1").update(out_channels="3"),
-    "not that of the tensors": lambda d: thin_layer(d, "conv1").update(out_channels=4),
-    "groups that do not divide": lambda d: thin_layer(d, "conv2").update(groups=3, in_channels=4),
-    "as the dense network": lambda d: d["modules"]["layers"].pop("conv1."),
-    "no layers in a row": lambda d: d["modules"]["layers"].update({"conv1.": []}),
-}
-
-
-@pytest.mark.parametrize(("which", "lie"), [*(("load", x) for x in LIES), *(("loader", x) for x in LOADER_LIES)])
-def test_lies_about_widths_give_one_sentence(which, lie, tmp_path):
-    model, x = network("lenet")
-    thin, widths = prune_channels(model, 0.5, x)
-    save(thin, Plan((), Budget(params=1.0), "energy", cost(model, x), cost(thin, x), widths=widths), tmp_path / "thin")
-    path, read = tmp_path / "thin" / "plan.json", load if which == "load" else loader(tmp_path / "thin")
-    data, before = json.loads(path.read_text()), copy.deepcopy(model.state_dict())
-    (LIES if which == "load" else LOADER_LIES)[lie](data)
-    path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match=r"must .*got") as error:
-        read(tmp_path / "thin", model)
-    assert "\n" not in str(error.value)
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
-
-
-def test_checkpoints_of_before_there_were_widths_load(tmp_path):
-    model, x = network("lenet")
-    plan = make_plan(model, Budget(params=0.5), ("svd",), example=x)
-    small = compress(model, plan)
-    save(small, plan, tmp_path / "small")
-    path = tmp_path / "small" / "plan.json"
-    data = json.loads(path.read_text())
-    assert data.pop("widths") == {}
-    path.write_text(json.dumps(data))
-    for read in (load, loader(tmp_path / "small")):
-        assert torch.equal(read(tmp_path / "small", model)(x), small(x))
-
-
-QUICK = "--max-epochs 1 --finetune-epochs 1 --rep --no-track --latency-batches 1"
-
-
-def rows(out):
-    (folder,) = (path for path in out.iterdir() if path.is_dir())
-    return folder, json.loads((folder / "results.json").read_text())["rows"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "kept"),
-    [
-        ("--kernel None --reestimate-batchnorm", "thin", 0.26),
-        ("--kernel svd --budget params=0.7 --distill 0.5", "thin-svd", 0.18),
-        ("--kernel auto --budget macs=0.8 --calibration-images 50", "thin-auto", 0.26),
-        ("--kernel dct --budget params=0.5", "thin-dct", 0.13),
-        ("--kernel svd --budget params=0.7 --prune 0.5 --quantise half", "thin-svd-pruned-half", 0.18),
-    ],
-)
-def test_the_runner_takes_channels_out_before_all_else(arguments, name, kept, tmp_path, capsys):
-    assert main([*f"{QUICK} --prune-channels 0.5 {arguments} --out {tmp_path}".split()]) == 0, capsys.readouterr().err
-    folder, (dense, small) = rows(tmp_path)
-    assert small["kernel"] == name
-    assert 0.8 * kept < small["params"] / dense["params"] <= kept
-    assert small["macs"] < 0.35 * dense["macs"]
-    plan = Plan.load(folder / name / "plan.json")
-    assert plan.before == (dense["params"], dense["macs"], dense["bytes"])
-    assert (plan.after.params, plan.after.macs) == (small["params"], small["macs"])
-    assert plan.widths["fc1"] == {"in_features": 200, "out_features": 60}
-    saved = load(folder / name, LeNet())
-    if "half" not in name:
-        assert cost(saved, torch.zeros(1, 1, 32, 32)).params == small["params"]
-    elsewhere = loader(folder / name)(folder / name, LeNet().eval())
-    with torch.no_grad():
-        assert torch.equal(elsewhere(torch.ones(1, 1, 32, 32)), saved.eval()(torch.ones(1, 1, 32, 32)))
-    page = (folder / "report.html").read_text()
-    assert "50% of the channels of each layer taken out" in page
-    assert "out_features 120 &gt; 60" in page
-    if name == "thin":
-        assert "every layer as in the dense network" not in page
-
-
-def test_a_plan_by_latency_counts_from_the_dense_network():
-    model, x = network("lenet")
-    thin = prune_channels(model, 0.5, x)
-    plan = Plan((), Budget(latency=0.5), "energy", cost(thin.model, x), cost(thin.model, x), Seconds(1e-9, 4.0))
-    found = from_dense(plan, thin, model, x)
-    assert found.seconds.after == 4
-    assert 5e-10 < found.seconds.before < 1e-7  # as many times the thinner one's as it takes
-    assert (found.before, found.after, found.widths) == (cost(model, x), cost(thin.model, x), thin.widths)
-    assert from_dense(plan, Thin(model, {}), model, x) is plan
-
-
-def killed(out, arguments, count):
-    Classifier.training_step = kill_at(count, Classifier.training_step)
-    main([*arguments, "--out", str(out)])
-
-
-def finished(out, arguments):
-    main([*arguments, "--out", str(out)])
-
-
-@pytest.mark.parametrize("steps", [17, 17 + 17 + 5])  # before the first step of fine-tuning, and in its second epoch
-def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits(steps, tmp_path):
-    arguments = "--kernel svd --prune-channels 0.5 --max-epochs 1 --finetune-epochs 2 --latency-batches 1"
-    arguments = [*arguments.split(), "--rep", "--no-track"]
-    assert exit_code(killed, tmp_path / "a", arguments, steps) == -signal.SIGKILL
-    networks = []
-    for out in (tmp_path / "a", tmp_path / "b"):
-        assert exit_code(finished, out, arguments) == 0
-        networks.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*.safetensors")})
-    assert networks[0] == networks[1]
-    assert any(path.parent.name == "thin-svd" for path in networks[0])
-
-
-def rolled(classes, channels):
-    """A network of the user's that torch-pruning gets wrong."""
-    return Rolled(classes)
-
-
-def copied(classes, channels):
-    """A network of the user's that it cannot trace."""
-    return Copied(classes)
-
-
-REFUSALS = {
-    "--prune-channels 1": "prune channels must be at least 0 and below 1, got 1.0",
-    "--prune-channels -0.1": "prune channels must be at least 0 and below 1, got -0.1",
-    "--prune-channels nan": "prune channels must be at least 0 and below 1, got nan",
-    "--prune-channels 0.9": "share of channels to take out must be small enough to leave layer 'conv1' one of its 6",
-    "--prune-channels 0.5 --kernel None --budget macs=0.5": "options of kernels must be left out without a --kernel",
-    "--prune-channels 0.5 --frequency": "prune channels must be left out with --frequency, .*, got 0.5",
-    "--prune-channels 0.5 --model test_channels:copied": "model must be one that torch-pruning can trace, got",
-    "--prune-channels 0.5 --model test_channels:rolled": "model must be one that answers without the channels that",
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_refusals(arguments, tmp_path, capsys):
-    assert main([*arguments.split(), "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    assert re.match(f"error: {REFUSALS[arguments]}", error), error
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_plan_of_the_thinner_network_is_printed_and_kept(tmp_path, capsys):
-    assert main([*f"{QUICK} --kernel None --out {tmp_path}".split()]) == 0
-    (folder,) = tmp_path.iterdir()
-    words = f"--checkpoint {folder}/dense.safetensors --kernel svd --budget params=0.5 --out {tmp_path}/plan.json"
-    capsys.readouterr()
-    assert plan_main([*words.split(), "--prune-channels", "0.5"]) == 0
-    printed = capsys.readouterr().out
-    plan = Plan.load(tmp_path / "plan.json")
-    assert plan.before.params == 61_706
-    assert plan.after.params <= 0.5 * 15_738
-    assert f"params: {plan.after.params:,} of 61,706" in printed
-    assert plan.widths["conv1"] == {"out_channels": 3}

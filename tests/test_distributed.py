@@ -1,7 +1,6 @@
 """Two processes on a CPU: the steps of one process with the doubled batch, every image evaluated exactly once."""
 
 import json
-import multiprocessing
 import os
 import re
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import free_port, two
 from torch import nn
 
 from experiments import distributed
@@ -22,8 +22,6 @@ from experiments.run import main
 from experiments.train import train
 
 ROOT = Path(__file__).parents[1]
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["experiments.pipeline"])
 SEEN = []  # the numbers of the images that this process has evaluated
 
 
@@ -96,22 +94,11 @@ def member(number, port, out, images):
     torch.save((twenty_steps(images, 8, devices=2), measured_anew()), out / f"{number}.pt")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module", params=[20 * 16, 20 * 16 - 5], ids=["even", "a last batch of 11"])
 def both(request, tmp_path_factory):
     """(what two processes end with, what one with the doubled batch ends with)."""
-    out, port = tmp_path_factory.mktemp("two"), free_port()
-    members = [FORK.Process(target=member, args=(number, port, out, request.param)) for number in range(2)]
-    for process in members:
-        process.start()
-    for process in members:
-        process.join(120)
-    assert [process.exitcode for process in members] == [0, 0]
+    out = tmp_path_factory.mktemp("two")
+    assert two(member, free_port(), out, request.param) == [0, 0]
     pair, normed = zip(*(torch.load(out / f"{number}.pt") for number in range(2)))
     return pair, twenty_steps(request.param, 16, devices=1), normed
 
@@ -226,13 +213,7 @@ def task_of_slurm(number, port, out):
 
 @pytest.mark.slow
 def test_two_tasks_of_slurm_make_one_run(tmp_path):
-    port = free_port()
-    tasks = [FORK.Process(target=task_of_slurm, args=(number, port, tmp_path)) for number in range(2)]
-    for task in tasks:
-        task.start()
-    for task in tasks:
-        task.join(120)
-    assert [task.exitcode for task in tasks] == [0, 0]
+    assert two(task_of_slurm, free_port(), tmp_path) == [0, 0]
     said = [(tmp_path / f"{number}.out").read_text() for number in range(2)]
     assert [text.count("report:") for text in said] == [1, 0]
     (folder,) = (tmp_path / "runs").iterdir()
@@ -277,13 +258,7 @@ def spoilt_run(number, port, out):
 
 
 def test_a_loss_of_nan_in_one_process_stops_them_all_and_is_said_once(tmp_path):
-    port = free_port()
-    members = [FORK.Process(target=spoilt_run, args=(number, port, tmp_path)) for number in range(2)]
-    for process in members:
-        process.start()
-    for process in members:
-        process.join(120)
-    assert [process.exitcode for process in members] == [2, 2]
+    assert two(spoilt_run, free_port(), tmp_path) == [2, 2]
     said = [(tmp_path / f"{number}.err").read_text().strip().splitlines() for number in range(2)]
     assert re.fullmatch(SAID["nan"], said[0][-1])
     assert not [line for line in said[1] if "error" in line]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from lightning import Callback
 from lightning.pytorch.strategies import FSDPStrategy
-from test_distributed import FORK, SEEN, Numbered, dataset, free_port
+from processes import free_port, two
+from test_distributed import SEEN, Numbered, dataset
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from experiments import distributed, trainer
@@ -69,13 +70,7 @@ def member(number, port, out):
 
 
 def test_two_processes_with_half_of_the_weights_each_take_the_steps_of_one(tmp_path):
-    port = free_port()
-    members = [FORK.Process(target=member, args=(number, port, tmp_path)) for number in range(2)]
-    for process in members:
-        process.start()
-    for process in members:
-        process.join(120)
-    assert [process.exitcode for process in members] == [0, 0]
+    assert two(member, free_port(), tmp_path) == [0, 0]
     pair = [torch.load(tmp_path / f"{number}.pt") for number in range(2)]
     alone, val, _, (whole, _) = fit("auto", 1, 16)
     before = Single().state_dict()

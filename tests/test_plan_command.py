@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from refusals import refused
 
 from experiments import bench, plan, sweep
 from experiments.benchmarks import planner_table
@@ -61,19 +62,15 @@ REFUSALS = {
 }
 
 
-def refused(main, arguments, checkpoint, tmp_path, capsys):
+def said(main, arguments, checkpoint, tmp_path, capsys):
+    """The sentence with which a command of this network is refused."""
     given = [word.replace("FILE", checkpoint).replace("TMP", str(tmp_path)) for word in arguments.split()]
-    assert main(given) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())  # nothing half-written
-    return error
+    return refused(main, given, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("arguments", REFUSALS)
 def test_a_plan_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
-    assert re.search(REFUSALS[arguments], refused(plan.main, arguments, checkpoint, tmp_path, capsys))
+    assert re.search(REFUSALS[arguments], said(plan.main, arguments, checkpoint, tmp_path, capsys))
 
 
 SWEEP = "--kernel svd spatial --selector loss uniform --fractions 0.02 0.4 0.7 --calibration-images 1000"
@@ -119,7 +116,7 @@ SWEEP_REFUSALS = {
 @pytest.mark.parametrize("arguments", SWEEP_REFUSALS)
 def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
     words = f"{arguments} --out TMP --calibration-images 200"
-    assert re.search(SWEEP_REFUSALS[arguments], refused(sweep.main, words, checkpoint, tmp_path, capsys))
+    assert re.search(SWEEP_REFUSALS[arguments], said(sweep.main, words, checkpoint, tmp_path, capsys))
 
 
 def test_a_sweep_of_which_no_point_is_in_reach_ends_with_2_and_leaves_nothing(checkpoint, tmp_path, capsys):
@@ -198,4 +195,4 @@ BENCH_REFUSALS = {
 @pytest.mark.parametrize("arguments", BENCH_REFUSALS)
 def test_a_bench_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
     words = f"planner --model lenet --dataset digits --threads 1 {arguments}"
-    assert re.search(BENCH_REFUSALS[arguments], refused(bench.main, words, checkpoint, tmp_path, capsys))
+    assert re.search(BENCH_REFUSALS[arguments], said(bench.main, words, checkpoint, tmp_path, capsys))

@@ -3,17 +3,16 @@
 import copy
 import json
 import re
-import signal
 from pathlib import Path
 
 import pytest
 import torch
-from test_resume import exit_code, kill_at
-from test_train import PLAIN, fit, little
+from kills import same_bits
+from little import PLAIN, fit, little
+from refusals import refused
 from torch import nn
 
 from experiments import treatment
-from experiments.classifier import Classifier
 from experiments.compare import main as compare
 from experiments.models.lenet import LeNet
 from experiments.run import main
@@ -181,25 +180,11 @@ def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
         assert not (saved.conv1.weight == 0).any()  # --layers linear
 
 
-def killed(out, arguments, count):
-    Classifier.training_step = kill_at(count, Classifier.training_step)
-    main([*arguments, "--out", str(out)])
-
-
-def finished(out, arguments):
-    main([*arguments, "--out", str(out)])
-
-
 def test_a_run_killed_in_fine_tuning_a_pruned_binary_network_ends_with_the_same_bits(tmp_path):
     arguments = "--kernel None --prune 0.5 --quantise binary --max-epochs 1 --finetune-epochs 2 --rep --no-track"
     arguments = [*arguments.split(), "--latency-batches", "1"]
-    assert exit_code(killed, tmp_path / "a", arguments, 17 + 17 + 5) == -signal.SIGKILL
-    networks = []
-    for out in (tmp_path / "a", tmp_path / "b"):
-        assert exit_code(finished, out, arguments) == 0
-        networks.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*.safetensors")})
-    assert networks[0] == networks[1]
-    assert Path("pruned-binary/model.safetensors") in {Path(*path.parts[1:]) for path in networks[0]}
+    networks = same_bits(tmp_path, arguments, 17 + 17 + 5)
+    assert Path("pruned-binary/model.safetensors") in {Path(*path.parts[1:]) for path in networks}
 
 
 REFUSALS = {
@@ -215,11 +200,8 @@ REFUSALS = {
 
 @pytest.mark.parametrize("arguments", REFUSALS)
 def test_refusals(arguments, tmp_path, capsys):
-    assert main([*arguments.split(), "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    error = refused(main, [*arguments.split(), "--out", str(tmp_path)], tmp_path, capsys)
     assert re.match(f"error: {REFUSALS[arguments]}", error), error
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_cannot_run_in_float16_is_refused():

@@ -1,7 +1,6 @@
 """A run that is killed at any moment goes on when the command is given again, and ends with the same bits."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kills import exit_code, kill_at
 
 from experiments import checkpoint, compression, measure, pipeline
 from experiments.classifier import Classifier
@@ -18,24 +18,10 @@ from experiments.stages import UNFINISHED, Stages
 
 ARGUMENTS = "--kernel svd dct --max-epochs 3 --finetune-epochs 2 --ema 0.9 --mixup 0.2 --patience 9 --distill 0.5"
 ARGUMENTS += " --rep --no-track"
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["experiments.pipeline"])  # imported once, not by each of the processes that are killed
 
 
 def run(out, *more):
     return main([*ARGUMENTS.split(), "--out", str(out), *more])
-
-
-def kill_at(count, function):
-    """The function, which at its count-th call ends the process as `kill -9` does."""
-    calls = iter(range(1, count + 1))
-
-    def called(*args, **kwargs):
-        if next(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-
-    return called
 
 
 PLACES = {
@@ -66,14 +52,6 @@ def plain_run(out, seconds=0.0, clock=None):
     if clock is not None:
         clock.write_text(str(time.process_time() - began))
     os._exit(status)
-
-
-def exit_code(target, *args):
-    """How a process with this work ended."""
-    process = FORK.Process(target=target, args=args)
-    process.start()
-    process.join()
-    return process.exitcode
 
 
 def result(out):

@@ -1,7 +1,6 @@
 """`python -m experiments.run`, as a user calls it: the whole pipeline on real data, every refusal in a sentence."""
 
 import csv
-import json
 import os
 import re
 import subprocess
@@ -11,22 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from quick_runs import QUICK, results
+from refusals import refused
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from experiments import calibration, compression, pipeline
-from experiments.batches import normalise
-from experiments.config import Compression, Config, Data, Network, Output, Training
-from experiments.data import load_dataset
-from experiments.frequency import main as frequency_page
+from experiments.config import Compression, Config, Network, Output, Training
 from experiments.models.cifar_resnet import resnet20
-from experiments.models.lenet import LeNet, LeNet5
+from experiments.models.lenet import LeNet
 from experiments.run import main
-from layers import Budget, Plan, calibrate, load, load_frequency_layers
-from layers.stopwatch import decide
+from layers import load
 
 ROOT = Path(__file__).parents[1]
-QUICK = ["--max-epochs", "2", "--finetune-epochs", "1", "--rep", "--no-track"]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +32,6 @@ def run(tmp_path_factory):
     assert main(arguments) == 0
     (folder,) = out.iterdir()
     return folder, arguments
-
-
-def results(folder):
-    return json.loads((folder / "results.json").read_text())
 
 
 def test_the_folder_holds_the_table_the_report_and_the_networks(run):
@@ -110,48 +101,6 @@ def test_run_names_do_not_move():
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """The folder of a short run with --frequency."""
-    out = tmp_path_factory.mktemp("runs")
-    arguments = "--frequency --layers fc --kernel dct shannon --model lenet5 --max-epochs 6 --lr 1e-2 --rep --no-track"
-    assert main([*arguments.split(), "--out", str(out)]) == 0
-    (folder,) = out.iterdir()
-    return folder
-
-
-def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
-    rows = results(scratch)["rows"]
-    assert [row["kernel"] for row in rows] == ["dense", "dct", "shannon"]
-    for row in rows[1:]:
-        assert row["top1"] > 85  # of ten classes
-        assert (row["params"], row["macs"]) == (50_880, rows[0]["macs"])
-        net = load_frequency_layers(scratch / f"{row['kernel']}.safetensors", LeNet5())
-        assert sum(p.numel() for p in net.parameters()) == row["params"]
-    assert "Plotly.newPlot" in (scratch / "report.html").read_text()
-
-
-def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_own():
-    one, two, three = (
-        Config(compression=Compression(frequency=True, layers=name)) for name in ("linear", "fc", "dense")
-    )
-    assert one.name == two.name == three.name != Config(compression=Compression(frequency=True)).name
-    assert one.compression.kernel == ("dct", "dst", "dft", "shannon")
-    assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, below
-
-
-def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path, capsys):
-    page = tmp_path / "page.md"
-    assert frequency_page([str(scratch), "--out", str(page)]) == 0
-    text, row = page.read_text(), results(scratch)["rows"][1]
-    assert f"| linear | dct | 6 | {row['top1']:.2f} (" in text
-    assert "| 50,880 | 82.5% |" in text
-    command = "experiments.run --model lenet5 --kernel dct shannon --layers linear --frequency --max-epochs 6 --lr 0.01"
-    assert command in text
-    assert frequency_page([str(tmp_path)]) == 2
-    assert "error: run must be the folder of a complete run with --frequency, got" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """The digits 0 and 1 of scikit-learn as an ImageFolder tree of colour PNGs, 16 x 16."""
     root, raw = tmp_path_factory.mktemp("images") / "digits", load_digits(n_class=2)
@@ -176,69 +125,6 @@ def test_a_folder_of_images_with_a_checkpoint_and_no_training(images, tmp_path, 
     assert first["rows"][1]["macs"] <= 0.7 * first["rows"][0]["macs"]
     assert first["rows"][0]["val_top1"] is None
     assert "90 test images" in capsys.readouterr().out
-
-
-def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, capsys):
-    arguments = f"--kernel auto svd --selector loss --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
-    assert main([*arguments.split(), *QUICK]) == 0
-    assert "BatchNorm statistics of compressed networks measured anew" in " ".join(capsys.readouterr().out.split())
-    (folder,) = tmp_path.iterdir()
-    dense, auto, svd = results(folder)["rows"]
-    assert [dense["kernel"], auto["kernel"], svd["kernel"]] == ["dense", "auto", "svd"]
-    plan = Plan.load(folder / "auto" / "plan.json")
-    assert plan.selector == "loss"
-    assert len({row.kernel for row in plan.layers} - {None}) > 1
-    assert auto["macs"] == plan.after.macs <= 0.5 * dense["macs"]
-    assert auto["top1"] > 30
-    page = (folder / "report.html").read_text()
-    assert "of kernels svd, spatial, tucker, ht, cp; calibrated with 1,077 training images; factors refitted" in page
-
-
-def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
-    calls, rates = [], []
-    monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
-    monkeypatch.setattr(compression, "decide", lambda *a, **k: rates.append(1) or decide(*a, **k))
-    fit = pipeline._fit
-
-    def killed(job, stage, *rest):
-        if stage == "spatial":
-            raise ValueError("killed")
-        return fit(job, stage, *rest)
-
-    monkeypatch.setattr(pipeline, "_fit", killed)
-    arguments = ["--kernel", "svd", "spatial", "--selector", "loss", "--calibration-images", "500"]
-    arguments += [*QUICK, "--out", str(tmp_path)]
-    assert main(arguments) == 2
-    assert (len(calls), len(rates)) == (1, 4)  # two plans tried before training, two made after it
-    monkeypatch.setattr(pipeline, "_fit", fit)
-    assert main(arguments) == 0
-    assert (len(calls), len(rates)) == (1, 6)  # tried again; the begun network's own is on the disk
-
-
-def test_defaults_of_selector_budget_and_refit():
-    def made(kernel, **options):
-        return compression.recipe(kernel, Compression((kernel,), **options))[1:4]
-
-    assert made("svd") == (Budget(macs=0.5), "energy", False)
-    assert made("dct") == (Budget(params=0.5), "energy", False)
-    assert made("auto") == (Budget(macs=0.5), "loss", True)
-    assert made("auto", refit=False) == (Budget(macs=0.5), "loss", False)
-    assert made("dct", selector="loss") == (Budget(params=0.5), "loss", False)  # no factors to refit
-    assert made("svd", refit=True, budget="latency=0.5") == (Budget(latency=0.5), "energy", True)
-
-
-def test_calibration_images_are_training_images_drawn_by_seed():
-    data = load_dataset(Data(), 0)
-    model = LeNet()
-    first, again, other = (calibration.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
-    images, labels = (torch.cat(part) for part in zip(*first.batches))
-    assert [len(batch[0]) for batch in first.batches] == [65, 64]  # no last batch of one
-    train = normalise(data.train().images, data).flatten(1)
-    places = [int((train == image).all(1).nonzero()[0]) for image in images.flatten(1)]
-    assert len(set(places)) == 129
-    assert torch.equal(labels, data.train().labels[places])
-    assert torch.equal(images, torch.cat([batch[0] for batch in again.batches]))
-    assert not torch.equal(images, torch.cat([batch[0] for batch in other.batches]))
 
 
 def test_images_are_resized_on_request(images, tmp_path):
@@ -311,15 +197,10 @@ def test_bad_input_is_refused_in_one_sentence(arguments, bad, capsys):
             text = text.replace(word, path)
         return text
 
-    before = sorted(Path(bad["TMP"]).rglob("*"))
     given = [expand(word) for word in arguments.split()]
-    status = main(given if "--out" in given else [*given, "--out", bad["TMP"] + "/runs"])
-    captured = capsys.readouterr()
-    assert status == 2
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert re.search(REFUSALS[arguments], captured.err), captured.err
-    assert sorted(Path(bad["TMP"]).rglob("*")) == before  # nothing half-written
+    given = given if "--out" in given else [*given, "--out", bad["TMP"] + "/runs"]
+    error = refused(main, given, Path(bad["TMP"]), capsys)
+    assert re.search(REFUSALS[arguments], error), error
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
