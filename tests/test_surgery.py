@@ -199,6 +199,5 @@ def test_full_rank_swap_of_whole_networks(name, methods):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["alexnet", "vgg16_bn"])
-def test_full_rank_swap_of_large_classifiers(name):
-    swap(name, ("svd",), is_large)
+def test_full_rank_swap_of_large_classifiers():
+    swap("alexnet", ("svd",), is_large)  # the SVD of VGG's 25088 x 4096 takes more than ten minutes
