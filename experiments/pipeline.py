@@ -1,6 +1,5 @@
 """The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
-import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from layers import Plan, Thin, load, load_frequency_layers, save, save_frequency_layers
 from layers.compress import load_tensors
+from layers.spool import NO_ROOM
 
 from . import record
 from .batchnorm import statistics
@@ -25,8 +25,6 @@ from .measure import measure
 from .stages import Stages
 from .tracking import Tracker
 from .train import train
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _fit(

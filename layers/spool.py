@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Put = Callable[[Tensor], Callable[[], Tensor]]  # of a tensor: what reads it back, bit for bit and to its device
 
 
@@ -19,7 +20,7 @@ def spool() -> Iterator[Put]:
         with tempfile.TemporaryFile() as file:
             yield lambda tensor: _put(file, tensor)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in NO_ROOM:
             raise
         raise ValueError(f"TMPDIR must be a folder with room, got {tempfile.gettempdir()!r} ({error})") from error
 

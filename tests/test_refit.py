@@ -1,4 +1,4 @@
-"""Refit and BatchNorm: nearer to the dense network, without a gradient and without touching what was given."""
+"""Refit: nearer to the dense network, without a gradient and without touching what was given."""
 
 import sys
 import tempfile
@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from experiments.models.lenet import LeNet
-from layers import Budget, Cost, Plan, calibrate, compress, make_plan, reestimate_batchnorm, refit
+from layers import Budget, Cost, Plan, calibrate, compress, make_plan, refit
 from layers.fit import fit
 from layers.plan import LayerPlan
-from layers.spool import spool
 
 NONE = Cost(0, 0, 0)
 
@@ -206,54 +205,6 @@ def test_moments_of_another_network_are_refused(digits):
     ):
         with pytest.raises(ValueError, match=sentence):
             use()
-
-
-class Normed(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm, self.drop = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3, momentum=0.3), nn.Dropout(0.9)
-        self.head, self.last = nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False)
-
-    def forward(self, x):
-        return self.last(self.head(self.drop(self.norm(self.conv(x)).mean((2, 3)))))
-
-
-def test_batchnorm_statistics_are_the_average_over_batches():
-    torch.manual_seed(0)
-    model = Normed()
-    model.norm.running_mean.fill_(9)
-    model.head.eval()
-    batches, kept = [torch.randn(n, 1, 6, 6) + n for n in (2, 5, 3)], tensors(model)
-    again = reestimate_batchnorm(model, [(batch, None) for batch in batches])
-    with torch.no_grad():
-        maps = [model.conv(batch).transpose(0, 1).flatten(1) for batch in batches]
-    torch.testing.assert_close(again.norm.running_mean, sum(m.mean(1) for m in maps) / 3)
-    torch.testing.assert_close(again.norm.running_var, sum(m.var(1) for m in maps) / 3)
-    assert again.norm.momentum == 0.3
-    assert [m.training for m in again.modules()] == [m.training for m in model.modules()]
-    torch.testing.assert_close(tensors(model), kept, rtol=0, atol=0)
-
-
-def test_dropout_stays_off_while_batchnorm_is_measured():
-    model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(4))
-    x = torch.randn(20, 4)
-    torch.testing.assert_close(reestimate_batchnorm(model, [x])[1].running_mean, x.mean(0))
-    with pytest.raises(ValueError, match="batches must be at least one batch of images"):
-        reestimate_batchnorm(model, [])
-
-
-def test_what_waits_on_disk_comes_back_bit_for_bit_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
-    tensors = [torch.randn(4, 3, 5, dtype=dtype).transpose(0, 1) for dtype in dtypes] + [torch.empty(0, 3)]
-    with spool() as put:
-        waiting = [put(tensor) for tensor in tensors[:3]]
-        assert torch.equal(waiting[1](), tensors[1])
-        waiting += [put(tensor) for tensor in tensors[3:]]  # reading in between does not move the end
-        for read, tensor in zip([*waiting, *waiting], [*tensors, *tensors]):
-            assert torch.equal(read(), tensor)
-            assert read().dtype == tensor.dtype
-        assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("buffering", [0, -1], ids=["writing", "closing"])

@@ -176,7 +176,7 @@ def is_large(module):
     return isinstance(module, nn.Linear) and module.weight.numel() > 4_000_000
 
 
-def swap(name, methods, wanted):
+def assert_swap_keeps_the_output(name, methods, wanted):
     """The layers that are wanted at full rank: the output stays, and no other layer than these goes."""
     torch.manual_seed(0)
     model = getattr(torchvision.models, name)(weights=None).double().eval()
@@ -195,9 +195,11 @@ def swap(name, methods, wanted):
 @pytest.mark.parametrize("methods", [("spatial", "svd"), ("tucker", "svd")], ids="-".join)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_full_rank_swap_of_whole_networks(name, methods):
-    swap(name, methods, lambda module: not is_large(module))
+    assert_swap_keeps_the_output(name, methods, lambda module: not is_large(module))
 
 
 @pytest.mark.slow
 def test_full_rank_swap_of_large_classifiers():
-    swap("alexnet", ("svd",), is_large)  # the SVD of VGG's 25088 x 4096 takes more than ten minutes
+    assert_swap_keeps_the_output(
+        "alexnet", ("svd",), is_large
+    )  # the SVD of VGG's 25088 x 4096 takes more than ten minutes

@@ -172,7 +172,7 @@ def four_workers(url, folder):
     return {what: [int(number) for word, number in lines if word == what] for what in ("did", "killed")}
 
 
-def no_trial_is_lost_or_doubled(url, folder):
+def assert_no_trial_is_lost_or_doubled(url, folder):
     said = four_workers(url, folder)
     storage = open_storage(url, 60, 3)
     every = optuna.load_study(study_name="shared", storage=storage).get_trials()
@@ -191,7 +191,7 @@ def no_trial_is_lost_or_doubled(url, folder):
 
 
 def test_four_processes_share_a_file(tmp_path):
-    no_trial_is_lost_or_doubled(f"sqlite:///{tmp_path / 'study.db'}", tmp_path)
+    assert_no_trial_is_lost_or_doubled(f"sqlite:///{tmp_path / 'study.db'}", tmp_path)
 
 
 @pytest.fixture
@@ -239,4 +239,4 @@ def postgres():
 
 
 def test_four_processes_share_a_postgresql_server(postgres, tmp_path):
-    no_trial_is_lost_or_doubled(postgres, tmp_path)
+    assert_no_trial_is_lost_or_doubled(postgres, tmp_path)
