@@ -8,6 +8,7 @@ Groups are decomposed one by one, all to the same rank.  The alternating least s
 nothing at random, so planning and building meet the same factors: the energy of a candidate is that of its layer.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ import stage3_torch
 from contract import CP
 
 from .scheme import Dense, Shape, grouped, matrix_refusal
-from .specs import Candidate, Limits, RankOf, Spec, count, rounded
+from .specs import Candidate, Limits, Spec, count, rounded
+from .tucker import sides as unfoldings
 
 SWEEPS = 25  # per candidate: on trained 3 x 3 layers the error is then within 13 % of that after fifty
 RANKS = 8  # tried per layer: each has to be decomposed anew
@@ -61,10 +63,13 @@ class Scheme(NamedTuple):
             found.append(Candidate({"rank": rank}, max(0.0, 1 - float(left) / total)))
         return [*found, Candidate({"rank": full}, 1.0)]
 
-    def at_ranks(self, layer: Dense, rank_of: RankOf) -> Spec:
-        """The larger of the ranks of the unfoldings by outputs and by inputs, below which no CP of them exists."""
-        w = grouped(layer)
-        return {"rank": max(rank_of(w.flatten(2)), rank_of(w.transpose(1, 2).flatten(2)))}
+    def sides(self, layer: Dense) -> list[Tensor]:
+        """The unfoldings by outputs and by inputs."""
+        return unfoldings(layer)
+
+    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
+        """The larger of both ranks, below which no CP of them exists."""
+        return {"rank": max(ranks)}
 
     def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
         """1 x 1, depthwise (both axes at once, or height before width), 1 x 1."""

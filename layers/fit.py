@@ -20,7 +20,7 @@ STEPS = 20
 
 def whitened(scheme: Scheme, layer: Dense, metric: Metric) -> tuple[Dense, Whitening]:
     """A copy of the layer in float64 whose weight is R^T W L, for the scheme's first factor, and how to undo it."""
-    first = scheme.shapes(layer, scheme.at_ranks(layer, lambda matrices: 1))[0]
+    first = scheme.shapes(layer, scheme.at_ranks(layer, [1] * len(scheme.sides(layer))))[0]
     whitening, white = Whitening.of(layer, metric, first), copy.deepcopy(layer).double()
     white.weight.data = whitening.apply(weight5(layer)).reshape(layer.weight.shape)
     return white, whitening

@@ -5,6 +5,7 @@ spatial leaves keep full rank: they end inside the k x 1 and 1 x k kernels, whos
 are decomposed one by one, all to the same ranks.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from trees import Tree, dimension_tree, post_order
 
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
 from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limit, Limits, RankOf, Spec, counts, equal_energy, grid, spectrum
+from .specs import Candidate, Limit, Limits, Spec, counts, equal_energy, grid, spectrum
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
 RANKS = 12  # tried per layer: each has to be decomposed anew
@@ -57,15 +58,16 @@ def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
     return stage3_torch.ht(w, tuple(rank(t) for t in post_order(tree)[:-1]), tree, batch=1)
 
 
-def _sides(w: Tensor) -> list[Tensor]:
-    """Matricised by outputs, by inputs, and by inputs and height."""
+def sides(layer: Dense) -> list[Tensor]:
+    """The matricisations by outputs, by inputs, and by inputs and height."""
+    w = grouped(layer)
     return [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
 
 
 def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
     w, tree = grouped(layer), dimension_tree(TREE, 4)
-    out, into, mid = map(spectrum, _sides(w))
+    out, into, mid = map(spectrum, sides(layer))
     total, size = max(float(w.double().square().sum()), 1e-300), w.shape[1:].numel()
     path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
     full = path.pop()
@@ -83,9 +85,9 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     return [*found, Candidate({"ranks": [*full], "tree": TREE}, 1.0)]
 
 
-def at_ranks(layer: Dense, rank_of: RankOf) -> Spec:
-    """The ranks of the three matricisations along the row."""
-    out, into, middle = map(rank_of, _sides(grouped(layer)))
+def at_ranks(layer: Dense, ranks: Sequence[int]) -> Spec:
+    """The ranks of the three along the row."""
+    out, into, middle = ranks
     return {"ranks": [*_cut(grouped(layer), (into, middle, out), HEIGHT)], "tree": TREE}
 
 

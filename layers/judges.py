@@ -15,7 +15,7 @@ from .fit import sees_patches, start, whitened
 from .methods import Method
 from .metric import Metric, Whitening, compose, weight5
 from .scheme import Dense, Scheme
-from .specs import RankOf, Spec, rounded
+from .specs import Spec, rounded
 from .stats import LayerStats
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own
@@ -102,12 +102,13 @@ def evbmf_levels(method: Method, layer: Dense, seen: LayerStats | None, multiple
     """The ranks of EVBMF (Nakajima et al. 2013) times 1/16, ..., 1; errors are left open, nothing is chosen by them."""
     scheme = method.scheme
     assert scheme is not None
-    ranks: list[int] = []
-    scheme.at_ranks(layer, lambda matrices: _keep(ranks, int(evbmf(matrices).rank.max())))
+    sides = scheme.sides(layer)
+    found = [int(evbmf(matrices).rank.max()) for matrices in sides]
+    most = [min(matrices.shape[-2:]) for matrices in sides]
     judged = []
-    for step in range(1, LEVELS + 1):
-        level = step / LEVELS
-        judged.append(Judged(scheme.at_ranks(layer, _scaled(ranks, level, multiple)), math.nan, level))
+    for level in (step / LEVELS for step in range(1, LEVELS + 1)):
+        ranks = [rounded(max(1, round(level * rank)), multiple, full) for rank, full in zip(found, most)]
+        judged.append(Judged(scheme.at_ranks(layer, ranks), math.nan, level))
     return judged
 
 
@@ -116,17 +117,6 @@ def relative_error(method: Method, layer: Dense, spec: Spec) -> float:
     assert method.scheme is not None
     lost = _lost(method.scheme, layer, spec, method.scheme.weights(layer, spec))
     return float(lost.norm() / weight5(layer).norm().clamp_min(torch.finfo(torch.float64).tiny))
-
-
-def _keep(ranks: list[int], rank: int) -> int:
-    ranks.append(rank)
-    return rank
-
-
-def _scaled(ranks: Sequence[int], level: float, multiple: int) -> RankOf:
-    """A rule that gives out these ranks in turn, times the level."""
-    left = iter(ranks)
-    return lambda matrices: rounded(max(1, round(level * next(left))), multiple, min(matrices.shape[-2:]))
 
 
 def thinned(items: Sequence[Item], most: int = MOST) -> list[Item]:

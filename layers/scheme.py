@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from .specs import Candidate, Limits, RankOf, Spec
+from .specs import Candidate, Limits, Spec
 
 Dense = nn.Conv2d | nn.Linear  # what can be factored
 
@@ -33,8 +33,11 @@ class Scheme(Protocol):
     def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
         """From the smallest to full rank, ranks being multiples of `multiple` or full."""
 
-    def at_ranks(self, layer: Dense, rank_of: RankOf) -> Spec:
-        """The spec whose ranks a rule reads from the scheme's matricisations, in a fixed order."""
+    def sides(self, layer: Dense) -> list[Tensor]:
+        """The matricisations (groups, m, n) whose ranks make a spec."""
+
+    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
+        """The spec for these ranks of the `sides`."""
 
     def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
         """The factors, in the order in which they are applied."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from checks import need
 from stage3_torch.tensor import syrk
 
-RankOf = Callable[[Tensor], int]  # matrices (groups, m, n) -> one rank for all
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
 
 

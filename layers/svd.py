@@ -9,6 +9,7 @@ Groups are decomposed one by one, all to the same rank.  Both factors carry the 
 that gradients reach them at the same scale.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from stage3_torch import svd
 
 from .scheme import Dense, Shape, grouped, is_plain
-from .specs import Candidate, Limits, RankOf, Spec, count, grid, kept, spectrum
+from .specs import Candidate, Limits, Spec, count, grid, kept, spectrum
 
 
 class Scheme(NamedTuple):
@@ -50,9 +51,13 @@ class Scheme(NamedTuple):
         energies = kept(spectrum(self.matrices(layer))).tolist()
         return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
 
-    def at_ranks(self, layer: Dense, rank_of: RankOf) -> Spec:
+    def sides(self, layer: Dense) -> list[Tensor]:
+        """The matrices alone."""
+        return [self.matrices(layer)]
+
+    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
         """The rank of the matrices."""
-        return {"rank": rank_of(self.matrices(layer))}
+        return {"rank": ranks[0]}
 
     def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
         """The two factors, in the order in which they are applied."""

@@ -5,13 +5,15 @@ eigenvectors of the two Gram matrices (truncated HOSVD, De Lathauwer et al. 2000
 pair of ranks exactly, where orthogonal iteration would have to run for each of them, to err 1 to 3 % less.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 import stage3_torch
 from checks import check_ranks
 
 from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limits, RankOf, Spec, counts, equal_energy
+from .specs import Candidate, Limits, Spec, counts, equal_energy
 
 
 def refusal(layer: nn.Module) -> str | None:
@@ -19,7 +21,7 @@ def refusal(layer: nn.Module) -> str | None:
     return matrix_refusal(layer, spatial=False)
 
 
-def _ranks(w: Tensor, ranks: tuple[int, ...]) -> tuple[int, int]:
+def _ranks(w: Tensor, ranks: Sequence[int]) -> tuple[int, int]:
     """(r_out, r_in), neither above what the other one leaves: r_out <= r_in h w, r_in <= r_out h w."""
     out, into = check_ranks(ranks, (0, 1), w.shape[1:])
     return out, into
@@ -42,10 +44,15 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     return [Candidate({"ranks": [*r]}, min(1.0, float(corner[r[0] - 1, r[1] - 1]) / total)) for r in ranks]
 
 
-def at_ranks(layer: Dense, rank_of: RankOf) -> Spec:
-    """The ranks of the unfoldings by outputs and by inputs."""
+def sides(layer: Dense) -> list[Tensor]:
+    """The unfoldings by outputs and by inputs."""
     w = grouped(layer)
-    return {"ranks": [*_ranks(w, (rank_of(w.flatten(2)), rank_of(w.transpose(1, 2).flatten(2))))]}
+    return [w.flatten(2), w.transpose(1, 2).flatten(2)]
+
+
+def at_ranks(layer: Dense, ranks: Sequence[int]) -> Spec:
+    """The ranks of both."""
+    return {"ranks": [*_ranks(grouped(layer), ranks)]}
 
 
 def shapes(layer: Dense, spec: Spec) -> list[Shape]:

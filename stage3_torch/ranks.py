@@ -57,10 +57,15 @@ def _tau(x: Tensor, alpha: float) -> Tensor:
     return half + (half.square() - alpha).clamp(min=0).sqrt()
 
 
-def _slopes(sigma2: Tensor, signal: Tensor, power: Tensor, alpha: float, x_low: float) -> Tensor:
-    """sum_{h <= k} (1 + alpha + alpha / tau_h), `signal` telling which h are at most k."""
-    tau = _tau((power / sigma2[..., None]).clamp(min=x_low), alpha)
-    return torch.where(signal, 1 + alpha + alpha / tau, 0).sum(-1)
+def _slopes(sigma2: Tensor, signal: Tensor, power: Tensor, alpha: float, x_low: float) -> tuple[Tensor, Tensor]:
+    """sum_{h <= k} (1 + alpha + alpha / tau_h) and its derivative by log sigma^2; `signal` tells which h are those.
+
+    d tau / d x = tau^2 / (tau^2 - alpha), d x / d log sigma^2 = -x.
+    """
+    x = (power / sigma2[..., None]).clamp(min=x_low)
+    tau = _tau(x, alpha)
+    rise = alpha * x / (tau.square() - alpha)
+    return torch.where(signal, 1 + alpha + alpha / tau, 0).sum(-1), torch.where(signal, rise, 0).sum(-1)
 
 
 def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor: float) -> Tensor:
@@ -72,7 +77,7 @@ def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor
         dF / d log sigma^2 = small - sum_{h > k} x_h - sum_{h <= k} (1 + alpha + alpha / tau_h).
 
     The zero sigma^2 = sum_{h > k} power_h / (small - sum_{h <= k} (1 + alpha + alpha / tau_h)) is a fixed point, of
-    which three steps from tau = infinity place every k at once.  The k of least F is then bisected.
+    which three steps from tau = infinity place every k at once.  For the k of least F Newton's method does the rest.
     """
     most = ceil(small / (1 + alpha)) - 1  # with more components of signal than this the slope has no zero
     tails, head = power.flip(-1).cumsum(-1).flip(-1)[..., : most + 1], power[..., : most + 1]
@@ -85,19 +90,21 @@ def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor
     sigma2 = tails / (small - k * (1 + alpha))
     for _ in range(3):
         sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
-        left = small - _slopes(sigma2, signal, each, alpha, x_low)
+        left = small - _slopes(sigma2, signal, each, alpha, x_low)[0]
         sigma2 = torch.where(left > 0, tails / left, b)
     sigma2 = torch.minimum(torch.maximum(sigma2, a), b)
     tau = _tau((each / sigma2[..., None]).clamp(min=x_low), alpha)
     psi = torch.log1p(tau) + alpha * torch.log1p(tau / alpha) - tau
     energy = power.sum(-1, keepdim=True) / sigma2 + small * sigma2.log() + torch.where(signal, psi, 0).sum(-1)
     best = energy.argmin(-1, keepdim=True)
-    a, b, tail, signal = a.gather(-1, best), b.gather(-1, best), tails.gather(-1, best), (k < best)[..., None, :]
-    for _ in range(60):  # the widest interval is the floor's: 2^-60 of log(1e13) is below 1e-16
-        middle = (a * b).sqrt()
-        falling = small - _slopes(middle, signal, each, alpha, x_low) < tail / middle
-        a, b = torch.where(falling, middle, a), torch.where(falling, b, middle)
-    return b
+    a, b, sigma2, tail = (values.gather(-1, best) for values in (a, b, sigma2, tails))
+    for _ in range(6):  # two reach the last digit; a step that leaves (a, b) goes to the middle of it instead
+        slopes, rise = _slopes(sigma2, (k < best)[..., None, :], each, alpha, x_low)
+        above = sigma2 * (small - slopes) - tail
+        a, b = torch.where(above < 0, sigma2, a), torch.where(above < 0, b, sigma2)
+        newton = sigma2 - above / (small - slopes - rise)
+        sigma2 = torch.where((a <= newton) & (newton <= b), newton, (a * b).sqrt())
+    return sigma2
 
 
 def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB[Tensor]:

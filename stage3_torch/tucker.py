@@ -8,7 +8,7 @@ from checks import check_count, check_factors, check_modes, check_ranks, need
 from contract import Tucker
 
 from .checks import check_tensor
-from .tensor import gram, leading_vectors, mode_product, wide
+from .tensor import leading_basis, mode_product, wide
 
 
 def tucker(
@@ -30,19 +30,15 @@ def tucker(
     y = wide(x).permute(*range(batch), *(batch + mode for mode in order)).contiguous()
     places = range(size - len(modes), size)
     # the first basis of the start is not looked at: the first step of the first sweep replaces it
-    bases = {i: _basis(y, i, rank, batch) for i, rank in zip(places, ranks) if sweeps == 0 or i > places[0]}
+    bases = {i: leading_basis(y, i, rank, batch) for i, rank in zip(places, ranks) if sweeps == 0 or i > places[0]}
     rest = y
     for _ in range(sweeps):
         for i, rank in zip(places, ranks):
             rest = _project(y, {j: bases[j] for j in places if j != i}, batch)
-            bases[i] = _basis(rest, i, rank, batch)
+            bases[i] = leading_basis(rest, i, rank, batch)
     core = mode_product(rest, bases[size - 1].mT, size - 1, batch) if sweeps else _project(y, bases, batch)
     core = core.permute(*range(batch), *(batch + order.index(mode) for mode in range(size)))
     return Tucker(core.to(x.dtype), tuple(bases[i].to(x.dtype) for i in places))
-
-
-def _basis(x: Tensor, mode: int, rank: int, batch: int) -> Tensor:
-    return leading_vectors(gram(x, mode, batch), rank).to(x.dtype)
 
 
 def _project(x: Tensor, bases: dict[int, Tensor], batch: int) -> Tensor:

@@ -90,9 +90,21 @@ def test_float32_keeps_small_singular_values():
     rng = np.random.default_rng(3)
     u, v = (np.linalg.qr(rng.standard_normal((n, 6)))[0] for n in (20, 36))
     x = torch.from_numpy((u * np.logspace(0, -5, 6)) @ v.T).float().reshape(20, 6, 6)
+    x = torch.stack([x, torch.from_numpy(rng.standard_normal((20, 6, 6))).float()])  # one is easy, the other is not
     for ranks, modes in (((6,), (0,)), ((6, 6), (0, 1))):  # the mode of interest last, and not last
-        x_hat = stage3_torch.untucker(stage3_torch.tucker(x, ranks, modes, 0), modes=modes)
-        assert (x - x_hat).norm() <= 1e-6 * x.norm()
+        code = stage3_torch.tucker(x, ranks, modes, 0, batch=1)
+        x_hat = stage3_torch.untucker(code, modes=modes)
+        assert (x - x_hat)[0].norm() <= 1e-6 * x[0].norm()
+
+
+def test_float32_is_enough_for_what_is_no_small_part():
+    # rank 20 of 60, singular values 1 to 0.12: float64 comes to 1e-7, float32 to the 1e-6 of its own arithmetic
+    rng = np.random.default_rng(4)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 20)))[0] for n in (60, 81))
+    x = torch.from_numpy((u * np.linspace(1, 0.12, 20)) @ v.T).float().reshape(60, 9, 9)
+    code = stage3_torch.tucker(x, (20,), (0,))
+    assert (x - stage3_torch.untucker(code, modes=(0,))).norm() <= 4e-6 * x.norm()
+    torch.testing.assert_close(code.factors[0].mT @ code.factors[0], torch.eye(20), atol=4e-6, rtol=0)
 
 
 @pytest.mark.parametrize("x", [torch.zeros(3, 3, 3), torch.eye(9).reshape(3, 3, 9), torch.ones(3, 3, 3)])

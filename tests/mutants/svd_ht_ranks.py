@@ -53,7 +53,7 @@ MUTANTS = [
     ("stage3_torch/ranks.py", "y if x.shape[-2] <= x.shape[-1] else y.mT", "y"),
     ("stage3_torch/ranks.py", "for _ in range(3)", "for _ in range(0)"),
     ("stage3_torch/ranks.py", "signal, each = k < k[:, None]", "signal, each = k <= k[:, None]"),
-    ("stage3_torch/ranks.py", "for _ in range(60)", "for _ in range(6)"),
+    ("stage3_torch/ranks.py", "for _ in range(6)", "for _ in range(0)"),
     ("stage3_torch/ranks.py", "energy.argmin", "energy.argmax"),
     ("stage3_torch/ranks.py", "torch.where(total > 0, total, 1)", "total"),
     ("stage3_torch/ranks.py", "1 + alpha + alpha / tau, 0", "1 + alpha, 0"),
