@@ -18,7 +18,7 @@ class Bench:
     `bench planner --help`: what the planner keeps of a network's accuracy.
     """
 
-    table: Annotated[Literal["kernels", "layers", "networks", "train"], tyro.conf.Positional]
+    table: Annotated[Literal["kernels", "layers", "networks", "gpu", "train"], tyro.conf.Positional]
     """what to measure"""
     only: str = ""
     """rows whose work contains this text"""
@@ -96,6 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         measured = measure(rows, bench.threads, bench.seconds)
     except ImportError as error:
         sys.stderr.write(f"error: peers must be installed with pip install -e '.[bench]', got: {error}\n")
+        return 2
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
         return 2
     return 0 if show(measured, bench.threads, bench.out, f"python -m experiments.bench {shlex.join(given)}") else 1
 

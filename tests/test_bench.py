@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from experiments.bench import main
-from experiments.benchmarks import TABLES, Later, Measured, Row, measure, networks, show
+from experiments.benchmarks import TABLES, Later, Measured, Row, gpu, measure, networks, show
+from experiments.benchmarks.gpu import kernel_cases, network_cases
 from experiments.benchmarks.layers import conv_cases, linear_cases
 from experiments.benchmarks.ranks import evbmf_cases, ht_cases, svd_cases
 from experiments.benchmarks.tensors import cp_cases, tucker_cases
@@ -98,9 +99,36 @@ def test_our_error_is_not_above_theirs(cases):
 
 
 def test_every_table_is_made_of_functions_that_make_rows():
-    assert set(TABLES) == {"kernels", "layers", "networks", "train"}
+    assert set(TABLES) == {"kernels", "layers", "networks", "gpu", "train"}
     for make in (make for table in TABLES.values() for make in table):
         assert make.__doc__
+
+
+def test_rows_for_a_gpu_do_the_same_work_on_both_sides(monkeypatch):
+    pytest.importorskip("tensorly")
+    pytest.importorskip("torch_dct")
+    rows = {row.work: row for row in kernel_cases("cpu") if row.against == "the same on the CPU"}
+    assert set(rows) == {row.work for cases in TABLES["kernels"] for row in cases()}
+    torch.testing.assert_close(rows["dct of 4096x64"].ours(), rows["dct of 4096x64"].theirs())
+    monkeypatch.setattr(gpu, "MIXES", (("svd",),))
+    eager, compiled = (later.make() for later in network_cases("cpu", batch=2, size=64))
+    assert eager.ours().shape == eager.theirs().shape == (2, 1000)
+    assert eager.ours().dtype == torch.bfloat16
+    assert compiled.work == f"{eager.work}, torch.compile"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_runs_its_rows(capsys):
+    pytest.importorskip("tensorly")
+    pytest.importorskip("torch_dct")
+    assert main(["gpu", "--only", "dct of", "--seconds", "1"]) in (0, 1)
+    assert "the same on the CPU" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bench_gpu_without_one(capsys):
+    assert main(["gpu"]) == 2
+    assert "device must be a CUDA GPU for bench gpu, got" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

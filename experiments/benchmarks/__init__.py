@@ -1,5 +1,6 @@
 """What must be fast, against what, and by how much."""
 
+from .gpu import gpu_cases
 from .layers import layer_cases
 from .networks import compress_cases, latency_cases, speed_cases
 from .ranks import evbmf_cases, ht_cases, svd_cases
@@ -13,6 +14,7 @@ TABLES = {
     "kernels": (tucker_cases, cp_cases, svd_cases, evbmf_cases, dct_cases, dwt_cases, ht_cases),
     "layers": (layer_cases,),
     "networks": (speed_cases, latency_cases, compress_cases),
+    "gpu": (gpu_cases,),
     "train": (training_cases,),
 }
 

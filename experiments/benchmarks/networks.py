@@ -35,9 +35,9 @@ def speed_cases() -> list[Later]:
 def _speed(name: str, kernel: str, runtime: str) -> Row:
     """What is asked is a share of the reduction that the ranks reach."""
     dense, small, x, reduction = _compressed(name, kernel)
-    forward = _runtime if runtime else _forward
+    run = _runtime if runtime else forward
     work = f"{name}, {kernel}{runtime}, {reduction:.2f}x fewer MACs"
-    return Row(work, f"dense{runtime}", forward(small, x), forward(dense, x), SHARES[name] * reduction)
+    return Row(work, f"dense{runtime}", run(small, x), run(dense, x), SHARES[name] * reduction)
 
 
 @lru_cache(maxsize=1)  # for both runtimes: planning takes most of a row's time
@@ -73,7 +73,7 @@ def latency_cases() -> list[Later]:
 
 def _halved(name: str, bound: str) -> Row:
     dense, small, x = _by_latency(name)
-    work, forwards = f"{name}, latency=0.5, {bound}", (_forward(small, x), _forward(dense, x))
+    work, forwards = f"{name}, latency=0.5, {bound}", (forward(small, x), forward(dense, x))
     if bound == BOUNDS[0]:
         return Row(work, "dense", *forwards, 1 / 0.53)
     return Row(f"{work}: dense", "the compressed", *reversed(forwards), 0.42)
@@ -85,7 +85,7 @@ def _by_latency(name: str) -> tuple[nn.Module, nn.Module, Tensor]:
     return dense, compress(dense, _planned(dense, Budget(latency=0.5), KERNELS, "energy", x)), x
 
 
-def _forward(model: nn.Module, x: Tensor) -> Callable[[], Any]:
+def forward(model: nn.Module, x: Tensor) -> Callable[[], Any]:
     """A forward pass in torch."""
 
     def run() -> Any:

@@ -28,7 +28,7 @@ def _full_svd(x: Tensor, rank: int) -> SVD[Tensor]:
     return SVD(u[:, :rank], s[:rank], vt[:rank])
 
 
-def svd_cases() -> list[Row]:
+def svd_cases(device: str = "cpu") -> list[Row]:
     """Truncated against full, on the flattest spectrum there is and on one of low rank in noise."""
     spectra = {"noise": _planted(512, 4608, 1, 1.0), "rank 64 in noise": _planted(512, 4608, 64, 0.5)}
     return [
@@ -40,13 +40,13 @@ def svd_cases() -> list[Row]:
             3.0,
             lambda code, x=x: _distance(x, unsvd(code)),
         )
-        for name, x in spectra.items()
+        for name, x in ((name, x.to(device)) for name, x in spectra.items())
     ]
 
 
-def evbmf_cases() -> list[Row]:
+def evbmf_cases(device: str = "cpu") -> list[Row]:
     """The same analysis of a full SVD; the error is that of the rank found, against the planted one."""
-    x = _planted(512, 4608, 64, 0.5)
+    x = _planted(512, 4608, 64, 0.5).to(device)
 
     def theirs() -> Any:
         return evbmf_spectrum(torch.linalg.svd(x, full_matrices=False)[1], (512, 4608))
@@ -63,11 +63,11 @@ def evbmf_cases() -> list[Row]:
     ]
 
 
-def ht_cases() -> list[Row]:
+def ht_cases(device: str = "cpu") -> list[Row]:
     """Against our own Tucker at equal ranks of the modes; the inner nodes keep all they have."""
     from stage3_torch import tucker, untucker
 
-    x = _planted(256, 2304, 64, 0.5).reshape(256, 256, 3, 3)
+    x = _planted(256, 2304, 64, 0.5).reshape(256, 256, 3, 3).to(device)
     rows = []
     for rank in (64, 128):
         ranks = (rank, rank, 3, 3)

@@ -21,12 +21,12 @@ def _relative(x: Tensor, x_hat: Tensor) -> float:
     return float((x - x_hat).norm() / x.norm())
 
 
-def tucker_cases(size: int = 512, rank: int = 256, sweeps: int = 3) -> list[Row]:
+def tucker_cases(size: int = 512, rank: int = 256, sweeps: int = 3, device: str = "cpu") -> list[Row]:
     """Tucker-2 of a 3 x 3 kernel.  tensorly iterates until the error changes by less than 1e-4 (7 sweeps here)."""
     import tensorly
     from tensorly.decomposition import partial_tucker
 
-    x = _noise(size, size, 3, 3)
+    x = _noise(size, size, 3, 3).to(device)
 
     def theirs() -> Any:
         with tensorly.backend_context("pytorch", local_threadsafe=True):
@@ -42,12 +42,12 @@ def tucker_cases(size: int = 512, rank: int = 256, sweeps: int = 3) -> list[Row]
     ]
 
 
-def cp_cases(size: int = 256, rank: int = 256, sweeps: int = 50) -> list[Row]:
+def cp_cases(size: int = 256, rank: int = 256, sweeps: int = 50, device: str = "cpu") -> list[Row]:
     """CP of a 3 x 3 kernel, the same number of sweeps; tensorly from its SVD start, without its stopping rule."""
     import tensorly
     from tensorly.decomposition import parafac
 
-    x = _noise(size, size, 3, 3)
+    x = _noise(size, size, 3, 3).to(device)
 
     def theirs() -> Any:
         with warnings.catch_warnings(), tensorly.backend_context("pytorch", local_threadsafe=True):
