@@ -85,6 +85,9 @@ def test_the_table_for_the_docs(tmp_path):
     assert head == "| work | against | ours ms | theirs ms | ratio | asked |"
     assert first == "| svd of 2x2 | torch | 2 | 1 | **0.50** | 1.00 |"
     assert second.endswith("| 1.25 | 1.00, 2 s |")
+    out.write_text(f"{out.read_text()}\nWhy it is | slow.\n")
+    show([slow], 1, out, "")
+    assert out.read_text().endswith("| **0.50** | 1.00 |\n\nWhy it is | slow.\n")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from .row import Measured
 def show(rows: Sequence[Measured], threads: int, out: Path | None, command: str) -> bool:
     """Print the table, write it if asked to (*.md as Markdown, else as CSV); whether all that is asked is reached.
 
-    command: what measured it, for the page in Markdown.
+    command: what measured it, for the page in Markdown, of which all that is written below the table stays.
     """
     table = Table(box=SIMPLE_HEAD)
     for name in ("work", "ours ms", "theirs ms", "ratio", "asked", "error", "theirs"):
@@ -34,8 +34,11 @@ def show(rows: Sequence[Measured], threads: int, out: Path | None, command: str)
     Console().print(table)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        markdown = out.suffix == ".md"
-        write_text(out, _markdown(rows, command, table.caption) if markdown else pd.DataFrame(rows).to_csv(index=False))
+        if out.suffix == ".md":
+            notes = out.read_text().rpartition("|\n")[2] if out.exists() else ""
+            write_text(out, _markdown(rows, command, table.caption) + notes)
+        else:
+            write_text(out, pd.DataFrame(rows).to_csv(index=False))
     return all(row.reached for row in rows)
 
 
