@@ -9,9 +9,9 @@ from stage2_numpy.wavelet import dwt_basis, dwt_lengths
 from .tables import length, table
 
 # Periodic and invariant to shifts by 2^levels samples, the transform is block circulant: a block of coefficients is a
-# fixed matrix times a block of samples and a halo around it.  The block has room for some levels of filters that are not
-# short, and few of its products are with zeros: on two AVX-512 cores 128 takes up to half as long again, 32 up to 20 %
-# less for the filters that it has room for.
+# fixed matrix times a block of samples and a halo around it.  The block has room for some levels of filters that are
+# not short, and few of its products are with zeros: on two AVX-512 cores 128 takes up to half as long again, 32 up to
+# 20 % less for the filters that it has room for.
 BLOCK = 64
 
 
