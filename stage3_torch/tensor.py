@@ -8,6 +8,7 @@ from torch import Tensor
 from .checks import readable
 
 SMALL = 1e-2  # of the largest eigenvalue of a Gram matrix
+TINY = 1e-20  # of |x|^2 in float32, whose least normal number is 1e-38
 HALVED = 256  # rows of a product with itself, from which on two halves and what is between them take less time
 
 
@@ -70,10 +71,14 @@ def leading_basis(x: Tensor, mode: int, rank: int, batch: int = 0) -> Tensor:
     """The `rank` leading left singular vectors v_k of X_(mode), (..., n_mode, rank), as a basis of what they span.
 
     A Gram matrix in float32 takes half the time and errs by eps l_1, hence v_k by eps l_1 / l_k.  It serves for
-    float32 numbers where no eigenvalue l_k that is kept is small, and where reading them costs nothing.
+    float32 numbers where no eigenvalue l_k that is kept is small, squares neither overflow nor vanish, and reading
+    them costs nothing.
     """
     if x.dtype == torch.float32 and not x.requires_grad and readable(x):
-        values, vectors = torch.linalg.eigh(gram(x, mode, batch, torch.float32))
-        if (values[..., -rank] > SMALL * values[..., -1]).all():
-            return vectors[..., -rank:].flip(-1)
+        products = gram(x, mode, batch, torch.float32)
+        square = products.diagonal(dim1=-2, dim2=-1).sum(-1)  # |x|^2
+        if ((square > TINY) & (square < math.inf)).all():
+            values, vectors = torch.linalg.eigh(products)
+            if (values[..., -rank] > SMALL * values[..., -1]).all():
+                return vectors[..., -rank:].flip(-1)
     return leading_vectors(gram(x, mode, batch), rank).to(x.dtype)

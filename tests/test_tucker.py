@@ -107,6 +107,13 @@ def test_float32_is_enough_for_what_is_no_small_part():
     torch.testing.assert_close(code.factors[0].mT @ code.factors[0], torch.eye(20), atol=4e-6, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_float32_squares_may_vanish_or_overflow(scale):
+    x = scale * torch.randn(20, 6, 6, generator=torch.Generator().manual_seed(0))
+    x_hat = stage3_torch.untucker(stage3_torch.tucker(x, (20, 6), (0, 1)), modes=(0, 1))
+    assert (x / scale - x_hat / scale).norm() <= 4e-6 * (x / scale).norm()
+
+
 @pytest.mark.parametrize("x", [torch.zeros(3, 3, 3), torch.eye(9).reshape(3, 3, 9), torch.ones(3, 3, 3)])
 def test_gradient_is_finite_without_gaps(x):
     x = x.double().requires_grad_()

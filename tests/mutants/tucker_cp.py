@@ -33,6 +33,7 @@ MUTANTS = [
     ("stage3_torch/tensor.py", "dtype: torch.dtype = torch.float64", "dtype: torch.dtype = torch.float32"),
     ("stage3_torch/tensor.py", "SMALL * values[..., -1]", "0 * values[..., -1]"),
     ("stage3_torch/tensor.py", "SMALL * values[..., -1]).all()", "SMALL * values[..., -1]).any()"),
+    ("stage3_torch/tensor.py", "(square > TINY) & (square < math.inf)", "square > TINY"),
     ("stage3_torch/tensor.py", "vectors[..., -rank:].flip(-1)", "vectors[..., :rank]"),
     ("stage3_torch/tensor.py", "across.mT, syrk(b)", "across.detach().mT, syrk(b)"),
     ("stage3_torch/tensor.py", "torch.where(closed, math.inf, gap)", "gap"),
