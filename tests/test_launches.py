@@ -6,12 +6,15 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from processes import free_port, two
 
+from experiments.config import Training
+from experiments.distributed import check_launch
 from experiments.models.lenet import LeNet
 from experiments.run import main
 
@@ -41,6 +44,19 @@ def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
     assert "error: MASTER_PORT must be a free port" in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("number", "refused"), [(0, True), (1, False)])
+def test_only_the_task_of_slurm_that_listens_needs_the_port(number, refused, monkeypatch):
+    """The first task may be listening already when another one starts."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        job = LAUNCHERS["Slurm"] | {"MASTER_PORT": taken.getsockname()[1], "SLURM_PROCID": number}
+        for name, value in job.items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(ValueError, match="MASTER_PORT must be a free port") if refused else nullcontext():
+            check_launch(Training(devices=3, accelerator="cpu"), "cpu")
 
 
 TORCHRUN = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
