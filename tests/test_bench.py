@@ -107,7 +107,7 @@ def test_every_table_is_made_of_functions_that_make_rows():
         assert make.__doc__
 
 
-def test_rows_for_a_gpu_do_the_same_work_on_both_sides(monkeypatch):
+def test_the_rows_for_a_gpu_are_those_of_the_kernels_and_networks_in_bf16(monkeypatch):
     pytest.importorskip("tensorly")
     pytest.importorskip("torch_dct")
     rows = {row.work: row for row in kernel_cases("cpu") if row.against == "the same on the CPU"}

@@ -46,19 +46,6 @@ def test_a_port_in_use_is_refused(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("number", "refused"), [(0, True), (1, False)])
-def test_only_the_task_of_slurm_that_listens_needs_the_port(number, refused, monkeypatch):
-    """The first task may be listening already when another one starts."""
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
-        job = LAUNCHERS["Slurm"] | {"MASTER_PORT": taken.getsockname()[1], "SLURM_PROCID": number}
-        for name, value in job.items():
-            monkeypatch.setenv(name, str(value))
-        with pytest.raises(ValueError, match="MASTER_PORT must be a free port") if refused else nullcontext():
-            check_launch(Training(devices=3, accelerator="cpu"), "cpu")
-
-
 TORCHRUN = {"RANK": 0, "GROUP_RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3}
 LAUNCHERS = {
     "torchrun": {**TORCHRUN, "TORCHELASTIC_RUN_ID": "test"},
@@ -82,6 +69,19 @@ def test_tasks_of_slurm_that_no_node_is_told_of_are_refused(tmp_path, monkeypatc
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     assert main([*TWO.split(), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: srun must be given --ntasks-per-node, got '--ntasks'\n"
+
+
+@pytest.mark.parametrize(("number", "refused"), [(0, True), (1, False)])
+def test_only_the_task_of_slurm_that_listens_needs_the_port(number, refused, monkeypatch):
+    """The first task may be listening already when another one starts."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        job = LAUNCHERS["Slurm"] | {"MASTER_PORT": taken.getsockname()[1], "SLURM_PROCID": number}
+        for name, value in job.items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(ValueError, match="MASTER_PORT must be a free port") if refused else nullcontext():
+            check_launch(Training(devices=3, accelerator="cpu"), "cpu")
 
 
 def task_of_slurm(number, port, out):

@@ -200,6 +200,5 @@ def test_full_rank_swap_of_whole_networks(name, methods):
 
 @pytest.mark.slow
 def test_full_rank_swap_of_large_classifiers():
-    assert_swap_keeps_the_output(
-        "alexnet", ("svd",), is_large
-    )  # the SVD of VGG's 25088 x 4096 takes more than ten minutes
+    # the SVD of VGG's 25088 x 4096 takes more than ten minutes
+    assert_swap_keeps_the_output("alexnet", ("svd",), is_large)
