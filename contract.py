@@ -5,7 +5,7 @@ A kernel is a pair of plain functions, under the same two names in each stage:
     encode(x, **spec) -> code        x is an array: NumPy in stages 1 and 2, a tensor in stage 3
     decode(code, **spec) -> x_hat    spec holds ints, floats, strings and tuples only, so a plan is JSON
 
-The promises (tests/test_contract.py has one property-based test each):
+The promises (tests/kernels/test_contract.py has one property-based test each):
 
 0. every name exists in every stage, and every table has the same rows;
 1. each stage agrees with stage 1: on the reconstruction, and on what of the code no gauge can change;

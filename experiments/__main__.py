@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 VERBS = {
     "run": "train, compress with each kernel, fine-tune, compare, report",
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         sys.stderr.write(f"error: verb must be one of {', '.join(VERBS)}, got {verb!r}\n")
         return 2
-    return importlib.import_module(f"experiments.{verb}").main(rest)
+    package = (Path(__file__).parent / verb).is_dir()
+    return importlib.import_module(f"experiments.{verb}.__main__" if package else f"experiments.{verb}").main(rest)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from .config import Compression, Data, Network, Training
+from .lab.config import Compression, Data, Network, Training
 
 PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv; "shannon" is its RealShannon
     ("mnist", "conv", "dct"): 63.7,
@@ -23,7 +23,7 @@ PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv
 HEADER = """# Frequency layers from scratch
 
 LeNet-5 of linear, convolutional or all layers whose weights are rows of a transform, each trained in the frequency of
-the row; a convolution also in a pattern of its own for each filter (`layers/frequency.py`).
+the row; a convolution also in a pattern of its own for each filter (`layers/frequency/modules.py`).
 `dft` is the Hartley transform, the real form of the discrete Fourier transform, as in every real network.
 Top-1 in percent on the test images, in brackets the 95 % Wilson interval; the epoch kept is the best on the validation
 images; one run each.  Published: what the layers scored that these correct, in mir-pias/cnn_compression (LeNet, as many
@@ -79,7 +79,7 @@ def _as_list(value: object) -> list:
 
 def lines(result: dict, published: str) -> dict[tuple, list]:
     """(layers, kernel, epochs) -> the cells of each network of a run."""
-    from .report import wilson  # late: --help needs neither pandas nor plotly
+    from .lab.reporting.run_report import wilson  # late: --help needs neither pandas nor plotly
 
     config, dense, found = result["config"], result["rows"][0], {}
     for row in result["rows"]:
@@ -118,9 +118,9 @@ def page(results: list[dict]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 2 when a folder is not a complete run with --frequency."""
     config = tyro.cli(Page, prog="python -m experiments.frequency", args=arguments)
-    from layers.plan import write_text
+    from layers.planning.plan import write_text
 
-    from .record import COMPLETE, read_results
+    from .lab.runs.record import COMPLETE, read_results
 
     results = []
     for folder in config.runs:

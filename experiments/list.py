@@ -20,7 +20,7 @@ class List:
 
 def line(folder: Path) -> tuple[str, ...]:
     """Name, state, top-1 of the dense network and the range of the compressed ones, time of the last change."""
-    from . import history, record
+    from .lab.runs import history, record
 
     changed = max(path.stat().st_mtime for path in folder.iterdir())
     when = datetime.fromtimestamp(changed).strftime("%Y-%m-%d %H:%M")
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from . import record
+    from .lab.runs import record
 
     try:
         need(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")

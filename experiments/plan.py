@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from .config import Compression, Config, Data, Measurement, Network, Tracking, Training
+from .lab.config import Compression, Config, Data, Measurement, Network, Tracking, Training
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from checks import need
 
-    from .compression import from_dense, predicted
-    from .trained import look_up
+    from .lab.recipes.recipe import from_dense, predicted
+    from .lab.recipes.trained import look_up
 
     out, console = asked.output.out, Console()
     try:

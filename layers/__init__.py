@@ -1,11 +1,16 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
-from .batchnorm import reestimate_batchnorm
-from .budget import Budget
-from .calibrate import calibrate
-from .channels import Thin, prune_channels
-from .coded import Coded, code, fold
-from .complex_modules import (
+from .calibration.batchnorm import reestimate_batchnorm
+from .calibration.calibrate import calibrate
+from .calibration.stats import LayerStats, Stats
+from .checkpoint.export import export
+from .coded.linear import TransformLinear
+from .coded.parametrisation import Coded, code, fold
+from .coded.transform import Transform
+from .costs.cost import Cost, cost
+from .costs.timing import Timing, interleaved, latency
+from .fitting.refit import refit
+from .frequency.complex import (
     Cardioid,
     ComplexAvgPool2d,
     ComplexBatchNorm2d,
@@ -13,21 +18,16 @@ from .complex_modules import (
     ConcatenatedReLU,
     Magnitude,
 )
-from .compress import compress, load, save
-from .cost import Cost, cost
-from .export import export
-from .frequency import FrequencyConv2d, FrequencyLinear
-from .frequency_swap import frequency_layers, load_frequency_layers, save_frequency_layers
-from .methods import METHODS
-from .plan import Plan
-from .planner import make_plan
-from .refit import refit
-from .selectors import SELECTORS
-from .stats import LayerStats, Stats
-from .surgery import replace
-from .timing import Timing, interleaved, latency
-from .transform import Transform
-from .transform_linear import TransformLinear
+from .frequency.modules import FrequencyConv2d, FrequencyLinear
+from .frequency.swap import frequency_layers, load_frequency_layers, save_frequency_layers
+from .network.surgery import replace
+from .planning.budget import Budget
+from .planning.compress import compress, load, save
+from .planning.methods import METHODS
+from .planning.plan import Plan
+from .planning.planner import make_plan
+from .planning.selectors import SELECTORS
+from .thinning.channels import Thin, prune_channels
 
 __all__ = [
     "METHODS",

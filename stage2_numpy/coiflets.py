@@ -3,7 +3,7 @@
 Their 6K coefficients solve a quadratic system (orthonormality, 2K vanishing moments of the wavelet and 2K - 1 of the
 scaling function) whose Jacobian has condition 1e7 at K = 4 and 1e14 at K = 7, and which has several solutions: Newton's
 iteration in double precision keeps 9 digits of coif4, 3 of coif7 and none beyond.  The values satisfy the equations to
-rounding, which tests/test_wavelet.py checks.
+rounding, which tests/kernels/test_wavelet.py checks.
 """
 
 # fmt: off

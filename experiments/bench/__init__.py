@@ -1,0 +1,1 @@
+"""Measure our kernels, layers, training and planner against their peers."""

@@ -1,0 +1,1 @@
+"""Measure what the planner keeps of the accuracy, and how fast."""

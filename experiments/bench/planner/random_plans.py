@@ -1,0 +1,104 @@
+"""Does the predicted rise of the loss rank plans as the measured one does?  Spearman's correlation of random plans."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from layers import Budget, Plan, cost
+from layers.planning.choice import Layer
+from layers.planning.plan import LayerPlan
+from layers.planning.selectors import Option
+
+from ...lab.recipes.calibration import Calibration, drawn
+from ...lab.recipes.evaluate import accuracy
+from ...lab.recipes.job import Job
+from ...lab.recipes.recipe import MIXED, Recipe
+from ...lab.training.checkpoint import whole
+
+SHARES = (0.3, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws; below, most plans are at chance
+SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan
+
+
+class Compared(NamedTuple):
+    """Rises of the cross-entropy, one of each plan."""
+
+    predicted: list[float]
+    measured: list[float]
+    images: int  # on which it was measured
+
+    @property
+    def spearman(self) -> float:
+        """The rank correlation of the two."""
+        return float(spearmanr(self.predicted, self.measured).statistic)
+
+
+def compare(job: Job, calibrating: int, held_out: int, plans: int, seed: int, say: Callable[[str], None]) -> Compared:
+    """Random plans, built without a refit; the loss is that of training images which did not calibrate."""
+    train = job.dataset.train()
+    chosen = drawn(len(train.labels), calibrating + held_out, seed)
+    order = np.random.default_rng(seed).permutation(chosen)
+    held, mine = train.part(np.sort(order[:held_out])), train.part(np.sort(order[held_out:]))
+    images = Calibration(job.model, mine, job.dataset, seed, job.device)
+    how, generator = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False), np.random.default_rng(seed)
+    layers = how.survey(job.model, job.example, images.stats).layers
+    dense = accuracy(job.model, held, job.dataset, job.device).loss
+    predicted, measured = [], []
+    for number in range(plans):
+        share = float(np.geomspace(*SHARES, plans)[number])
+        choice = [_draw(layer, share * float(np.exp(SPREAD * generator.normal())), generator) for layer in layers]
+        small = how.build(job.model, _plan(job, layers, choice), images)
+        predicted.append(sum(option.error for option in choice))
+        measured.append(accuracy(small, held, job.dataset, job.device).loss - dense)
+        say(f"random plan {number + 1} of {plans}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
+    return Compared(predicted, measured, held_out)
+
+
+def _draw(layer: Layer, share: float, generator: np.random.Generator) -> Option:
+    """Of a kernel drawn at random, or the dense layer, the option whose cost is nearest to the share of dense."""
+    dense = layer.options[-1]
+    kernels = sorted({option.kernel for option in layer.options if option.kernel is not None})
+    if not kernels or share >= 1:
+        return dense
+    kernel = kernels[int(generator.integers(len(kernels)))]
+    offered = [option for option in layer.options if option.kernel == kernel]
+    return min(offered, key=lambda option: abs(np.log(option.price / (share * dense.price))))
+
+
+def _plan(job: Job, layers: list[Layer], choice: list[Option]) -> Plan:
+    rows, before = [], cost(job.model, job.example[:1].to(job.device))
+    after = before
+    for layer, option in zip(layers, choice):
+        dense = layer.options[-1].cost
+        after = after + option.cost - dense
+        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, option.error))
+    return Plan(tuple(rows), Budget(macs=1.0), "loss", before, after)
+
+
+def draw(compared: Compared, model: str, path: Path) -> None:
+    """Measured against predicted, a point for each plan, as PNG."""
+    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.subplots()
+    points = np.array([compared.predicted, compared.measured])
+    ax.scatter(*points, s=18, color="#0072B2")
+    top = float(points.max())
+    low = float(points[points > 0].min(initial=top))
+    ax.plot([low, top], [low, top], color="#888888", linewidth=0.8, linestyle=":", label="equal")
+    ax.set_xscale("log")
+    linear = max(low, 1e-3)  # around 0: the loss of a few images may even fall
+    ax.set_yscale("symlog", linthresh=linear)
+    ax.set_ylim(min(0.0, float(points[1].min())) - linear / 4, 2 * max(top, linear))
+    ax.set_xlabel("predicted rise of the loss")
+    ax.set_ylabel(f"measured on {compared.images:,} held-out training images")
+    ax.set_title(f"{model}: {len(compared.measured)} random plans, Spearman {compared.spearman:.3f}", fontsize=11)
+    ax.grid(alpha=0.3, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

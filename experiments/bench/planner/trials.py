@@ -1,0 +1,88 @@
+"""What the planner keeps of a trained network's accuracy without a gradient step, and how long it takes."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+from torchvision.transforms.v2.functional import rgb_to_grayscale
+
+from layers import Budget, refit
+
+from ...lab.data.folders import classes_of, files, in_memory
+from ...lab.recipes.calibration import Calibration
+from ...lab.recipes.evaluate import Accuracy, accuracy
+from ...lab.recipes.job import Job
+from ...lab.recipes.recipe import MIXED, Recipe
+
+FRACTIONS = (0.70, 0.50, 0.35)  # of the multiply-accumulates
+ASKED = {  # top-1 on the whole test set of CIFAR-10 as JPEG, by the dense network's name
+    "resnet20": {0.70: 88.0, 0.50: 86.8, 0.35: 84.0},
+    "resnet56": {0.70: 89.4, 0.50: 89.0, 0.35: 87.5},
+}
+ASKED_SECONDS = {"resnet20": 60.0}  # of calibrate, plan and refit, on two cores
+
+
+class Trial(NamedTuple):
+    """One calibration seed at one budget; times in seconds, those of the calibration shared by its budgets."""
+
+    seed: int
+    fraction: float
+    kept: float
+    plain: Accuracy  # not refitted
+    refitted: Accuracy
+    calibrate: float
+    plan: float
+    compress: float
+    refit: float
+
+    @property
+    def seconds(self) -> float:
+        """From the trained network to the refitted one."""
+        return self.calibrate + self.plan + self.compress + self.refit
+
+
+def tested(job: Job, model: nn.Module) -> Accuracy:
+    """On the whole test set."""
+    return accuracy(model, job.dataset.test(), job.dataset, job.device)
+
+
+def others(job: Job, root: Path) -> Calibration:
+    """All images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
+    split = in_memory(files(root, classes_of(root))._replace(size=job.example.shape[-1]))
+    if job.dataset.channels == 1:
+        split = split._replace(images=rgb_to_grayscale(split.images))
+    return Calibration(job.model, split, job.dataset, 0, job.device)
+
+
+def trials(job: Job, draws: Iterable[Calibration], say: Callable[[str], None]) -> list[Trial]:
+    """Every budget with every draw of calibration images, before and after the refit."""
+    found = []
+    for images in draws:
+        batches, calibrating = images.batches, []  # reading images from disk is not what is timed
+        with _clock(calibrating):
+            stats = images.stats
+        for fraction in FRACTIONS:
+            how, times = Recipe(MIXED, Budget(macs=fraction), "loss", refit=False), [*calibrating]
+            with _clock(times):
+                plan = how.plan(job.model, job.example, stats)
+            with _clock(times):
+                small = how.build(job.model, plan, images)
+            with _clock(times):
+                better = refit(small, job.model, batches, stats=stats, seed=images.seed)
+            kept = plan.after.macs / plan.before.macs
+            last = Trial(images.seed, fraction, kept, tested(job, small), tested(job, better), *times)
+            found.append(last)
+            tops = f"{last.refitted.top1:.2f}, {last.plain.top1:.2f} without refit"
+            say(f"seed {images.seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
+    return found
+
+
+@contextmanager
+def _clock(times: list[float]) -> Iterator[None]:
+    """Adds the seconds that its block takes to the list."""
+    start = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - start)

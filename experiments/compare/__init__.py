@@ -1,0 +1,1 @@
+"""Put the networks of several runs side by side."""

@@ -1,0 +1,77 @@
+"""`python -m experiments.compare RUN...`: the networks of several runs side by side."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from checks import need
+
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Accuracy, loss, costs, latency, memory and training time of every network of the runs, and ratios to dense."""
+
+    run: Names
+    """run folders, or names in the folder of --runs, as `python -m experiments.list` shows them"""
+    runs: Path = Path("runs")
+    """folder of the run folders"""
+    dense: str | None = None
+    """the run whose dense network all are held against (default: each run's own)"""
+    out: Files = ()
+    """files to write as well: .csv (plain numbers), .md, .tex (booktabs) or .html (with a figure)"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 when all is written, 2 when the input is refused."""
+    options = tyro.cli(Compare, prog="python -m experiments.compare", args=arguments)
+    from rich.console import Console  # late: pandas and torch are not needed to answer --help
+    from rich.table import Table
+
+    from ..lab.reporting import comparison
+    from ..lab.runs import record
+    from . import formats as comparison_formats
+
+    formats = comparison_formats.FORMATS
+
+    def folder(name: str) -> Path:
+        found = Path(name) if Path(name).is_dir() else options.runs / name
+        choices = f"a run folder, or a name that python -m experiments.list --runs {options.runs} shows"
+        need(found.is_dir(), "run", name, choices)
+        return found
+
+    try:
+        need(len(options.run) > 0, "run", options.run, "one or more run folders")
+        for path in options.out:
+            need(path.suffix in formats, "out", str(path), f"a file that ends in {', '.join(formats)}")
+            need(path.parent.is_dir(), "out", str(path), "in a folder that exists")
+        folders = [folder(name) for name in (*options.run, *((options.dense,) if options.dense else ()))]
+        results = {path.resolve().name: record.read_results(path) for path in folders}
+        shown = comparison.Comparison(results, folders[-1].resolve().name if options.dense else None)
+        for path in options.out:
+            comparison_formats.write(shown, path)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    header, rows = comparison.cells(shown, "\n")
+    console = Console()
+    for run in results:
+        table = Table(title=run, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        for name in header[1:]:
+            words = name.replace(" ", "\n", 1)
+            table.add_column(words, justify="left" if name == "kernel" else "right", overflow="fold")
+        for row in rows:
+            if row[0] == run:
+                table.add_row(*row[1:])
+        console.print(table)
+    console.print(comparison.caption(shown), style="italic", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Show which kernel takes which option of a layer."""

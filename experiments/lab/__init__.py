@@ -1,0 +1,1 @@
+"""Hold what every verb works with; nothing here imports a verb."""

@@ -1,0 +1,1 @@
+"""Say how each network of a run is made, and make it."""

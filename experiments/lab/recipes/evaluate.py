@@ -1,0 +1,71 @@
+"""Measure networks: accuracy on a split, latency side by side."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from layers import Timing, interleaved
+from layers.costs.cost import evaluating
+
+from ..data import Dataset, Split, Stream
+from ..data.batches import Batches
+
+
+class Judged(NamedTuple):
+    """Of each image (n,): whether its class is the likeliest, or among the five likeliest, and the cross-entropy."""
+
+    first: Tensor
+    five: Tensor
+    losses: Tensor
+
+
+class Accuracy(NamedTuple):
+    """Percent of images whose class is the likeliest, or among the five likeliest, and the mean cross-entropy."""
+
+    top1: float
+    top5: float
+    loss: float
+
+    @classmethod
+    def of(cls, judged: Judged) -> "Accuracy":
+        """Over the images."""
+        first, five, losses = judged
+        return cls(*(100 * int(hits.sum()) / len(hits) for hits in (first, five)), float(losses.mean()))
+
+
+def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Accuracy:
+    """Over every image of the split once, in eval mode; the model is moved to the device."""
+    return Accuracy.of(judge(model, split, dataset, device))
+
+
+def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Judged:
+    """As `accuracy`, image by image."""
+    model.to(device)
+    places, losses = [], []
+    with evaluating(model):
+        for images, labels in Batches(split, dataset, 500, device=device):
+            y = model(images).float()
+            hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
+            places.append(torch.stack([hits[:, 0], hits.any(1)]).cpu())
+            losses.append(cross_entropy(y, labels, reduction="none").double().cpu())
+    first, five = torch.cat(places, 1)
+    return Judged(first, five, torch.cat(losses))
+
+
+def latencies(
+    models: Mapping[str, nn.Module], x: Tensor, batches: Sequence[int], rounds: int = 30
+) -> dict[int, dict[str, Timing]]:
+    """Batch size -> name -> seconds per forward pass of the first images of x, every model in turn in each round."""
+    with ExitStack() as modes:
+        for model in models.values():
+            modes.enter_context(evaluating(model.to(x.device)))
+        found = {}
+        for batch in batches:
+            part = x[:batch].contiguous()
+            calls = {name: lambda model=model, part=part: model(part) for name, model in models.items()}
+            found[batch] = interleaved(calls, rounds, warmup=5)
+        return found

@@ -1,0 +1,32 @@
+"""Networks of frequency layers, which are trained from scratch instead of compressed."""
+
+from lightning import seed_everything
+from torch import nn
+
+from checks import need
+from layers import frequency_layers
+from layers.frequency.basis import BASES
+
+from ..config import Config
+from ..data import Dataset
+from ..models import build
+
+
+def check_frequency(config: Config) -> None:
+    """What a run with --frequency cannot obey is refused, not ignored."""
+    for kernel in config.compression.kernel:
+        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
+    why = "left out with --frequency, whose networks are trained from scratch"
+    for name in ("prune_channels", "prune", "quantise"):
+        given = getattr(config.compression, name)
+        need(given is None, name.replace("_", " "), given, why)
+    need(config.compression.budget is None, "budget", config.compression.budget, why)
+    need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
+    need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
+
+
+def frequency_network(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:
+    """A fresh network of frequency layers, the same whichever kernels went before."""
+    seed_everything(config.training.seed, verbose=False)
+    model = build(config.network.model, len(dataset.classes), dataset.channels, size)
+    return frequency_layers(model, kernel, config.compression.layers)

@@ -1,0 +1,141 @@
+"""A run's job: everything it names, looked up and tried once; all that can be refused is refused here."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lightning import seed_everything
+from torch import Tensor, nn
+
+from checks import need
+from layers import Thin
+from layers.costs.cost import evaluating
+
+from ..config import Config
+from ..data import Dataset, load_dataset
+from ..data.batches import Batches
+from ..models import build, factory
+from ..models.weights import load_checkpoint, load_pretrained
+from ..runs import record
+from ..training.trainer import check_training
+from .calibration import Calibration, image_count
+from .from_scratch import check_frequency, frequency_network
+from .recipe import Recipe, recipes, thinner
+
+
+class Job(NamedTuple):
+    """A checked configuration and what it names."""
+
+    config: Config
+    folder: Path
+    dataset: Dataset
+    model: nn.Module
+    device: str
+    example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
+    recipes: dict[str, Recipe]  # by the name of the row
+    epochs: int
+    finetune_epochs: int
+    scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
+    scratch_epochs: int
+    calibration_images: int = 0
+
+    def thin(self) -> Thin:
+        """The network to compress: this one, or with --prune-channels what they leave of it."""
+        return thinner(self.model, self.config.compression, self.example)
+
+    def calibration(self, model: nn.Module) -> Calibration | None:
+        """The images that this network is calibrated with, drawn by the run's seed; None where nothing needs them."""
+        if not self.calibration_images:
+            return None
+        seed = self.config.training.seed
+        return Calibration.draw(model, self.dataset, self.calibration_images, seed, self.device)
+
+
+def finished(config: Config) -> bool:
+    """Whether this configuration's run is complete and need not be repeated."""
+    return (config.output.out / config.name / record.COMPLETE).is_file() and not config.output.force
+
+
+def prepare(config: Config) -> Job:
+    """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
+    return check(config)._replace(folder=record.open_folder(config))
+
+
+def check(config: Config) -> Job:
+    """The job without its folder: nothing is written."""
+    job = look_up(config)
+    if any(each.budget.metric == "latency" for each in job.recipes.values()):
+        job.model.to(job.device)
+    thin = job.thin().model
+    for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
+        each.try_out(thin, job.example)
+    return job
+
+
+def look_up(config: Config) -> Job:
+    """The job, its plans not tried."""
+    training, images = config.training, config.data
+    for name, value, least in (
+        ("max epochs", training.max_epochs, 0),
+        ("finetune epochs", training.finetune_epochs, 0),
+        ("batch size", images.batch_size, 1),
+        ("image size", images.image_size, 1),
+        ("workers", images.workers, 0),
+    ):
+        need(value is None or value >= least, name, value, f"at least {least}")
+    given = config.network.checkpoint or config.network.pretrained
+    need(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
+    sizes = config.measurement.latency_batches
+    distinct = len(set(sizes)) == len(sizes) >= 1
+    need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
+    gpu = torch.cuda.is_available()
+    need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
+    device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
+    check_training(training, device)
+
+    factory(config.network.model)  # looked up before the images are: a wrong name should not wait for them
+    compression = config.compression
+    from_scratch = compression.kernel if compression.frequency else ()
+    if compression.frequency:
+        check_frequency(config)
+    planned = {} if compression.frequency else recipes(compression)
+    dataset = load_dataset(images, training.seed)
+    tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
+    example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
+    seed_everything(training.seed, verbose=False)
+    model, complete = _network(config, dataset, example.shape[-1])
+    try:
+        with evaluating(model):
+            logits = model(example[:1])
+    except Exception as error:  # whatever a network of the user's raises
+        size = "x".join(map(str, example.shape[1:]))
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
+    wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
+    need(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
+
+    usual = dataset.epochs if training.max_epochs is None else training.max_epochs
+    # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
+    skip = complete and (training.max_epochs is None or compression.frequency)
+    finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
+    epochs = 0 if skip else usual
+    scratch = {kernel: frequency_network(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
+    job = Job(config, Path(), dataset, model, device, example, planned, epochs, finetune, scratch, usual)
+    if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
+        dataset.train(), dataset.val()
+    if any(each.wants_images for each in planned.values()):
+        asked, there = config.compression.calibration_images, len(dataset.train().labels)
+        job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
+    return job
+
+
+def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
+    """(the network for images of that size, whether all its weights were read from a file)."""
+    network = config.network
+    model = build(network.model, len(dataset.classes), dataset.channels, size)
+    if network.pretrained:
+        return model, load_pretrained(model, network.model, size, network.checkpoint)
+    if network.checkpoint:
+        load_checkpoint(model, network.checkpoint)
+    return model, network.checkpoint is not None

@@ -1,0 +1,182 @@
+"""From the dense network to one row of the table: a plan, factors; no gradient step."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from checks import need
+from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
+from layers.costs.cost import evaluating
+from layers.planning.by_latency import decide
+from layers.planning.choice import Survey
+from layers.planning.methods import check_kernels, method
+from layers.planning.planner import survey_network
+from layers.planning.selectors import SELECTORS
+
+from ..config import Compression
+from .calibration import Calibration
+from .treatment import KINDS, Treatment
+
+AUTO = "auto"
+MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
+
+
+class Recipe(NamedTuple):
+    """How one network of a comparison is made of the dense one."""
+
+    kernels: tuple[str, ...]
+    budget: Budget
+    selector: str
+    refit: bool
+    reestimate: bool = False  # BatchNorm statistics
+    layers: str = "all"
+    treatment: Treatment = Treatment()
+    channels: float | None = None  # the fraction that is taken out of each layer, before all else
+
+    @property
+    def goal(self) -> str:
+        """What its kernels keep; empty where there are none."""
+        return str(self.budget) if self.kernels else ""
+
+    @property
+    def factors(self) -> bool:
+        """Whether its kernels make factors, which alone can be refitted."""
+        return all(method(name).scheme is not None for name in self.kernels)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it takes the moments of calibration images."""
+        return self.refit or self.selector == "loss"
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether it takes calibration images at all."""
+        return self.calibrated or self.reestimate
+
+    def words(self, images: int) -> str:
+        """How it was done, for a report."""
+        parts = [] if self.kernels or self.channels is not None else ["every layer as in the dense network"]
+        if self.channels is not None:
+            which = "those of the least L2 norm over all that depends on them (torch-pruning)"
+            parts.append(f"{self.channels:.0%} of the channels of each layer taken out, {which}")
+        if self.kernels:
+            parts.append(f"selector {self.selector}")
+        if len(self.kernels) > 1:
+            parts.append(f"of kernels {', '.join(self.kernels)}")
+        if self.calibrated:
+            parts.append(f"calibrated with {images:,} training images")
+        if self.refit:
+            parts.append("factors refitted on them")
+        if self.reestimate:
+            parts.append(f"BatchNorm statistics measured anew on {images:,} training images")
+        return "; ".join([*parts, *self.treatment.words()])
+
+    def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
+        """Ranks within the budget."""
+        if not self.kernels:
+            dense = cost(model, example[:1].to(next(model.parameters()).device))
+            return Plan((), self.budget, self.selector, dense, dense)
+        return decide(model, self.survey(model, example, stats), self.budget, self._batch(model, example))
+
+    def _batch(self, model: nn.Module, example: Tensor) -> Tensor:
+        """A latency is that of the whole example, other costs are those of one image."""
+        batch = example if self.budget.metric == "latency" else example[:1]
+        return batch.to(next(model.parameters()).device)
+
+    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
+        """What there is to choose from."""
+        return survey_network(
+            model,
+            self.budget,
+            self.kernels,
+            self.selector,
+            example=self._batch(model, example),
+            stats=stats if self.calibrated else None,
+            where=lambda _, module: isinstance(module, KINDS[self.layers]),
+        )
+
+    def try_out(self, model: nn.Module, example: Tensor) -> None:
+        """Refuse now what a plan of the trained network would refuse.
+
+        A plan by loss takes minutes for a large network: its forms, and so what it can reach, are those of energy.
+        """
+        if self.treatment:
+            self.treatment.try_out(model, example)
+        if self.kernels:
+            judge = "energy" if self.selector == "loss" else self.selector
+            found = self._replace(selector=judge, refit=False).survey(model, example, None)
+            decide(model, found._replace(selector=self.selector), self.budget, self._batch(model, example))
+
+    def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
+        """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""
+        if images is None or not self.wants_images:
+            return compress(model, plan)
+        stats = images.stats if self.calibrated else None
+        small = compress(model, plan, stats=stats)
+        if self.refit:
+            small = refit(small, model, images.batches, stats=stats, seed=images.seed)
+        return reestimate_batchnorm(small, images.batches) if self.reestimate else small
+
+
+def thinner(model: nn.Module, compression: Compression, example: Tensor) -> Thin:
+    """The network that is compressed: the dense one, without the channels that the options take out."""
+    fraction = compression.prune_channels
+    return Thin(model, {}) if fraction is None else prune_channels(model, fraction, example, KINDS[compression.layers])
+
+
+def from_dense(plan: Plan, thin: Thin, dense: nn.Module, example: Tensor) -> Plan:
+    """The plan of the thinner network, its costs those of the dense network before."""
+    if not thin.widths:
+        return plan
+    images = example.to(next(dense.parameters()).device)
+    found, model = replace(plan, before=cost(dense, images[:1]), widths=thin.widths), thin.model
+    if plan.seconds is None:
+        return found
+    with evaluating(dense), evaluating(model):  # side by side: machines drift
+        times = interleaved({"dense": lambda: dense(images), "thin": lambda: model(images)})
+    before = plan.seconds.before * times["dense"].median / times["thin"].median
+    return replace(found, seconds=plan.seconds._replace(before=before))
+
+
+def recipe(kernel: str, compression: Compression) -> Recipe:
+    """What the options mean for one --kernel; ValueError in one sentence for what cannot be combined."""
+    kernels = MIXED if kernel == AUTO else (kernel,)
+    rows = [method(name) for name in kernels]
+    if compression.budget is not None:
+        budget = Budget.parse(compression.budget)
+    else:
+        budget = Budget(macs=0.5) if all("macs" in row.saves for row in rows) else Budget(params=0.5)
+    selector = compression.selector or ("loss" if kernel == AUTO else "energy")
+    need(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
+    check_kernels(kernels, budget, selector)  # as make_plan does, but before any image is read
+    wanted = selector == "loss" if compression.refit is None else compression.refit
+    found = Recipe(kernels, budget, selector, wanted, compression.reestimate_batchnorm, compression.layers)
+    allowed = "one that makes factors, not coefficients"
+    need(found.factors or not compression.refit, "kernel for --refit", kernel, allowed)
+    return found._replace(refit=wanted and found.factors)
+
+
+def recipes(compression: Compression) -> dict[str, Recipe]:
+    """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
+    treatment, fraction = Treatment.of(compression), compression.prune_channels
+    need(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
+    thin = None if fraction is None else "thin"
+    found: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    if not found and (treatment or thin):
+        given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
+        need(not given, "options of kernels", given, "left out without a --kernel")
+        anew = compression.reestimate_batchnorm
+        found[None] = Recipe((), Budget(params=1.0), "energy", refit=False, reestimate=anew, layers=compression.layers)
+    for kernel, one in found.items():
+        allowed = "one that makes factors, not coefficients"
+        need(one.factors or not treatment, "kernel for --prune and --quantise", kernel, allowed)
+    return {
+        treatment.name("-".join(filter(None, (thin, kernel)))): one._replace(treatment=treatment, channels=fraction)
+        for kernel, one in found.items()
+    }
+
+
+def predicted(plan: Plan) -> float | None:
+    """The rise of the loss that the plan foresees; None where its selector foresees none."""
+    return sum(row.error for row in plan.layers) if plan.selector == "loss" else None

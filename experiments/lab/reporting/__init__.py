@@ -1,0 +1,1 @@
+"""Show results as tables, figures and pages."""

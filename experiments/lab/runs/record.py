@@ -1,0 +1,77 @@
+"""One run, one folder: its configuration, environment and results; complete when results.json is there."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from checks import need
+from layers.planning.plan import write_text
+
+from ..config import Config
+
+CONFIG = "config.json"
+COMPLETE = "results.json"
+VERSION = 2  # of its layout
+ROW = {"kernel", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
+
+
+def open_folder(config: Config) -> Path:
+    """The run's folder, created; ValueError if it cannot be written."""
+    return make_folder(config.output.out, config.name)
+
+
+def make_folder(out: Path, name: str) -> Path:
+    """A folder in `out`, created; ValueError if it cannot be written."""
+    folder = out / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"out must be a folder that can be written, got {out} ({error})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"out must be a folder that can be written, got {folder} (permission denied)")
+    return folder
+
+
+def environment() -> dict[str, object]:
+    """What a reader needs to judge or repeat a measurement."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning")}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    describe = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "commit": commit.stdout.strip() or None,
+        **packages,
+    }
+
+
+def write_json(path: Path, data: object) -> None:
+    """JSON, whole or not at all."""
+    write_text(path, json.dumps(data, indent=1, default=str) + "\n")
+
+
+def read_results(folder: Path) -> dict:
+    """The results of a complete run; ValueError if the folder holds none, or none that can be read."""
+    need(folder.is_dir(), "run", str(folder), "a run folder")
+    path = folder / COMPLETE
+    unfinished = f"complete: {folder} has no {COMPLETE} yet, the same command again finishes it"
+    need(path.is_file() or not (folder / CONFIG).is_file(), "run", folder.name, unfinished)
+    need(path.is_file(), "run", str(folder), f"a run folder, with {CONFIG} and {COMPLETE}")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # no JSON, or no text
+        raise ValueError(f"run must have a whole {COMPLETE}, got {path} ({error}): repeat it with --force") from None
+    version = results.get("version") if isinstance(results, dict) else None
+    need(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
+    rows = results.get("rows")
+    whole = isinstance(rows, list) and rows and all(isinstance(row, dict) and set(row) >= ROW for row in rows)
+    need(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
+    return results

@@ -1,0 +1,53 @@
+"""What of a run under way is finished, so that a run killed at any moment goes on from there.
+
+unfinished/stages.json    stage -> its validation accuracy; a stage is finished once it stands here
+unfinished/STAGE.ckpt     the training under way (experiments/lab/training/checkpoint.py)
+unfinished/STAGE/         the compressed network before fine-tuning
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from . import record
+
+UNFINISHED = "unfinished"
+
+
+class Stages:
+    """The finished stages of the run in this folder; only the first process calls what writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run, self.folder = folder, folder / UNFINISHED
+
+    def begin(self, anew: bool) -> None:
+        """Remove what a killed writer left and, to begin `anew`, all that stands for a finished or begun run."""
+        if anew:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.run / record.COMPLETE).unlink(missing_ok=True)  # last: while it is there the run is not under way
+        self.folder.mkdir(exist_ok=True)
+        for left in (*self.run.glob(".*"), *self.folder.glob(".*")):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def finished(self) -> dict[str, float | None]:
+        """Stage -> the validation accuracy of its best epoch, None where there was no epoch."""
+        path = self.folder / "stages.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where the stage's training is saved."""
+        return self.folder / f"{stage}.ckpt"
+
+    def start(self, stage: str) -> Path:
+        """Where the compressed network is kept before it is fine-tuned."""
+        return self.folder / stage
+
+    def finish(self, stage: str, val: float | None) -> None:
+        """Its results are on the disk: never repeat it, and drop what it left under way."""
+        record.write_json(self.folder / "stages.json", self.finished() | {stage: val})
+        self.checkpoint(stage).unlink(missing_ok=True)
+        shutil.rmtree(self.start(stage), ignore_errors=True)
+
+    def end(self) -> None:
+        """The run is complete."""
+        shutil.rmtree(self.folder)

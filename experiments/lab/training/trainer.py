@@ -1,0 +1,87 @@
+"""What Lightning is told, and what it shall not be asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.strategies import FSDPStrategy
+
+from checks import need
+
+from ..config import Training
+from .checkpoint import WholeFiles, every_epoch
+from .distributed import check_launch
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def check_training(config: Training, device: str) -> None:
+    """Refuse numbers out of range, and what this device or these processes cannot do."""
+    for name, value, ok, allowed in (
+        ("lr", config.lr, config.lr > 0, "above 0"),
+        ("momentum", config.momentum, 0 <= config.momentum < 1, "from 0 to below 1"),
+        ("weight decay", config.weight_decay, config.weight_decay >= 0, "at least 0"),
+        ("warmup epochs", config.warmup_epochs, config.warmup_epochs >= 0, "at least 0"),
+        ("step size", config.step_size, config.step_size >= 1, "at least 1"),
+        ("gamma", config.gamma, config.gamma > 0, "above 0"),
+        ("label smoothing", config.label_smoothing, 0 <= config.label_smoothing < 1, "from 0 to below 1"),
+        ("mixup", config.mixup, config.mixup >= 0, "at least 0"),
+        ("cutmix", config.cutmix, config.cutmix >= 0, "at least 0"),
+        ("ema", config.ema, 0 <= config.ema < 1, "from 0 to below 1"),
+        ("distill", config.distill, 0 <= config.distill <= 1, "from 0 to 1"),
+        ("temperature", config.temperature, config.temperature > 0, "above 0"),
+        ("clip", config.clip, config.clip is None or config.clip > 0, "above 0"),
+        ("patience", config.patience, config.patience is None or config.patience >= 1, "at least 1"),
+    ):
+        need(ok, name, value, allowed)
+    check_launch(config, device)
+    several, fsdp = config.devices * config.nodes > 1, config.strategy == "fsdp"
+    need(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
+    need(device == "cuda" or not fsdp, "strategy", "fsdp", "auto or ddp on a CPU")
+    need(not fsdp or several, "strategy", "fsdp", "auto for one process: there is nothing to share out")
+    need(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
+    sync = several and config.batchnorm == "sync"
+    need(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
+
+
+class Progress(RichProgressBar):
+    """Shows numbers that are on the CPU already: a look at one on the GPU would wait for the step."""
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict:
+        """The mean loss of late steps and the accuracy of the last validation."""
+        return {name: f"{value:.3g}" for name, value in pl_module.shown.items()}
+
+
+def make_trainer(
+    config: Training, epochs: int, checkpoint: Path | None = None, callbacks: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Lightning's Trainer as configured; with `checkpoint`, a file's path, every epoch is saved there."""
+    plugins: list = [WholeFiles()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # the same command goes on by itself, from our files
+    several = config.devices * config.nodes > 1
+    strategy = FSDPStrategy(state_dict_type="full") if config.strategy == "fsdp" else "ddp" if several else "auto"
+    own: list[Callback] = [Progress(leave=False)]
+    if config.patience is not None:
+        own.append(EarlyStopping("val_top1", mode="max", patience=config.patience, check_on_train_epoch_end=False))
+    if checkpoint is not None:
+        own.append(every_epoch(checkpoint))
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="gpu" if config.accelerator == "cuda" else config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=strategy,
+        precision=PRECISIONS[config.precision],
+        sync_batchnorm=several and config.batchnorm == "sync",
+        deterministic=config.rep,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=checkpoint is not None,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        plugins=plugins,
+        callbacks=[*own, *callbacks],
+    )

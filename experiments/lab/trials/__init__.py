@@ -1,0 +1,1 @@
+"""Keep and share the trials of an Optuna study."""

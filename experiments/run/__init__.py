@@ -1,0 +1,1 @@
+"""Train, compress with each kernel, fine-tune, compare and report."""

@@ -1,0 +1,72 @@
+"""Compare a run's networks: accuracy, costs, latency and memory, in rows of results.json and the report."""
+
+from torch import nn
+
+from layers import Plan, cost
+from layers.costs.cost import deflated
+from layers.costs.memory import peak_memory
+
+from ..lab.config import Config
+from ..lab.recipes.evaluate import accuracy, latencies
+from ..lab.recipes.job import Job
+from ..lab.recipes.treatment import widths_of_layers, zeros_of_layers
+from ..lab.reporting import run_report as report
+from ..lab.runs import record
+from ..lab.runs.history import seconds
+from ..lab.runs.stages import Stages
+from ..lab.runs.tracking import Tracker
+
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
+
+
+def measure(
+    job: Job,
+    models: dict[str, nn.Module],
+    plans: dict[str, Plan],
+    val: dict[str, float | None],
+    tracker: Tracker,
+) -> None:
+    """Compare the networks and write the report."""
+    test, rows = job.dataset.test(), []
+    example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
+    treated = any(how.treatment for how in job.recipes.values())  # then bytes as stored say little
+    timing = latencies(models, example, sizes)
+    for name, model in models.items():
+        costs = cost(model, example[:1])
+        rows.append(
+            {
+                "kernel": name,
+                "budget": job.recipes[name].goal if name in job.recipes else "",
+                **accuracy(model, test, job.dataset, job.device)._asdict(),
+                "val_top1": val[name],
+                **costs._asdict(),
+                **({"deflated": deflated(model)} if treated else {}),
+                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
+                "peak_memory": peak_memory(model, example),
+                "training_seconds": seconds(job.folder, name),
+            }
+        )
+        tracker.row(rows[-1])
+    results = {
+        "version": record.VERSION,
+        "config": job.config.flat(),
+        "environment": record.environment(),
+        "test_images": len(test.labels),
+        "latency_batches": sizes,
+        "rows": rows,
+    }
+    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
+    texts = {}
+    for kernel, plan in plans.items():
+        zeros = zeros_of_layers(models[kernel]) if job.recipes[kernel].treatment else ""
+        parts = (words[kernel], widths_of_layers(job.model, plan.widths), str(plan) if plan.layers else "", zeros)
+        texts[kernel] = "\n\n".join(filter(None, parts))
+    report.write(results, texts, job.folder)
+    record.write_json(job.folder / record.COMPLETE, results)
+    Stages(job.folder).end()
+
+
+def present(config: Config) -> None:
+    """Print the table of a complete run and where its report lies."""
+    folder = config.output.out / config.name
+    report.show(record.read_results(folder), folder)

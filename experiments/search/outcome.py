@@ -1,0 +1,133 @@
+"""What a search found, in the study's folder: tables, figure, page, and the best network of each budget."""
+
+import base64
+import fcntl
+import html
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from optuna.study import Study
+from optuna.trial import TrialState
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from checks import need
+from layers import Plan, save
+from layers.planning.plan import write_text
+
+from ..lab.recipes.recipe import Recipe
+from ..lab.reporting.page import page
+from ..lab.runs import record
+from . import figure, tables
+from .config import Search
+from .gain import Row, compare, dense, words
+from .tables import KEPT
+from .trial import Site, fingerprint
+
+FOUND = "found.json"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process of this machine at a time."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: dict[str, Study], folder: Path) -> dict:
+    """Write everything, or leave it if the studies are as when it was written; what is in found.json."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    counts = {budget: len(study.get_trials(deepcopy=False, states=states)) for budget, study in studies.items()}
+    found = _read(folder)
+    if found.get("trials") == counts:
+        return found
+    complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
+    need(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
+    rows, gains = [dense(site.job)], []
+    for budget, how in recipes.items():
+        loss, found_best, gain = compare(site, how, studies[budget].best_trial)
+        save(found_best.network, found_best.plan, folder / budget)
+        write_text(folder / budget / "layers.csv", found_best.plan.to_frame().to_csv())
+        rows, gains = [*rows, loss.row, found_best.row], [*gains, gain]
+    images = (len(site.job.dataset.val().labels), len(site.job.dataset.test().labels))
+    said = []
+    for gain in gains:
+        both = {row.plan: row for row in rows if row.budget == gain.budget}
+        said.append(words(gain, both, counts[gain.budget], images))
+    _show(search, tables.trials(studies, site.survey.before), rows, said, folder)
+    how_made = {"config": search.flat(fingerprint(site.job.model)), "environment": record.environment()}
+    results = {"rows": [row._asdict() for row in rows], "gains": [gain._asdict() for gain in gains]}
+    found = {"trials": counts, "said": said} | results | how_made
+    record.write_json(folder / FOUND, found)
+    return found
+
+
+def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str], folder: Path) -> None:
+    """Tables, figure and page."""
+    dense_top1 = rows[0].val_top1
+    shown = {"comparison": pd.DataFrame(rows), "front": tables.front(table), "best": tables.best(table, dense_top1)}
+    for name, each in {"trials": table, **shown}.items():
+        write_text(folder / f"{name}.csv", each.to_csv(index=False))
+    name = f"{search.network.model} on {search.data.dataset}"
+    title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
+    figure.write(figure.draw(table, dense_top1, title), folder)
+    write_text(folder / "report.html", _page(search, title, said, shown, folder))
+
+
+def _read(folder: Path) -> dict:
+    path = folder / FOUND
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def percentages(table: pd.DataFrame) -> pd.DataFrame:
+    """For readers: fractions kept in percent, accuracies with two digits."""
+    formats = dict.fromkeys(KEPT, "{:.1%}") | dict.fromkeys(("val_top1", "test_top1"), "{:.2f}")
+    formats |= dict.fromkeys(("val_loss", "test_loss"), "{:.4f}") | dict.fromkeys(("trial",), "{:.0f}")
+    formats |= dict.fromkeys(("params", "macs", "bytes"), "{:,}")
+    columns = {
+        name: [form.format(value) if pd.notna(value) else "" for value in table[name]]
+        for name, form in formats.items()
+        if name in table
+    }
+    blank = {name: table[name].fillna("") for name in table if name not in columns and table[name].dtype != float}
+    return table.assign(**columns, **blank)
+
+
+def terminal_table(found: dict) -> Table:
+    """The comparison, for a terminal of 80 columns."""
+    rows = percentages(pd.DataFrame(found["rows"]))
+    names = {"budget": "budget", "plan": "plan", "trial": "trial", "params": "parameters", "macs": "MACs"}
+    names |= {"val_top1": "validation", "test_top1": "test top-1"}
+    table = Table(box=SIMPLE_HEAD)
+    for name in names.values():
+        table.add_column(name, justify="left" if name in ("budget", "plan") else "right", no_wrap=True)
+    for cells in rows[[*names]].itertuples(index=False):
+        table.add_row(*map(str, cells))
+    return table
+
+
+HEADS = {
+    "comparison": "Search against selector loss, at the same budget",
+    "best": "The best configurations, by validation images",
+    "front": "The Pareto front: what no trial beats in MACs, parameters and validation accuracy at once",
+}
+
+
+def _page(search: Search, title: str, said: list[str], shown: dict[str, pd.DataFrame], folder: Path) -> str:
+    picture = base64.b64encode((folder / "search.png").read_bytes()).decode()
+    parts = [f"<p>{html.escape(sentence)}.</p>" for sentence in said]
+    parts.append(
+        f'<img alt="loss by trial, and the front" style="max-width: 100%" src="data:image/png;base64,{picture}">'
+    )
+    for name, head in HEADS.items():
+        parts += [f"<h2>{head}</h2>", percentages(shown[name]).to_html(index=False, border=0)]
+    for budget in shown["comparison"].budget[1:].unique():
+        plan = Plan.load(folder / budget / "plan.json")
+        parts += [f"<h2>The best plan, {html.escape(budget)}</h2>", f"<pre>{html.escape(str(plan))}</pre>"]
+    settings = json.dumps(search.flat(""), indent=1)
+    parts.append(f"<h2>Configuration</h2><pre>{html.escape(settings)}</pre>")
+    return page(title, "\n".join(parts), width=80)

@@ -1,0 +1,100 @@
+"""The stages of a study: prepare (all that can be refused is refused here), execute, present."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from checks import need
+from layers.planning.plan import write_text
+
+from ..lab.runs import record
+from . import figures, summary, tables
+from .clock import timed_weight, times
+from .config import Study
+from .measure import Tables, measure
+from .weights import Source, source, train, weights
+
+SECONDS = 15.0  # no round of the timing begins later
+
+
+class Job(NamedTuple):
+    """A checked study and what it names."""
+
+    study: Study
+    folder: Path
+    source: Source
+
+
+def finished(study: Study) -> bool:
+    """Whether this study is complete and need not be repeated."""
+    return (study.output.out / study.name / record.COMPLETE).is_file() and not study.output.force
+
+
+def prepare(study: Study) -> Job:
+    """Look everything up; ValueError in one sentence for what is wrong, before anything is written."""
+    options = study.measurement
+    need(len(options.fractions) > 0, "fractions", options.fractions, "one or more numbers above 0 and below 1")
+    for fraction in options.fractions:
+        need(0 < fraction < 1, "fractions", fraction, "above 0 and below 1")
+    need(len(set(options.fractions)) == len(options.fractions), "fractions", options.fractions, "distinct")
+    need(options.repeats >= 1, "repeats", options.repeats, "at least 1")
+    need(options.least >= 2, "least", options.least, "at least 2")
+    need(0 <= options.seed < 2**32, "seed", options.seed, "from 0 to below 2^32")
+    found = source(study)
+    studied, _ = weights(found.model, options.least)
+    need(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
+    return Job(study, record.open_folder(study), found)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Layers are small: waking a second thread costs more than it gives.  The caller's number is restored."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def execute(job: Job) -> None:
+    """Train if need be, measure every layer, time the stages, write; results.json is written last."""
+    console, (study, folder, found) = Console(stderr=True), job
+    options = study.measurement
+    (folder / record.COMPLETE).unlink(missing_ok=True)  # what is repeated is not complete
+    if found.job is not None:
+        console.print(f"training: {found.job.epochs} epochs", highlight=False)
+        train(found.job, folder)
+    studied, skipped = weights(found.model, options.least)
+    parts = []
+    with _one_thread():
+        for number, weight in enumerate(studied):
+            console.print(f"{weight.name} ({number + 1} of {len(studied)})", highlight=False)
+            parts.append(measure(weight, options, options.seed + number))
+    results = Tables(*(pd.concat(table, ignore_index=True) for table in zip(*parts)))
+    timed = timed_weight(studied)
+    clock = pd.DataFrame() if timed is None else times(timed, SECONDS)
+    facts = {
+        "config": study.flat(),
+        "environment": record.environment(),
+        "source": found.words,
+        "layers": [{"name": w.name, "kind": w.kind, "shape": list(w.w.shape)} for w in studied],
+        "skipped": skipped,
+        "timed": None if timed is None else {"name": timed.name, "shape": list(timed.w.shape)},
+    }
+    tables.write(results, clock, facts, folder)
+    figures.write(results, clock, facts, folder)
+    write_text(folder / "summary.md", summary.text(results, clock, facts))
+    record.write_json(folder / record.COMPLETE, facts)
+
+
+def present(study: Study) -> None:
+    """Print the summary of a complete study and where its tables and figures lie."""
+    folder, console = study.output.out / study.name, Console()
+    console.print((folder / "summary.md").read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
+    console.print(f"tables and figures: {folder}", soft_wrap=True, highlight=False)

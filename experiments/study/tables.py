@@ -1,0 +1,107 @@
+"""The tables of a study: CSV with every row, and one Markdown page with the means over the layers."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from layers.planning.plan import write_text
+
+from .clock import FRACTION
+from .measure import Tables, pooled
+from .versions import CONDITIONS
+
+KINDS = {"conv": "convolutions", "linear": "Linear layers"}
+
+
+def label(kernel: str, axes: str, keep: str = "") -> str:
+    """How a reader calls it: "dct (all), largest"."""
+    name = f"{kernel} ({axes})" if axes else kernel
+    return f"{name}, {keep}" if keep in ("largest", "lowest") and kernel != "none" else name
+
+
+def kinds(table: pd.DataFrame) -> list[str]:
+    """The kinds of layers that there are, convolutions first."""
+    return [kind for kind in KINDS if (table.kind == kind).any()]
+
+
+def near(fractions: list[float], wanted: float = 1 / 8) -> float:
+    """The kept fraction at which conditions are compared: the one nearest to `wanted` on a logarithmic scale."""
+    return min(fractions, key=lambda f: max(f / wanted, wanted / f))
+
+
+def fraction_name(fraction: float) -> str:
+    """1/8 where that is what it is."""
+    return f"1/{round(1 / fraction)}" if abs(round(1 / fraction) * fraction - 1) < 1e-9 else f"{fraction:.3g}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; the index is the first column."""
+    head = [table.index.name or "", *map(str, table.columns)]
+    rows = [
+        [str(name), *("" if pd.isna(v) else f"{v:.3f}" for v in row)] for name, row in zip(table.index, table.values)
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def wide(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    """One row per kernel, axes and keep, one column per value of `column`, in order of first appearance."""
+    keep = table.keep if "keep" in table else [""] * len(table)
+    names = [label(*row) for row in zip(table.kernel, table["axes"], keep)]
+    flat = pd.DataFrame({"kernel": names, "column": table[column], "value": table[value]})
+    result = flat.pivot(index="kernel", columns="column", values="value")
+    return result.loc[list(dict.fromkeys(names)), list(dict.fromkeys(flat.column))]
+
+
+def page(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
+    """tables.md."""
+    parts = [f"# Tables of the kernel study\n\n{facts['source']}. Means over layers, each weighted by its numbers.\n"]
+    fractions = facts["config"]["fractions"]
+    for kind in kinds(results.errors):
+        errors, compaction = pooled(results.errors, kind), pooled(results.compaction, kind)
+        trained = wide(errors[errors.condition == "trained"], "fraction", "error").rename(columns=fraction_name)
+        at = near(fractions)
+        conditions = wide(errors[errors.fraction == at], "condition", "error").reindex(columns=CONDITIONS)
+        needed = compaction[compaction.condition.isin(("trained", "random"))].copy()
+        names = [c for c in needed if c.startswith("needed")]
+        both = {
+            f"{name.replace('needed_', '')}{' %' if name in names else ''}, {condition}": wide(rows, "condition", name)[
+                condition
+            ]
+            for name in (*names, "gini")
+            for condition, rows in needed.groupby("condition", sort=False)
+        }
+        parts += [
+            f"## {KINDS[kind].capitalize()}: relative error of trained weights, by fraction of the numbers stored\n",
+            "`largest` pays for the positions of what it keeps. `none` keeps the largest weights themselves. "
+            "An error of 1 means that nothing fits.\n",
+            markdown(trained),
+            f"## {KINDS[kind].capitalize()}: relative error at {fraction_name(at)}, by condition\n",
+            "Decompositions do not see the order of channels; they are measured on one shuffled weight as evidence.\n",
+            markdown(conditions),
+            f"## {KINDS[kind].capitalize()}: fraction of coefficients for 90, 95, 99 % of the energy, and Gini index\n",
+            markdown(pd.DataFrame(both)),
+        ]
+    if len(clock):
+        ms = wide(clock.assign(median=clock["median"] * 1e3), "stage", "median").rename(columns=lambda s: f"stage {s}")
+        shape = "x".join(map(str, facts["timed"]["shape"]))
+        parts += [
+            f"## Milliseconds of one encoding of {facts['timed']['name']} ({shape}, float32)\n",
+            f"Transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers. "
+            f"Medians, all measured in turn; torch threads: {facts['environment']['threads']}.\n",
+            markdown(ms),
+        ]
+    return "\n".join(parts)
+
+
+def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
+    """errors.csv, compaction.csv, curves.csv, times.csv and tables.md."""
+    curves = [pooled(results.curves, kind).assign(kind=kind) for kind in kinds(results.curves)]
+    for name, table in {
+        "errors": results.errors,
+        "compaction": results.compaction,
+        "curves": pd.concat(curves),  # over layers: by layer it would be most of the folder
+        "times": clock,
+    }.items():
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(folder / "tables.md", page(results, clock, facts))

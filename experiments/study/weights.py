@@ -1,0 +1,90 @@
+"""Which weights are studied: those of a checkpoint, or of the dense network of `experiments.run`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+
+from checks import need
+from layers.planning.compress import fill
+
+from ..lab.config import Config
+from ..lab.models import build
+from ..lab.models.weights import read_checkpoint
+from ..lab.recipes.job import Job, check
+from ..lab.runs import record
+from ..run.pipeline import train_dense
+from .config import Study
+
+
+class Weight(NamedTuple):
+    """One layer's weight: w (o, i, h, w) of a convolution or (o, i) of a Linear, float64."""
+
+    name: str
+    kind: str  # "conv" or "linear"
+    w: Tensor
+
+
+class Source(NamedTuple):
+    """A network, where its weights come from in words, and the training job that is still to be done, if any."""
+
+    model: nn.Module
+    words: str
+    job: Job | None = None
+
+
+def _from_checkpoint(name: str, path: Path) -> nn.Module:
+    """The network with the tensors of the file, which says how many classes, image channels and pixels it is for."""
+    tensors = read_checkpoint(path)
+    channels, classes = 3, 10
+    for size in (224, 32):  # the stem tells them apart where a network is built by the size of its images
+        model = build(name, classes, channels, size)
+        layers = [(key, m) for key, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        need(bool(layers), "model", name, "a network with Conv2d or Linear layers")
+        (first, stem), (last, _) = layers[0], layers[-1]
+        weight, head = (tensors.get(f"{key}.weight", torch.empty(0)) for key in (first, last))
+        classes = len(head) or classes
+        channels = weight.shape[1] if isinstance(stem, nn.Conv2d) and weight.ndim == 4 else channels
+        if weight.shape[2:] == stem.weight.shape[2:] and tensors.keys() == model.state_dict().keys():
+            break
+    model = build(name, classes, channels, size)
+    fill(model, tensors, path)
+    return model
+
+
+def source(study: Study) -> Source:
+    """The network to study; ValueError in one sentence for what is wrong.  Nothing is written or trained yet."""
+    name, path = study.network.model, study.network.checkpoint
+    if path is not None:
+        return Source(_from_checkpoint(name, path), f"{name} with the weights of {path.name}")
+    config = Config(network=study.network, output=study.output)
+    dense = study.output.out / config.name / "dense.safetensors"
+    if (dense.parent / record.COMPLETE).is_file() and dense.is_file():
+        return Source(_from_checkpoint(name, dense), f"the dense network of the run {config.name}")
+    job = check(config)
+    return Source(job.model, f"{name} trained on {config.data.dataset} as `python -m experiments.run` does", job)
+
+
+def train(job: Job, folder: Path) -> None:
+    """Train the dense network as the run would, and keep it with the study."""
+    train_dense(job)
+    save_model(job.model, str(folder / "dense.safetensors"))
+
+
+def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:
+    """(the weights of all Conv2d and Linear layers with `least` numbers or more, names of those skipped).
+
+    All-zero weights are skipped too: they have no relative error.  ValueError for NaN and infinity.
+    """
+    found, skipped = [], []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            w = module.weight.detach().cpu().double()
+            need(bool(w.isfinite().all()), f"weight of {name}", "NaN or infinity", "finite everywhere")
+            if w.numel() < least or not w.any():
+                skipped.append(name)
+            else:
+                found.append(Weight(name, "conv" if isinstance(module, nn.Conv2d) else "linear", w))
+    return found, skipped

@@ -1,0 +1,121 @@
+"""Measure a sweep point by point; what is measured is on disk at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from torch import nn
+
+from checks import need
+from layers import Cost, cost
+from layers.planning.plan import write_text
+
+from ..lab.recipes.calibration import Calibration, image_count
+from ..lab.recipes.evaluate import accuracy
+from ..lab.recipes.job import Job
+from ..lab.recipes.recipe import Recipe, predicted, recipe
+from ..lab.recipes.trained import look_up
+from ..lab.reporting.peers import peers
+from ..lab.runs import record
+from . import figure
+from .config import Sweep
+
+POINTS = "points.json"
+
+
+class Point(NamedTuple):
+    """One network: what was asked, what was kept, how right it is on the whole test set."""
+
+    kernel: str
+    selector: str
+    refit: bool
+    budget: str
+    kept: float  # of the budget's metric
+    params: int
+    macs: int
+    bytes: int
+    top1: float
+    top5: float
+    loss: float
+    predicted_rise: float | None  # of the loss, before any refit
+
+
+def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
+    """The trained network and how each point is made; ValueError in one sentence for what is wrong."""
+    curves = sweep.curves
+    for name in ("kernel", "selector", "fractions"):
+        values = getattr(curves, name)
+        need(len(values) > 0 and len(set(values)) == len(values), name, values, "one or more distinct values")
+    recipes = {}
+    for kernel, selector in sweep.pairs:
+        for fraction in curves.fractions:
+            how = recipe(kernel, sweep.compression(kernel, selector, fraction))
+            recipes[kernel, selector, fraction] = how._replace(refit=curves.refit and how.factors)
+    return look_up(sweep.run()), recipes
+
+
+def execute(sweep: Sweep, say: Callable[[str], None]) -> Path:
+    """Measure, write and draw; the sweep's folder.  A point out of a kernel's reach is said, and left out."""
+    job, recipes = check(sweep)
+    train = job.dataset.train()
+    count = image_count(sweep.curves.calibration_images, len(train.labels), job.example.shape[-1])
+    images = Calibration.draw(job.model, job.dataset, count, sweep.curves.seed, job.device)
+    folder = record.make_folder(sweep.output.out, sweep.name)
+    known = {} if sweep.output.force else _read(folder / POINTS)
+    before = cost(job.model, job.example[:1].to(job.device))
+    dense = known.get("dense") or _point(job, job.model, before)
+    points, refusals = {"dense": dense}, []
+    for (kernel, selector, fraction), how in recipes.items():
+        key = f"{kernel} {selector} {fraction}"
+        if key not in known:
+            say(f"{kernel}, {selector}, {how.budget}")
+            try:
+                plan = how.plan(job.model, job.example, images.stats if how.calibrated else None)
+            except ValueError as error:
+                refusals.append(str(error))
+                say(f"left out: {error}")
+                continue
+            small = how.build(job.model, plan, images)
+            known[key] = _point(job, small, before, kernel, selector, how, predicted(plan))
+        points[key] = known[key]
+        record.write_json(folder / POINTS, {name: point._asdict() for name, point in {**known, **points}.items()})
+    if len(points) == 1:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise ValueError(refusals[-1])
+    table = pd.DataFrame(points.values())
+    write_text(folder / "sweep.csv", table.to_csv(index=False))
+    beside = peers(sweep.network.model, job.dataset.classes, sweep.curves.metric)
+    figure.write(table, beside, sweep, len(job.dataset.test().labels), count, folder)
+    record.write_json(folder / record.CONFIG, sweep.flat() | {"environment": record.environment()})
+    return folder
+
+
+def _point(
+    job: Job,
+    model: nn.Module,
+    before: Cost,
+    kernel: str = "dense",
+    selector: str = "",
+    how: Recipe | None = None,
+    rise: float | None = None,
+) -> Point:
+    """Of the dense network, without more arguments."""
+    costs = cost(model, job.example[:1].to(job.device))
+    right = accuracy(model, job.dataset.test(), job.dataset, job.device)
+    if how is None:
+        return Point(kernel, selector, False, "", 1.0, *costs, *right, rise)
+    kept = getattr(costs, how.budget.metric) / getattr(before, how.budget.metric)
+    return Point(kernel, selector, how.refit, str(how.budget), kept, *costs, *right, rise)
+
+
+def _read(path: Path) -> dict[str, Point]:
+    """The points of a sweep that was killed; ValueError for what is none."""
+    if not path.is_file():
+        return {}
+    try:
+        return {name: Point(**point) for name, point in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"points must be as the sweep wrote them, got {path} ({error}): repeat with --force") from None

@@ -1,0 +1,83 @@
+"""The four figures of a study: optimisation history, parameter importance, parallel coordinates, contours."""
+
+import html
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import optuna
+import plotly.graph_objects as go
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from layers.planning.plan import write_text
+
+from ..lab.reporting.page import page
+
+MOST = 4  # parameters in the contours: they take a panel for each pair
+TITLES = {
+    "history": "Optimisation history",
+    "importance": "Which settings matter: share of the variance of the accuracy that each explains",
+    "parallel": "Parallel coordinates: a line per trial",
+    "contour": "Contours: accuracy over pairs of settings",
+}
+
+
+def draw(study: Study, backend: Any) -> dict[str, Any]:
+    """Name -> figure by optuna.visualization or optuna.visualization.matplotlib.
+
+    Importance is by fANOVA (Hutter et al. 2014), and the other figures show the most important settings: where fewer
+    than two complete trials differ in accuracy there is nothing to explain, and the history is all.
+    """
+    found = {"history": backend.plot_optimization_history(study, target_name="validation accuracy, %")}
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len({trial.value for trial in complete}) < 2:
+        return found
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    order = list(get_param_importances(study, evaluator=evaluator))
+    found["importance"] = backend.plot_param_importances(study, evaluator=evaluator, target_name="validation accuracy")
+    found["parallel"] = backend.plot_parallel_coordinate(study, params=order, target_name="accuracy, %")
+    if len(order) > 1:
+        found["contour"] = backend.plot_contour(study, params=order[:MOST], target_name="accuracy, %")
+    return found
+
+
+def _png(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
+    temporary.replace(path)
+
+
+def _resized(name: str, figure: Figure) -> Figure:
+    figure.set_size_inches(*{"contour": (14, 12), "parallel": (13, 5)}.get(name, (8, 5)))
+    return figure
+
+
+def write(study: Study, folder: Path, summary: str) -> list[str]:
+    """NAME.png for each figure, and report.html with all of them; the names of those that could be drawn."""
+    with warnings.catch_warnings(), matplotlib.rc_context({"figure.max_open_warning": 0}):
+        warnings.simplefilter("ignore")  # optuna's own: its matplotlib figures are called experimental
+        axes = draw(study, optuna.visualization.matplotlib)
+        for name, drawn in axes.items():
+            figure = drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
+            _png(_resized(name, figure), folder / f"{name}.png")
+            pyplot.close(figure)  # optuna draws with pyplot, which keeps every figure until it is told not to
+        plots: dict[str, go.Figure] = draw(study, optuna.visualization)
+    parts, scripts = [f"<p>{html.escape(summary)}</p>"], iter(["inline"])
+    for name, plot in plots.items():
+        height, margin = 900 if name == "contour" else 420, {"t": 30}
+        plot.update_layout(title=None, template="simple_white", height=height, margin=margin)
+        if name == "parallel":
+            colours = {"colorscale": "Viridis", "reversescale": True}  # its own fade into the page
+            plot.update_traces(line=colours, selector={"type": "parcoords"})
+        parts += [f"<h2>{TITLES[name]}</h2>", plot.to_html(full_html=False, include_plotlyjs=next(scripts, False))]
+    missing = [title for name, title in TITLES.items() if name not in plots]
+    if missing:
+        parts.append(f"<p>Not drawn, for want of complete trials that differ: {html.escape('; '.join(missing))}.</p>")
+    write_text(folder / "report.html", page(f"Study {study.study_name}", "\n".join(parts), width=80))
+    return list(plots)

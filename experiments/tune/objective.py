@@ -1,0 +1,112 @@
+"""One trial: settings from the space, a network trained with them, its best validation accuracy."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import optuna
+from optuna.trial import Trial
+
+from checks import need
+
+from ..lab.config import Compression, Config, Data, Training
+from ..lab.recipes.job import Job
+from ..lab.recipes.job import check as check_job
+from ..lab.training.stopped import Diverged, NoRoom
+from ..lab.training.train import train
+from .config import SEARCHED, Space, Tune
+
+
+class Report(lightning.Callback):
+    """Tells the study the validation accuracy after each epoch, and ends a trial that the pruner gives up.
+
+    first: the number of the first epoch; errors: report the percentage that is wrong, to a study that minimises.
+    """
+
+    def __init__(self, trial: Trial, first: int = 0, errors: bool = False) -> None:
+        self.trial, self.first, self.errors = trial, first, errors
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """After each epoch."""
+        if trainer.sanity_checking:
+            return
+        self.tell(float(trainer.callback_metrics["val_top1"]), self.first + trainer.current_epoch)
+
+    def tell(self, top1: float, step: int) -> None:
+        """The validation accuracy of a step; TrialPruned if this trial is given up."""
+        self.trial.report(100 - top1 if self.errors else top1, step)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {step}")
+
+
+def check(tune: Tune) -> Job:
+    """The job whose network and images every trial uses; ValueError in one sentence for what is wrong."""
+    space, workers = tune.space, tune.output
+    for name in ("batch_sizes", "optimizers", "schedules"):
+        values = getattr(space, name)
+        need(len(values) > 0 and len(set(values)) == len(values), words(name), values, "one or more distinct values")
+    need(min(space.batch_sizes) >= 1, "batch sizes", space.batch_sizes, "at least 1 each")
+    for name in ("lrs", "weight_decays", "step_sizes", "gammas", "epochs"):
+        low, high = getattr(space, name)
+        need(0 < low <= high < float("inf"), words(name), (low, high), "two numbers above 0, the lower one first")
+    for name, least in (("trials", 1), ("heartbeat", 1), ("retries", 0)):
+        need(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
+    for plural, name in SEARCHED.items():
+        group: Any = tune.data if name == "batch_size" else tune.training
+        usual = getattr(Data() if name == "batch_size" else Training(), name)
+        option = f"--{words(plural, '-')}"
+        need(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
+    processes = tune.training.devices * tune.training.nodes
+    need(processes == 1, "devices x nodes", processes, "1: the same command in more terminals shares the study")
+    return check_job(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
+
+
+def words(name: str, between: str = " ") -> str:
+    """A field as it is spoken of."""
+    return name.replace("_", between)
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """Settings by the names of the fields that they go to; what the schedule does not use is not asked for."""
+    found = {
+        "batch_size": trial.suggest_categorical("batch_size", space.batch_sizes),
+        "optimizer": trial.suggest_categorical("optimizer", space.optimizers),
+        "lr": trial.suggest_float("lr", *space.lrs, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", *space.weight_decays, log=True),
+        "schedule": trial.suggest_categorical("schedule", space.schedules),
+        "max_epochs": trial.suggest_int("max_epochs", *space.epochs),
+    }
+    if found["schedule"] == "step":
+        found["step_size"] = trial.suggest_int("step_size", *space.step_sizes)
+        found["gamma"] = trial.suggest_float("gamma", *space.gammas)
+    return found
+
+
+def objective(job: Job, space: Space) -> Callable[[Trial], float]:
+    """trial -> validation accuracy of its best epoch, in percent; every trial starts from the same weights.
+
+    Stopped (a ValueError) for a network that fails on its first batch whatever the settings.
+    """
+
+    def run(trial: Trial) -> float:
+        found = suggest(trial, space)
+        batch_size = found.pop("batch_size")
+        training = replace(job.config.training, **found)
+        try:
+            return train(
+                copy.deepcopy(job.model),
+                job.dataset,
+                training,
+                epochs=found["max_epochs"],
+                lr=training.lr,
+                batch_size=batch_size,
+                seed=training.seed,
+                callbacks=[Report(trial)],
+            )
+        except (Diverged, NoRoom) as error:  # of these settings alone; whatever else fails would fail in every trial
+            trial.set_user_attr("diverged", str(error))
+            raise optuna.TrialPruned(str(error)) from None
+
+    return run

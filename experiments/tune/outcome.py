@@ -1,0 +1,51 @@
+"""What a study found: trials.csv, best.json, the figures, and the command that trains with the best settings."""
+
+import shlex
+import warnings
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from layers.planning.plan import write_text
+
+from ..lab.runs import record
+from . import figures
+from .config import Tune
+
+
+def best(study: Study) -> FrozenTrial | None:
+    """The complete trial of the highest validation accuracy, None if there is none."""
+    return study.best_trial if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) else None
+
+
+def command(tune: Tune, trial: FrozenTrial) -> str:
+    """The `experiments.run` that trains with the settings of a trial."""
+    words = ["--model", tune.network.model, "--dataset", tune.data.dataset]
+    if tune.data.data_root is not None:
+        words += ["--data-root", str(tune.data.data_root)]
+    for name, value in trial.params.items():
+        words += [f"--{name.replace('_', '-')}", repr(value) if isinstance(value, float) else str(value)]
+    return shlex.join(["python", "-m", "experiments.run", *words, "--seed", str(tune.training.seed)])
+
+
+def summary(tune: Tune, study: Study) -> str:
+    """In words: how many trials, the best of them."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    counts = f"{states.count(TrialState.COMPLETE)} complete, {states.count(TrialState.PRUNED)} pruned"
+    found = best(study)
+    if found is None:
+        return f"{counts}: no trial is complete, so there is no best one"
+    return f"{counts}; best: trial {found.number}, {found.value:.2f} % on the validation images, never the test images"
+
+
+def write(tune: Tune, study: Study, folder: Path) -> None:
+    """Everything, each file whole or not at all: several workers may write the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # optuna's table is called experimental
+        write_text(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
+    found = best(study)
+    if found is not None:
+        settings = {"validation_top1": found.value, "settings": found.params, "command": command(tune, found)}
+        record.write_json(folder / "best.json", {"trial": found.number, **settings})
+    figures.write(study, folder, summary(tune, study))

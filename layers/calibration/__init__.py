@@ -1,0 +1,1 @@
+"""Measure what real images show of a network: second moments of inputs and gradients, statistics of BatchNorm."""

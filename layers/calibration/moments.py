@@ -1,0 +1,70 @@
+"""The inputs and outputs of a layer as rows of numbers, at output positions drawn at random.
+
+A convolution is a matrix product at every output position: y_t = W x_t with the patch x_t (inputs x height x width).
+Neighbouring positions say nearly the same, so a few per image suffice for second moments, at a fraction of the cost.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stage3_torch.tensor import syrk
+
+from ..factored.scheme import Dense
+
+
+class Positions(NamedTuple):
+    """Rows and columns (p,) of the output; the same for every image of a batch."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+def draw(y: Tensor, most: int, generator: torch.Generator) -> Positions | None:
+    """At most `most` different positions of a convolution's output (n, o, h, w); None for a Linear layer's."""
+    if y.ndim != 4:
+        return None
+    height, width = y.shape[-2:]
+    chosen = torch.randperm(height * width, generator=generator)[:most].to(y.device)
+    return Positions(chosen // width, chosen % width)
+
+
+def outputs_at(y: Tensor, positions: Positions | None, groups: int) -> Tensor:
+    """(groups, rows, outputs / groups)."""
+    rows = y.flatten(0, -2) if positions is None else y[:, :, positions.rows, positions.columns].mT.flatten(0, 1)
+    return rows.unflatten(1, (groups, -1)).transpose(0, 1)
+
+
+def inputs_at(layer: Dense, x: Tensor, positions: Positions | None) -> Tensor:
+    """Patches (groups, rows, inputs / groups x height x width): what the rows of `outputs_at` are computed from."""
+    if isinstance(layer, nn.Linear) or positions is None:
+        return x.flatten(0, -2)[None]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode).permute(0, 2, 3, 1)
+    rows, columns = (
+        at[:, None] * stride + dilation * torch.arange(size, device=x.device)
+        for at, stride, dilation, size in zip(positions, layer.stride, layer.dilation, layer.kernel_size)
+    )
+    patches = x[:, rows[:, :, None], columns[:, None, :]]  # (n, p, height, width, inputs): whole pixels are copied
+    patches = patches.flatten(0, 1).flatten(1, 2).unflatten(2, (layer.groups, -1))  # (rows, taps, groups, inputs)
+    return patches.permute(2, 0, 3, 1).flatten(2)
+
+
+def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
+    """a^T b over rows, (..., m, n) in float64; the sum over batches is the caller's.
+
+    The products are in the tensors' dtype, float32 at least, of what the means m and n leave, so that a large mean
+    costs the covariance no digits: with A and B the sums over t rows, sum (a - m)^T (b - n) + A^T B / t errs only in
+    the square of what m and n are rounded by.
+    """
+    left, total = _centred(a)
+    right, other = (left, total) if b is None else _centred(b)
+    product = syrk(left.mT) if b is None else left.mT @ right
+    return product.double().add_(total.mT @ other, alpha=1 / a.shape[-2])
+
+
+def _centred(a: Tensor) -> tuple[Tensor, Tensor]:
+    a = a.to(torch.promote_types(a.dtype, torch.float32))
+    total = a.sum(-2, keepdim=True, dtype=torch.float64)
+    return a - (total / a.shape[-2]).to(a.dtype), total

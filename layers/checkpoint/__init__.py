@@ -1,0 +1,1 @@
+"""Keep a network, export it and read it back."""

@@ -1,0 +1,1 @@
+"""Store a weight as its code: weight = decode(code)."""

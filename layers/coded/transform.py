@@ -1,0 +1,144 @@
+"""Transform layers: the weight is the inverse transform of the few coefficients that are kept and trained."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from checks import need
+
+from .bits import pack, unpack
+from .ordering import narrow, smooth_order, sorted_back
+from .parametrisation import Decoded
+from .spectrum import analyse, check_transform, row_frequencies, synthesise
+from .synthesis import Tables, synthesis, tables
+
+SELECTIONS = ("magnitude", "lowest")
+
+
+class Transform(Decoded):
+    """weight = inverse transform along `axes` of `keep` coefficients, the others being zero.
+
+    select="magnitude" keeps the largest ones of the weight's own transform: by orthonormality (Parseval) the choice
+    with the least squared error; one bit per weight is saved for their positions.  select="lowest" keeps the lowest
+    frequencies, by the sum over axes of squares as in an ellipse around zero; positions follow from the shape and are
+    not saved.  order=True sorts the channels for smoothness before the transform, saves the permutations, and undoes
+    them after decoding; only channel axes (0 and 1) among `axes` are sorted.
+    """
+
+    mask: Tensor | None  # (ceil(n / 8),) uint8, saved where positions depend on the weight
+    index: Tensor  # (keep,) flat positions, derived
+    order_0: Tensor | None  # place -> output channel, saved
+    order_1: Tensor | None  # place -> input channel, saved
+
+    def __init__(
+        self,
+        name: str,
+        keep: int,
+        axes: Sequence[int],
+        select: str = "magnitude",
+        order: bool = False,
+        wavelet: str | None = None,
+        levels: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_transform(name, wavelet)
+        need(select in SELECTIONS, "select", select, f"one of {', '.join(SELECTIONS)}")
+        need(not order or bool({0, 1} & set(axes)), "order", order, f"False without 0 or 1 in axes {axes}")
+        self.name, self.keep, self.axes = name, keep, tuple(axes)
+        self.select, self.order, self.wavelet, self.levels = select, order, wavelet, levels
+        for buffer in ("mask", "order_0", "order_1"):
+            self.register_buffer(buffer, None)
+        self.register_buffer("index", None, persistent=False)
+        self.register_load_state_dict_post_hook(lambda module, _: module._derive())
+
+    def _derive(self) -> None:
+        if self.mask is not None:
+            self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
+            need(len(self.index) == self.keep, "ones in the mask", len(self.index), f"{self.keep}, the values kept")
+        for order in (self.order_0, self.order_1):
+            if order is not None:
+                whole = torch.equal(order.long().sort().values, torch.arange(len(order), device=order.device))
+                need(whole, "order", f"{len(order)} numbers", "each place once")
+        self._cache = None
+
+    def frequencies(self) -> list[Tensor]:
+        """The squared frequency of each row, in float64, for one axis after the other; they broadcast to the weight."""
+        found = []
+        for axis in self.axes:
+            line = [-1 if other == axis % len(self.shape) else 1 for other in range(len(self.shape))]
+            found.append(row_frequencies(self.name, self.shape[axis], self.levels).square().reshape(line))
+        return found
+
+    def lowest(self, frequencies: list[Tensor]) -> Tensor:
+        """The flat positions of the `keep` lowest frequencies, from the lowest on; of equal ones the first."""
+        total = sum(frequencies[1:], frequencies[0])
+        return total.expand(self.shape).flatten().argsort(stable=True)[: self.keep]
+
+    def spectrum(self, weight: Tensor) -> Tensor:
+        """The coefficients of the weight, its channels sorted if asked for; sets the permutations."""
+        self.shape = weight.shape
+        y = weight
+        for axis in (0, 1):
+            if self.order and axis in self.axes:
+                found = smooth_order(weight, axis)
+                setattr(self, f"order_{axis}", narrow(found))
+                y = y.index_select(axis, found)
+        for axis in self.axes:
+            y = analyse(y, self.name, axis, self.wavelet, self.levels)
+        return y
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
+        """The `keep` coefficients; sets their positions."""
+        need(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
+        y = self.spectrum(weight).flatten()
+        if self.select == "lowest":
+            self.index = self.lowest(self.frequencies()).sort().values.to(y.device)
+        else:
+            self.index = y.abs().topk(self.keep).indices.sort().values
+            self.mask = pack(torch.zeros_like(y, dtype=torch.bool).scatter_(0, self.index, True))
+        return (y.gather(0, self.index),)
+
+    def coefficients(self, values: Tensor) -> Tensor:
+        """All coefficients in the shape of the weight; written in place, where `scatter` would copy the zeros."""
+        return values.new_zeros(self.shape.numel()).scatter_(0, self.index, values).reshape(self.shape)
+
+    def decode(self, *arrays: Tensor) -> Tensor:
+        """Scatter the coefficients, invert the transform axis by axis, put the channels back.
+
+        In training by the fast functions of stage 3; in eval, where the weight is cached, by those that a recipe can
+        repeat, in float64 and rounded once.
+        """
+        y = self.coefficients(arrays[0])
+        if not (self.training or torch.compiler.is_compiling()):
+            known = [self.known(axis) for axis in self.axes]
+            return self.exact(y.double(), known, self.order_0, self.order_1).to(y.dtype)
+        for axis in reversed(self.axes):
+            y = synthesise(y, self.name, axis, self.wavelet, self.levels)
+        return sorted_back(y, self.order_0, self.order_1)
+
+    def known(self, axis: int) -> Tables:
+        """The tables of the synthesis along this axis."""
+        return tables(self.name, self.shape[axis], self.wavelet, self.levels)
+
+    def exact(self, y: Tensor, known: Sequence[Tables], order_0: Tensor | None, order_1: Tensor | None) -> Tensor:
+        """The weight of the coefficients y, in float64; `known` has the tables of each axis."""
+        for axis, found in [*zip(self.axes, known)][::-1]:
+            y = synthesis(y, self.name, axis, found, self.levels)
+        return sorted_back(y, order_0, order_1)
+
+    def linear(self, x: Tensor, values: Tensor) -> Tensor:
+        """x W^T of the (out, in) weight W = T_0^T Y T_1 without building W: x to the frequencies, Y, and back.
+
+        Transforms a batch of vectors where `decode` transforms as many vectors as there are channels.
+        """
+        axes = [axis % 2 for axis in self.axes]
+        if self.order_1 is not None:
+            x = x.index_select(-1, self.order_1.long())
+        if 1 in axes:
+            x = analyse(x, self.name, -1, self.wavelet, self.levels)
+        y = F.linear(x, self.coefficients(values))
+        if 0 in axes:
+            y = synthesise(y, self.name, -1, self.wavelet, self.levels)
+        return y if self.order_0 is None else y.index_select(-1, self.order_0.long().argsort())

@@ -1,0 +1,1 @@
+"""Count parameters and multiplications, measure seconds and memory."""

@@ -1,0 +1,64 @@
+"""How much memory a forward pass takes."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .cost import evaluating
+
+
+class Live(TorchDispatchMode):
+    """Bytes of the storages that are alive, and the most there were; views share a storage and count once."""
+
+    def __init__(self, *held: Tensor) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.known: weakref.WeakKeyDictionary[torch.UntypedStorage, int] = weakref.WeakKeyDictionary()
+        for tensor in held:
+            self._add(tensor)
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage not in self.known:
+            self.known[storage] = storage.nbytes()
+            weakref.finalize(storage, self._free, storage.nbytes())
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+
+    def _free(self, size: int) -> None:
+        self.now -= size
+
+    def __torch_dispatch__(
+        self, function: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf)
+        return result
+
+
+def peak_memory(model: nn.Module, x: Tensor) -> int:
+    """Bytes held at once, at most, in a forward pass of x in eval mode: weights, x, and what the layers pass on.
+
+    On CUDA by the allocator, with what its libraries need to work in; on a CPU by the tensors that are alive after
+    each operator, which leaves out what an operator needs inside.
+    """
+    state = [*model.parameters(), *model.buffers()]
+    with evaluating(model):
+        if x.is_cuda:
+            held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in (*state, x)}
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            model(x)
+            torch.cuda.synchronize()
+            return torch.cuda.max_memory_allocated() - before + sum(held.values())
+        with Live(*state, x) as live:
+            model(x)
+    return live.peak

@@ -1,0 +1,1 @@
+"""Turn a layer into a sequence of a few plain layers."""

@@ -1,0 +1,95 @@
+"""A layer as a sequence of smaller standard layers: what all low-rank schemes have in common.
+
+A scheme says which layers follow each other (`Shape`s) and what their weights are; this file builds the nn.Sequential,
+on any device, with or without the weights.  All that a convolution can be asked (stride, padding, its mode, dilation,
+groups) goes to the factor that owns the axis, so the sequence equals the dense layer wherever the weights do.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..costs.cost import Call, Cost
+from .scheme import Dense, Shape
+
+
+def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
+    device, dtype = layer.weight.device, layer.weight.dtype
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(shape.inputs, shape.outputs, bias, device=device, dtype=dtype)
+    owns = (shape.height, shape.width)
+    padding = layer.padding
+
+    def part(values: Sequence[int], neutral: int) -> tuple[int, int]:
+        height, width = (value if own else neutral for value, own in zip(values, owns))
+        return height, width
+
+    return nn.Conv2d(
+        shape.inputs,
+        shape.outputs,
+        part(layer.kernel_size, 1),
+        part(layer.stride, 1),
+        # 'same' pads each axis by its own kernel size, so a factor of size 1 is given nothing by it
+        padding if isinstance(padding, str) else part(padding, 0),
+        part(layer.dilation, 1),
+        shape.groups,
+        bias,
+        layer.padding_mode if any(owns) else "zeros",
+        device=device,
+        dtype=dtype,
+    )
+
+
+def weight_shapes(layer: Dense, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
+    """Of the factors' weights."""
+    if isinstance(layer, nn.Linear):
+        return [(s.outputs, s.inputs) for s in shapes]
+    h, w = layer.kernel_size
+    return [(s.outputs, s.inputs // s.groups, h if s.height else 1, w if s.width else 1) for s in shapes]
+
+
+def price(layer: Dense, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
+    """What the sequence costs for these calls of the dense layer, without building it.
+
+    A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
+    """
+    owned = [(s.height, s.width) for s in shapes]
+    weights = [math.prod(shape) for shape in weight_shapes(layer, shapes)]
+    macs = 0
+    for call in calls:
+        if isinstance(layer, nn.Linear):
+            macs += call.output.numel() // layer.out_features * sum(weights)
+            continue
+        size = list(call.input[-2:])
+        for weight, owns in zip(weights, owned):
+            size = [after if own else now for now, after, own in zip(size, call.output[-2:], owns)]
+            macs += call.output[:-3].numel() * math.prod(size) * weight
+    params = sum(weights) + (0 if layer.bias is None else layer.bias.numel())
+    return Cost(params, macs, params * layer.weight.element_size())
+
+
+def shell(layer: Dense, shapes: Sequence[Shape]) -> nn.Sequential:
+    """The sequence with unset weights; the bias belongs to the last factor."""
+    last = len(shapes) - 1
+    factors = nn.Sequential(*(_factor(layer, s, i == last and layer.bias is not None) for i, s in enumerate(shapes)))
+    for name, parameter in factors.named_parameters():
+        like = layer.bias if name.endswith("bias") else layer.weight
+        parameter.requires_grad_(like is not None and like.requires_grad)
+    w = layer.weight
+    if w.ndim == 4 and w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous():
+        # the dense layer runs in channels_last; a contiguous factor would turn every feature map around
+        factors.to(memory_format=torch.channels_last)
+    return factors.train(layer.training)
+
+
+def fill(factors: nn.Sequential, weights: Sequence[Tensor], bias: Tensor | None) -> nn.Sequential:
+    """Copy the weights, reshaped to the factors' own, and the dense layer's bias into a shell."""
+    with torch.no_grad():
+        for factor, weight in zip(factors, weights):
+            assert isinstance(factor, Dense)
+            factor.weight.copy_(weight.reshape(factor.weight.shape))
+            if factor.bias is not None and bias is not None:
+                factor.bias.copy_(bias)
+    return factors

@@ -1,0 +1,1 @@
+"""Fit factors to what the loss depends on."""

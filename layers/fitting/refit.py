@@ -1,0 +1,149 @@
+"""Refit a compressed network to the dense one, layer by layer in forward order, by least squares and without gradients.
+
+What a layer then sees comes from compressed layers before it and is no longer what its factors were made for.  With
+the dense layer's outputs y and the compressed network's inputs x, the best dense filter is W* = E[y x^T] E[x x^T]^-1
+(Zhang et al. 2016), and |y - W_hat x|^2 differs from |W* x - W_hat x|^2 by a constant: so the factors are
+fitted to W* in the metric of x, and no image is read while they are.
+"""
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from checks import need
+
+from ..calibration.calibrate import images_of
+from ..calibration.moments import Positions, draw, inputs_at, outputs_at, second_moment
+from ..calibration.shrinkage import covariance, ridge, shrinkage, shrunk
+from ..calibration.stats import Stats, blocks, check_stats
+from ..costs.cost import evaluating
+from ..factored.scheme import Dense, Shape, is_plain
+from ..factored.sequence import fill
+from .fit import fit
+from .lockstep import walk
+from .metric import Metric, compose, weight5
+from .spool import Put, spool
+
+RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
+
+Sums = dict[str, Any]  # of x x^T, y x^T, x, y and rows
+
+
+def refit(
+    small: nn.Module, model: nn.Module, batches: Iterable[Any], *, stats: Stats | None = None, seed: int = 0
+) -> nn.Module:
+    """A new network: `small` with every factored layer fitted to what the same layer of the dense `model` puts out.
+
+    batches: images or (images, labels), labels unread.  stats: from `calibrate`, so that outputs count as much as the
+    loss depends on them; without it all alike.  One pass of each network: all batches of the compressed one wait
+    before a layer while it is fitted, so memory holds what is alive there of all images; rows of the dense outputs, at
+    positions drawn with `seed`, wait in a temporary file.  A layer that is called several times is fitted to its first
+    call.  Raises ValueError without an image, where one makes a layer's input or output NaN or infinite, for a `small`
+    or `stats` of another network, for one that does not call the same layers for every batch, and where the disk is
+    full.
+    """
+    small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
+    need(bool(images), "batches", "none", "at least one batch of images")
+    if stats is not None:
+        check_stats(stats, model)
+    parts = dict(small.named_modules())
+    stops, wanted = {}, {}
+    for name, layer in model.named_modules():
+        need(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
+        factors: Any = parts[name]
+        if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
+            stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
+    with evaluating(model), evaluating(small), spool() as put:
+        wanted = _outputs(model, list(stops), images, seed, put)
+        for name, inputs in walk(small, stops, images):
+            if name not in wanted:
+                continue  # a later call
+            dense: Any = model.get_submodule(name)
+            factors = small.get_submodule(name)
+            sums = _sums(_solved(dense, factors), inputs, wanted.pop(name))
+            finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
+            need(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
+            seen = None if stats is None else stats.layers.get(name)
+            gradients = None if seen is None else shrunk(seen.outputs, shrinkage(seen.outputs, seen.rows))
+            _refit_layer(dense, factors, sums, gradients)
+    return small
+
+
+Rows = list[tuple[Positions | None, Callable[[], Tensor]]]  # by batch: where, and what reads the outputs there
+
+
+def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], seed: int, put: Put) -> dict[str, Rows]:
+    """What the dense layers put out in their first calls, at positions that are drawn."""
+    found, generator = {name: Rows() for name in names}, torch.Generator().manual_seed(seed)
+    for number, batch in enumerate(images):
+
+        def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
+            if len(found[name]) == number:
+                where = draw(y, max(8, layer.weight[0].numel() // 16), generator)
+                found[name].append((where, put(outputs_at(y, where, getattr(layer, "groups", 1)))))
+
+        with ExitStack() as hooks:
+            for name in names:
+                seen = model.get_submodule(name).register_forward_hook(lambda m, _, y, name=name: keep(name, m, y))
+                hooks.callback(seen.remove)
+            model(batch)
+    return found
+
+
+def _solved(layer: Any, factors: nn.Sequential) -> Any:
+    """What is solved for: the layer, or the last factor of a layer whose second moments do not fit in one block."""
+    return layer if blocks(layer) == 1 else factors[-1]
+
+
+def _sums(layer: Dense, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
+    """Over all batches and positions: x x^T, y x^T, x, y and how many."""
+    sums: Sums = defaultdict(float)
+    for x, (where, read) in zip(inputs, outputs):
+        rows, y = inputs_at(layer, x, where), read()
+        sums["xx"] += second_moment(rows)
+        sums["yx"] += second_moment(y, rows)
+        sums["x"] += rows.sum(1, dtype=torch.float64)
+        sums["y"] += y.sum(1, dtype=torch.float64)
+        sums["rows"] += rows.shape[1]
+    return sums
+
+
+def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
+    """In place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes what is left."""
+    parts: list[Any] = list(factors.children())
+    solved = _solved(layer, factors)
+    xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
+    if layer.bias is not None:
+        xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
+    w = weight5(solved)
+    share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
+    step = (1 - share) * (yx - w.flatten(2) @ xx)
+    xx = shrunk(xx, share)
+    power = xx.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
+    solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
+    step = torch.cholesky_solve(step.mT, torch.linalg.cholesky(solvable)).mT
+    target = w + step.reshape(w.shape)
+    if solved is layer:
+        if gradients is None:
+            gradients = torch.eye(w.shape[1], dtype=w.dtype).expand(len(w), -1, -1)
+        shapes = [_shape(part) for part in parts]
+        weights = [part.weight.detach().double() for part in parts]
+        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(w.device), None))
+        target = compose(weights, [shape.groups for shape in shapes])
+    else:
+        weights = [*(part.weight.detach() for part in parts[:-1]), target]
+    bias = None if layer.bias is None else (y - (target.flatten(2) @ x[:, :, None])[..., 0]).flatten()
+    fill(nn.Sequential(*parts), weights, bias)
+
+
+def _shape(part: Any) -> Shape:
+    if isinstance(part, nn.Linear):
+        return Shape(part.in_features, part.out_features)
+    height, width = (size > 1 for size in part.kernel_size)
+    return Shape(part.in_channels, part.out_channels, height, width, part.groups)

@@ -1,0 +1,1 @@
+"""Build layers whose parameters are frequencies."""

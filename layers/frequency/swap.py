@@ -1,0 +1,97 @@
+"""Frequency layers in the place of the dense ones of any model, to be trained from scratch, saved and loaded."""
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import nn
+from torch.nn.modules.utils import _pair
+
+from checks import need
+
+from ..network.surgery import replace
+from ..planning.compress import load_tensors
+from .modules import FrequencyConv2d, FrequencyLinear
+
+IN_REAL_MODELS = {"dft": "dht", "complex_shannon": "shannon"}
+SCOPES = {"all": (nn.Linear, nn.Conv2d), "linear": (nn.Linear,), "conv": (nn.Conv2d,)}
+
+
+def linear_like(layer: nn.Linear, kernel: str) -> FrequencyLinear:
+    """A fresh frequency layer of the same sizes, dtype and device."""
+    like, bias = layer.weight, layer.bias is not None
+    return FrequencyLinear(
+        layer.in_features, layer.out_features, bias, kernel=kernel, device=like.device, dtype=like.dtype
+    )
+
+
+def conv_like(layer: nn.Conv2d, kernel: str) -> FrequencyConv2d:
+    """A fresh frequency layer of the same geometry, dtype and device."""
+    height, width = layer.kernel_size
+    padding: Any = layer.padding
+    return FrequencyConv2d(
+        layer.in_channels,
+        layer.out_channels,
+        (height, width),
+        _pair(layer.stride),
+        padding,
+        _pair(layer.dilation),
+        layer.groups,
+        layer.bias is not None,
+        layer.padding_mode,
+        kernel=kernel,
+        device=layer.weight.device,
+        dtype=layer.weight.dtype,
+    )
+
+
+def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.Module:
+    """The model with every Linear and Conv2d, or one kind of them, swapped for a fresh frequency layer.
+
+    Use the return value.  What a real model knows of the dft is the Hartley transform, Re - Im of it: linear, signed,
+    orthonormal and of full rank, where Re alone has f and n - f coincide and the magnitude drops the sign of the
+    logits; and it folds to a plain layer.  The real form of complex_shannon is shannon.
+    """
+    need(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
+    found = any(type(module) in SCOPES[layers] for module in model.modules())
+    need(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
+    name = IN_REAL_MODELS.get(kernel, kernel)
+
+    def rule(_: str, module: nn.Module) -> nn.Module | None:
+        if type(module) in SCOPES[layers] and isinstance(module, nn.Linear):
+            return linear_like(module, name)
+        return conv_like(module, name) if type(module) in SCOPES[layers] and isinstance(module, nn.Conv2d) else None
+
+    return replace(model, rule)
+
+
+def save_frequency_layers(model: nn.Module, kernel: str, layers: str, path: str | os.PathLike[str]) -> None:
+    """What `frequency_layers(_, kernel, layers)` made, trained, as one safetensors file that names both, whole or not
+    at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        safetensors.torch.save_model(model, str(temporary), metadata={"kernel": kernel, "layers": layers})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.Module:
+    """The network from what `save_frequency_layers` wrote and a fresh dense instance, which is untouched.
+
+    Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
+    """
+    need(Path(path).is_file(), "path", str(path), "a file, as save_frequency_layers writes it")
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            facts = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
+    need({"kernel", "layers"} <= facts.keys(), str(path), facts, "a file that names the kernel and the layers")
+    net = frequency_layers(copy.deepcopy(model), facts["kernel"], facts["layers"])
+    load_tensors(net, path)
+    return net

@@ -1,0 +1,1 @@
+"""Spend one budget over the layers of a network."""

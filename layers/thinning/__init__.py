@@ -1,0 +1,1 @@
+"""Leave fewer channels, weights or bits: pruning and quantisation."""

@@ -1,0 +1,94 @@
+"""Unstructured pruning: W = mask * V, the mask chosen once over the whole network, V trained on; zeros stay zero."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune as torch_prune
+
+from checks import need
+
+from ..coded.parametrisation import Decoded, code
+
+Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its shape; the lowest of all layers are pruned
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    """|w| (Han et al. 2015)."""
+    return weight.abs()
+
+
+def lamp(weight: Tensor) -> Tensor:
+    """w^2 over the sum of v^2 of all v of the layer that are at least as large in magnitude (Lee et al. 2021).
+
+    The largest entry of each layer has score 1, so that no layer is pruned whole.
+    """
+    square, order = weight.flatten().square().sort()
+    above = square.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(square.dtype).tiny)
+    return torch.empty_like(square).scatter_(0, order, square / above).reshape(weight.shape)
+
+
+class Masked(Decoded):
+    """V * mask: what is masked is zero, has no gradient, and stays zero however V is trained."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """V = W."""
+        return weight
+
+    def decode(self, *arrays: Tensor) -> Tensor:
+        """W, of V."""
+        return arrays[0] * self.mask
+
+
+def weighted(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+    """Name -> convolution or Linear layer of these kinds, a shared one once."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and isinstance(module, kinds)
+    }
+
+
+def masks(
+    model: nn.Module,
+    fraction: float,
+    score: str = "l1",
+    kinds: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module,
+) -> dict[str, Tensor]:
+    """Name of each Conv2d and Linear -> mask of its weight, 0 for the fraction of all weights with the lowest scores.
+
+    ValueError for a fraction that is not between 0 and 1, an unknown score, or a network without such layers.
+    """
+    need(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
+    need(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
+    layers = weighted(model, kinds)
+    need(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to prune")
+    scores = {name: SCORES[score](layer.get_parameter("weight").detach()) for name, layer in layers.items()}
+    flat = torch.cat([one.flatten() for one in scores.values()])
+    keep = torch_prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat))
+    parts = keep.split([one.numel() for one in scores.values()])
+    return {name: part.reshape(one.shape) for part, (name, one) in zip(parts, scores.items())}
+
+
+def mask(model: nn.Module, chosen: dict[str, Tensor]) -> nn.Module:
+    """Give the weights these masks, in place; `layers.fold` makes plain weights with zeros of them."""
+    for name, one in chosen.items():
+        code(model.get_submodule(name), Masked(one))
+    return model
+
+
+def zeros(model: nn.Module) -> dict[str, float]:
+    """Name of each Conv2d and Linear -> fraction of its weights that are zero."""
+    return {
+        name: float((module.get_parameter("weight") == 0).double().mean())
+        for name, module in weighted(model, nn.Module).items()
+    }
+
+
+SCORES: dict[str, Score] = {"l1": magnitude, "lamp": lamp}

@@ -1,0 +1,52 @@
+"""`--frequency`: networks of frequency layers learn from scratch, under names and with a page of their own."""
+
+import pytest
+from quick_runs import results
+
+from experiments.frequency import main as frequency_page
+from experiments.lab.config import Compression, Config
+from experiments.lab.models.lenet import LeNet5
+from experiments.run.__main__ import main
+from layers import load_frequency_layers
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """The folder of a short run with --frequency."""
+    out = tmp_path_factory.mktemp("runs")
+    arguments = "--frequency --layers fc --kernel dct shannon --model lenet5 --max-epochs 6 --lr 1e-2 --rep --no-track"
+    assert main([*arguments.split(), "--out", str(out)]) == 0
+    (folder,) = out.iterdir()
+    return folder
+
+
+def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
+    rows = results(scratch)["rows"]
+    assert [row["kernel"] for row in rows] == ["dense", "dct", "shannon"]
+    for row in rows[1:]:
+        assert row["top1"] > 85  # of ten classes
+        assert (row["params"], row["macs"]) == (50_880, rows[0]["macs"])
+        net = load_frequency_layers(scratch / f"{row['kernel']}.safetensors", LeNet5())
+        assert sum(p.numel() for p in net.parameters()) == row["params"]
+    assert "Plotly.newPlot" in (scratch / "report.html").read_text()
+
+
+def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_own():
+    one, two, three = (
+        Config(compression=Compression(frequency=True, layers=name)) for name in ("linear", "fc", "dense")
+    )
+    assert one.name == two.name == three.name != Config(compression=Compression(frequency=True)).name
+    assert one.compression.kernel == ("dct", "dst", "dft", "shannon")
+    assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, as test_run.py says
+
+
+def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    assert frequency_page([str(scratch), "--out", str(page)]) == 0
+    text, row = page.read_text(), results(scratch)["rows"][1]
+    assert f"| linear | dct | 6 | {row['top1']:.2f} (" in text
+    assert "| 50,880 | 82.5% |" in text
+    command = "experiments.run --model lenet5 --kernel dct shannon --layers linear --frequency --max-epochs 6 --lr 0.01"
+    assert command in text
+    assert frequency_page([str(tmp_path)]) == 2
+    assert "error: run must be the folder of a complete run with --frequency, got" in capsys.readouterr().err

@@ -1,0 +1,200 @@
+"""`experiments.plan`, `experiments.sweep` and `experiments.bench planner`: trained networks, no gradient step."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from refusals import refused
+
+from experiments import plan
+from experiments.bench import __main__ as bench
+from experiments.bench.planner import table as planner_table
+from experiments.bench.planner.random_plans import Compared
+from experiments.bench.planner.trials import Trial
+from experiments.lab.models.lenet import LeNet
+from experiments.lab.recipes.evaluate import Accuracy
+from experiments.lab.reporting.peers import CIFAR10, PEERS, peers
+from experiments.run.__main__ import main as run
+from experiments.sweep import __main__ as sweep
+from layers import Plan, compress
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """LeNet, trained on digits for a little while."""
+    out = tmp_path_factory.mktemp("run")
+    assert run(["--kernel", "svd", "--max-epochs", "3", "--finetune-epochs", "0", "--no-track", "--out", str(out)]) == 0
+    (folder,) = out.iterdir()
+    return str(folder / "dense.safetensors")
+
+
+def test_the_plan_is_printed_and_written_and_fits_the_network(checkpoint, tmp_path, capsys):
+    arguments = f"--budget macs=0.5 --checkpoint {checkpoint} --max-epochs 7 --no-track --out {tmp_path}/new/plan.json"
+    assert plan.main(arguments.split()) == 0
+    out = capsys.readouterr().out
+    made = Plan.load(tmp_path / "new" / "plan.json")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["plan.json"]
+    assert made.selector == "loss"
+    assert str(made) in out
+    assert f"macs: {made.after.macs:,} of {made.before.macs:,}, " in out
+    assert f"predicted rise of the loss, before any refit: {sum(row.error for row in made.layers):.4g}" in out
+    compress(LeNet(), made)
+
+
+def test_several_plans_are_printed_side_by_side(checkpoint, capsys):
+    assert plan.main(f"--kernel dct svd --checkpoint {checkpoint}".split()) == 0
+    out = capsys.readouterr().out
+    assert "dct: selector energy" in out
+    assert "svd: selector energy" in out
+    assert "predicted" not in out  # energy predicts no loss
+
+
+REFUSALS = {
+    "": "checkpoint must be given, or --pretrained",
+    "--checkpoint FILE --kernel svd spatial --out TMP/plan.json": "kernel must be one alone with --out",
+    "--checkpoint FILE --out TMP": "out must be a file for the plan, not a folder",
+    "--checkpoint FILE --budget macs=0.001": "budget must be within reach of loss, at least macs=",
+    "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, evbmf, minimax, loss, got 'best'",
+    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
+}
+
+
+def said(main, arguments, checkpoint, tmp_path, capsys):
+    """The sentence with which a command of this network is refused."""
+    given = [word.replace("FILE", checkpoint).replace("TMP", str(tmp_path)) for word in arguments.split()]
+    return refused(main, given, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("arguments", REFUSALS)
+def test_a_plan_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
+    assert re.search(REFUSALS[arguments], said(plan.main, arguments, checkpoint, tmp_path, capsys))
+
+
+SWEEP = "--kernel svd spatial --selector loss uniform --fractions 0.02 0.4 0.7 --calibration-images 1000"
+
+
+def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(checkpoint, tmp_path, capsys):
+    arguments = [*SWEEP.split(), "--checkpoint", checkpoint, "--out", str(tmp_path)]
+    assert sweep.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert said.count("left out: budget must be within reach") == 3  # 0.02 of each curve
+    (folder,) = tmp_path.iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        *("points.json", "sweep.csv", "sweep.png", "sweep.pdf", "config.json")
+    }
+    table = pd.read_csv(folder / "sweep.csv")
+    curves = [("dense", ""), *[("svd", "loss")] * 2, *[("spatial", "loss")] * 2, *[("svd", "uniform")] * 2]
+    assert list(zip(table.kernel, table.selector.fillna(""))) == curves
+    assert (table.kept[1:].to_numpy() <= np.array([0.4, 0.7] * 3)).all()
+    assert (table.kept[1:] == table.macs[1:] / table.macs[0]).all()
+    assert (table.top1 > 50).all()
+    assert table.refit[1:].all()
+    assert table.predicted_rise.notna().tolist() == [selector == "loss" for _, selector in curves]
+    points = json.loads((folder / "points.json").read_text())
+    points["svd loss 0.4"]["top1"] = 12.5
+    del points["svd uniform 0.7"]
+    (folder / "points.json").write_text(json.dumps(points))
+    assert sweep.main(arguments) == 0
+    again = pd.read_csv(folder / "sweep.csv")
+    assert again.top1[1] == 12.5  # not measured again
+    assert again.drop(index=1).equals(table.drop(index=1))  # what was missing is as before
+
+
+SWEEP_REFUSALS = {
+    "": "checkpoint must be given, or --pretrained",
+    "--checkpoint FILE --fractions 0.5 0.5": "fractions must be one or more distinct values",
+    "--checkpoint FILE --fractions 1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
+    "--checkpoint FILE --kernel dct": "budget for kernel dct must be on bytes or params",
+    "--checkpoint FILE --kernel dct --metric params --selector evbmf": "kernel for selector evbmf must be one that has",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, evbmf, minimax, loss, got 'best'",
+}
+
+
+@pytest.mark.parametrize("arguments", SWEEP_REFUSALS)
+def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
+    words = f"{arguments} --out TMP --calibration-images 200"
+    assert re.search(SWEEP_REFUSALS[arguments], said(sweep.main, words, checkpoint, tmp_path, capsys))
+
+
+def test_a_sweep_of_which_no_point_is_in_reach_ends_with_2_and_leaves_nothing(checkpoint, tmp_path, capsys):
+    arguments = f"--kernel svd --selector loss --fractions 0.02 --calibration-images 1000 --out {tmp_path}"
+    assert sweep.main([*arguments.split(), "--checkpoint", checkpoint]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: budget must be within reach of loss, at least macs=0.1\d*, got macs=0.02", last)
+    assert not list(tmp_path.iterdir())
+
+
+def test_peers_stand_beside_the_network_and_the_images_that_they_are_of():
+    assert [peer.name for peer in peers("resnet20", sorted(CIFAR10), "macs")] == ["BALF", "plain SVD", "FVRCP"]
+    assert [peer.name for peer in peers("resnet20", sorted(CIFAR10), "params")] == ["ALDS"]
+    assert peers("resnet56", sorted(CIFAR10), "macs") == peers("resnet20", list("0123456789"), "macs") == []
+    for peer in PEERS:
+        assert all(0 < fraction < 1 for fraction in peer.top1)
+        assert all(10 < top1 < peer.dense + 0.2 for top1 in peer.top1.values())
+        assert peer.measured == (peer.dense == 88.28)
+        assert peer.source
+
+
+def test_the_bench_measures_every_budget_and_ranks_random_plans(checkpoint, tmp_path, capsys):
+    options = "--model lenet --dataset digits --calibration-images 900 --held-out 100 --plans 6 --seeds 2 --threads 1"
+    options += f" --foreign {tmp_path}/photos --checkpoint {checkpoint} --out {tmp_path}/t.csv"
+    (tmp_path / "photos" / "any").mkdir(parents=True)
+    for number in range(64):
+        noise = np.random.default_rng(number).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((50, 40)).save(tmp_path / "photos" / "any" / f"{number}.png")
+    assert bench.main(["planner", *options.split()]) == 0
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert list(zip(table.seed, table.fraction)) == [(seed, part) for seed in (0, 1) for part in (0.7, 0.5, 0.35)]
+    assert (table.kept <= table.fraction).all()
+    assert (table[["top1_plain", "top1_refitted"]] > 50).all(axis=None)
+    assert np.allclose(table.seconds, table[["calibrate", "plan", "compress", "refit"]].sum(axis=1))
+    assert (tmp_path / "t.png").stat().st_size > 5000
+    printed = capsys.readouterr().out
+    assert "Spearman" in printed
+    assert printed.count("foreign") == 3
+
+
+def test_what_falls_short_is_bold_and_fails():
+    good, bad = Accuracy(88.5, 99.0, 0.4), Accuracy(80.0, 99.0, 0.7)
+
+    def table(top, predicted, seconds):
+        trials = [Trial(s, f, f, bad, top, seconds, 1, 1, 1) for s in (0, 1) for f in (0.7, 0.5, 0.35)]
+        ranked = Compared(predicted, [0.1, 0.2, 0.3], 10)
+        return planner_table.lines("resnet20", sorted(CIFAR10), 88.28, trials, [], ranked), trials
+
+    rows, trials = table(good, [1.0, 2.0, 3.0], 10.0)
+    assert [row.asked for row in rows if row.asked] == ["88", "86.8", "84", "<= 60", "0.9"]
+    assert [row.reached for row in rows if row.asked] == [True] * 5
+    assert rows[1].beside == "BALF 83.3, plain SVD 59.9"
+    assert rows[1].measured == "88.50 ± 0.00"
+    assert planner_table.show(rows, "a caption", None, trials)
+    rows, trials = table(bad, [3.0, 2.0, 1.0], 70.0)
+    assert [row.reached for row in rows if row.asked] == [False] * 5
+    assert not planner_table.show(rows, "a caption", None, trials)
+
+
+def test_the_markdown_table(tmp_path):
+    rows = [planner_table.Line("macs=0.5", "80.00", "86.8", False, "BALF 70.7")]
+    planner_table.show(rows, "a caption", tmp_path / "docs" / "t.md", [])
+    lines = Path(tmp_path / "docs" / "t.md").read_text().splitlines()
+    assert lines[2] == "| macs=0.5 | **80.00** | 86.8 | BALF 70.7 |"
+    assert lines[-1].startswith("a caption; torch ")
+
+
+BENCH_REFUSALS = {
+    "": "checkpoint must be given, or --pretrained",
+    "--checkpoint FILE --calibration-images 1070": "held out must be at most 7, the training images that do",
+    "--checkpoint FILE --plans 1": "plans must be 0, or at least 2",
+    "--checkpoint FILE --seeds 0": "seeds must be at least 1, got 0",
+}
+
+
+@pytest.mark.parametrize("arguments", BENCH_REFUSALS)
+def test_a_bench_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
+    words = f"planner --model lenet --dataset digits --threads 1 {arguments}"
+    assert re.search(BENCH_REFUSALS[arguments], said(bench.main, words, checkpoint, tmp_path, capsys))

@@ -1,0 +1,78 @@
+"""How a run makes its plans: from its options, calibrated once, on training images drawn by seed."""
+
+import torch
+from quick_runs import QUICK, results
+
+from experiments.lab.config import Compression, Data
+from experiments.lab.data import load_dataset
+from experiments.lab.data.batches import normalise
+from experiments.lab.models.lenet import LeNet
+from experiments.lab.recipes import calibration
+from experiments.lab.recipes import recipe as compression
+from experiments.run import pipeline
+from experiments.run.__main__ import main
+from layers import Budget, Plan, calibrate
+from layers.planning.by_latency import decide
+
+
+def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, capsys):
+    arguments = f"--kernel auto svd --selector loss --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
+    assert main([*arguments.split(), *QUICK]) == 0
+    assert "BatchNorm statistics of compressed networks measured anew" in " ".join(capsys.readouterr().out.split())
+    (folder,) = tmp_path.iterdir()
+    dense, auto, svd = results(folder)["rows"]
+    assert [dense["kernel"], auto["kernel"], svd["kernel"]] == ["dense", "auto", "svd"]
+    plan = Plan.load(folder / "auto" / "plan.json")
+    assert plan.selector == "loss"
+    assert len({row.kernel for row in plan.layers} - {None}) > 1
+    assert auto["macs"] == plan.after.macs <= 0.5 * dense["macs"]
+    assert auto["top1"] > 30
+    page = (folder / "report.html").read_text()
+    assert "of kernels svd, spatial, tucker, ht, cp; calibrated with 1,077 training images; factors refitted" in page
+
+
+def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
+    calls, rates = [], []
+    monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
+    monkeypatch.setattr(compression, "decide", lambda *a, **k: rates.append(1) or decide(*a, **k))
+    fit = pipeline._fit
+
+    def killed(job, stage, *rest):
+        if stage == "spatial":
+            raise ValueError("killed")
+        return fit(job, stage, *rest)
+
+    monkeypatch.setattr(pipeline, "_fit", killed)
+    arguments = ["--kernel", "svd", "spatial", "--selector", "loss", "--calibration-images", "500"]
+    arguments += [*QUICK, "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert (len(calls), len(rates)) == (1, 4)  # two plans tried before training, two made after it
+    monkeypatch.setattr(pipeline, "_fit", fit)
+    assert main(arguments) == 0
+    assert (len(calls), len(rates)) == (1, 6)  # tried again; the begun network's own is on the disk
+
+
+def test_defaults_of_selector_budget_and_refit():
+    def made(kernel, **options):
+        return compression.recipe(kernel, Compression((kernel,), **options))[1:4]
+
+    assert made("svd") == (Budget(macs=0.5), "energy", False)
+    assert made("dct") == (Budget(params=0.5), "energy", False)
+    assert made("auto") == (Budget(macs=0.5), "loss", True)
+    assert made("auto", refit=False) == (Budget(macs=0.5), "loss", False)
+    assert made("dct", selector="loss") == (Budget(params=0.5), "loss", False)  # no factors to refit
+    assert made("svd", refit=True, budget="latency=0.5") == (Budget(latency=0.5), "energy", True)
+
+
+def test_calibration_images_are_training_images_drawn_by_seed():
+    data = load_dataset(Data(), 0)
+    model = LeNet()
+    first, again, other = (calibration.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
+    images, labels = (torch.cat(part) for part in zip(*first.batches))
+    assert [len(batch[0]) for batch in first.batches] == [65, 64]  # no last batch of one
+    train = normalise(data.train().images, data).flatten(1)
+    places = [int((train == image).all(1).nonzero()[0]) for image in images.flatten(1)]
+    assert len(set(places)) == 129
+    assert torch.equal(labels, data.train().labels[places])
+    assert torch.equal(images, torch.cat([batch[0] for batch in again.batches]))
+    assert not torch.equal(images, torch.cat([batch[0] for batch in other.batches]))

@@ -1,0 +1,196 @@
+"""`experiments.search` as a user calls it: on real images, with any number of workers, every refusal in a sentence."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+from refusals import refused
+from searches import never, random_lenet, search_of
+
+from experiments.lab.config import Network
+from experiments.lab.models.lenet import LeNet
+from experiments.lab.recipes.evaluate import accuracy
+from experiments.lab.trials.storage import WORKER, open_storage, open_study
+from experiments.search import outcome, trial
+from experiments.search.__main__ import main
+from experiments.search.config import Search, Trials
+from experiments.search.policy import LIMIT
+from experiments.search.sampler import PolicySampler
+from experiments.tune.config import Workers
+from layers import Plan, cost, load
+
+ROOT = Path(__file__).parents[2]
+QUICK = "--budget params=0.3 --kernel svd spatial --epochs 0 --calibration-images 200 --accelerator cpu"
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # heartbeats are, to Optuna
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return random_lenet(tmp_path_factory.mktemp("weights"))
+
+
+def trials_of(folder, budget="params=0.3"):
+    storage = open_storage(f"sqlite:///{folder / 'study.db'}", 60, 3)
+    found = optuna.load_study(study_name=f"{folder.name} {budget}", storage=storage).get_trials()
+    storage.engine.dispose()
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(checkpoint, tmp_path_factory):
+    """(the study's folder, arguments) of five trials of either budget."""
+    out = tmp_path_factory.mktemp("runs")
+    arguments = [*QUICK.split(), "--budget", "params=0.3", "params=0.6", "--checkpoint", str(checkpoint)]
+    arguments += ["--out", str(out)]
+    assert main([*arguments, "--trials", "5"]) == 0
+    (folder,) = out.iterdir()
+    return folder, arguments
+
+
+def test_the_tables_the_figure_and_the_page(found):
+    folder, _ = found
+    table = pd.read_csv(folder / "trials.csv")
+    assert [*table.budget] == ["params=0.3"] * 5 + ["params=0.6"] * 5
+    assert (table.params_kept <= table.budget.str[-3:].astype(float)).all()
+    first = table[table.trial == 0]
+    assert (first.filter(like="policy ") == 0).all(axis=None)
+    front = pd.read_csv(folder / "front.csv")
+    rounded = {name: table[name].round(3) for name in ("macs_kept", "params_kept")}
+    table, front = table.assign(**rounded), front.round({"macs_kept": 3, "params_kept": 3})
+    for _, row in front.iterrows():
+        beats = (table.macs_kept <= row.macs_kept) & (table.params_kept <= row.params_kept)
+        beats &= (table.val_top1 >= row.val_top1) & (
+            (table.macs_kept < row.macs_kept) | (table.params_kept < row.params_kept) | (table.val_top1 > row.val_top1)
+        )
+        assert not beats.any()
+    assert len(front) == table.front.sum() >= 1
+    best = pd.read_csv(folder / "best.csv").set_index("best")
+    for budget, group in table.groupby("budget"):
+        assert best.loc[f"lowest validation loss, {budget}"].val_loss == group.val_loss.min()
+    page = (folder / "report.html").read_text()
+    for words in (*outcome.HEADS.values(), "The best plan, params=0.3", "data:image/png;base64,"):
+        assert words in page
+    with Image.open(folder / "search.png") as image:
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 50  # something is drawn
+    assert (folder / "search.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_best_network_of_each_budget_and_what_is_said_of_it(found, checkpoint):
+    folder, _ = found
+    job, recipes = trial.check(search_of(checkpoint, budget=("params=0.3", "params=0.6")))
+    rows = pd.read_csv(folder / "comparison.csv").set_index(["budget", "plan"])
+    said = json.loads((folder / "found.json").read_text())["said"]
+    for budget, how in recipes.items():
+        plan, again = Plan.load(folder / budget / "plan.json"), load(folder / budget, LeNet())
+        row = rows.loc[budget, "search"]
+        assert cost(again, job.example[:1]).params == row.params <= how.budget.fraction * plan.before.params
+        right = accuracy(again, job.dataset.test(), job.dataset, "cpu")
+        assert (right.top1, right.loss) == pytest.approx((row.test_top1, row.test_loss))
+        best = min(trials_of(folder, budget), key=lambda t: t.value)
+        assert row.trial == best.number
+        assert row.val_loss == pytest.approx(best.value, rel=1e-6)
+        assert row.val_loss <= rows.loc[budget, "loss"].val_loss
+        layers = pd.read_csv(folder / budget / "layers.csv").set_index("layer")
+        assert layers.params_after["total"] == row.params
+        (sentence,) = [words for words in said if words.startswith(budget)]
+        assert ("adds nothing" in sentence) == (best.number == 0)
+
+
+def test_more_trials_continue_and_a_finished_search_is_not_repeated(found, monkeypatch, capsys):
+    folder, arguments = found
+    before = [(t.number, t.value) for t in trials_of(folder)]
+    table = (folder / "comparison.csv").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "compare", never)
+        assert main([*arguments, "--trials", "5"]) == 0
+    assert "test top-1" in capsys.readouterr().out
+    assert (folder / "comparison.csv").read_text() == table
+    assert main([*arguments, "--trials", "6"]) == 0
+    after = [(t.number, t.value) for t in trials_of(folder)]
+    assert after[:5] == before
+    assert len(after) == 6
+    assert len(pd.read_csv(folder / "trials.csv")) == 12
+
+
+def test_two_processes_do_so_many_trials_together(checkpoint, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [*QUICK.split(), "--checkpoint", str(checkpoint), "--out", str(tmp_path), "--trials", "12"]
+    other = subprocess.Popen(
+        [sys.executable, "-m", "experiments.search", *words], env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        while not list(tmp_path.glob("*/study.db")):  # the other has begun
+            assert other.poll() is None
+            time.sleep(0.05)
+        assert main(words) == 0
+        assert other.wait(timeout=120) == 0
+    finally:
+        other.kill()
+    (folder,) = tmp_path.iterdir()
+    complete = [t for t in trials_of(folder) if t.state == TrialState.COMPLETE]
+    assert len(complete) == 12
+    assert len({tuple(t.params.values()) for t in complete}) == 12
+    assert all(WORKER in t.user_attrs for t in complete)
+    assert json.loads((folder / "found.json").read_text())["trials"] == {"params=0.3": 12}
+
+
+REFUSALS = {
+    "": "checkpoint must be given, or --pretrained",
+    "--checkpoint FILE --epochs 4": "epochs must be 0 to 3, got 4",
+    "--checkpoint FILE --trials 0": "trials must be at least 1, got 0",
+    "--checkpoint FILE --kernel svd sdv": "kernel must be one of .*, got 'sdv'",
+    "--checkpoint FILE --kernel dct --budget params=0.5": "kernel must be auto, or some of svd, spatial",
+    "--checkpoint FILE --kernel svd svd": "kernel must be one or more distinct values",
+    "--checkpoint FILE --budget params=0.001 --calibration-images 50": "budget must be within reach of loss, at least",
+    "--checkpoint FILE --budget params=0.5 macs=0.5": "budget must be of one metric",
+    "--checkpoint FILE --budget latency=0.5": "budget must be on macs, params or bytes",
+    "--checkpoint FILE --budget macs=2": "budget macs must be a fraction above 0 and at most 1",
+    "--checkpoint FILE --residual 2": "residual must be from 0 to 1, got 2.0",
+    "--checkpoint FILE --max-epochs 3": "max epochs must be left out: pass --epochs",
+    "--checkpoint FILE --devices 2": r"devices and nodes must be 1 each: .*, got \(2, 1\)",
+    "--checkpoint FILE --validation-images 0": "validation images must be 1 to ",
+    "--checkpoint FILE --calibration-images 5000": "calibration images must be 1 to ",
+    "--checkpoint FILE --storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE",
+    "--checkpoint FILE --dataset cifar": "dataset must be one of digits",
+    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSALS)
+def test_bad_input_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
+    given = arguments.replace("FILE", str(checkpoint)).replace("TMP", str(tmp_path)).split()
+    given += ["--accelerator", "cpu", "--out", str(tmp_path / "runs")]
+    error = refused(main, given, tmp_path, capsys)
+    assert re.search(REFUSALS[arguments], error), error
+
+
+def test_other_settings_or_weights_do_not_join_a_study(checkpoint, tmp_path, capsys):
+    storage = open_storage(f"sqlite:///{tmp_path / 'a.db'}", 60, 3)
+    search = search_of(checkpoint)
+    open_study(storage, "ours params=0.3", search.flat("0a1b2c3d"), PolicySampler(0, {}, LIMIT), "none", "minimize")
+    storage.engine.dispose()
+    words = [*QUICK.split(), "--checkpoint", str(checkpoint), "--study-name", "ours", "--out", str(tmp_path)]
+    assert main([*words, "--storage", f"sqlite:///{tmp_path / 'a.db'}"]) == 2
+    error = capsys.readouterr().err
+    mine = trial.fingerprint(trial.check(search)[0].model)
+    assert "with the same settings (accelerator" not in error
+    assert re.search(rf"with the same settings \(.*checkpoint was '0a1b2c3d', is '{mine}'", error)
+
+
+def test_names_are_the_same_on_every_machine(checkpoint, tmp_path):
+    search = search_of(checkpoint)
+    moved = replace(search, network=Network(checkpoint=tmp_path / "elsewhere"), output=Workers(trials=7))
+    moved = replace(moved, data=replace(moved.data, data_root=Path("/mnt")))
+    assert moved.name("0a1b2c3d") == search.name("0a1b2c3d") != search.name("3d2c1b0a")
+    assert replace(search, trials=Trials(1)).name("0a1b2c3d") != search.name("0a1b2c3d")
+    assert Search().output.trials == 100

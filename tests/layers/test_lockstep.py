@@ -1,0 +1,131 @@
+"""Many forward passes stopped before the same layers: the inputs of an ordinary pass, and nothing left behind."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from layers.fitting.lockstep import walk
+
+
+class Residual(nn.Module):
+    """A shared layer, a branch, an activation in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.act = nn.Linear(3, 3), nn.Linear(3, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = x + self.act(self.a(x))
+        x = x - self.act(self.b(x))
+        return self.a(x)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Residual()
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """No test may leave a thread."""
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def stops(net, *names):
+    return {name: net.get_submodule(name) for name in names}
+
+
+def hooks(net):
+    return sum(len(m._forward_pre_hooks) for m in net.modules())
+
+
+def test_inputs_are_those_of_a_plain_forward_pass(net):
+    batches = [torch.randn(n, 3) for n in (2, 1, 5)]
+    wanted = []
+    for module in (net.a, net.b):
+        module.register_forward_pre_hook(lambda _, args: wanted.append(args[0].clone()))
+    for batch in batches:
+        net(batch)
+    for module in (net.a, net.b):
+        module._forward_pre_hooks.clear()
+    found = [(name, [x.clone() for x in inputs]) for name, inputs in walk(net, stops(net, "a", "b"), batches)]
+    assert [name for name, _ in found] == ["a", "b", "a"]
+    for call, (_, inputs) in enumerate(found):
+        for number, x in enumerate(inputs):
+            torch.testing.assert_close(x, wanted[3 * number + call])
+            assert not x.requires_grad
+    assert hooks(net) == 0
+
+
+def test_a_change_at_a_stop_is_seen_by_what_follows(net):
+    walked = walk(net, stops(net, "a", "b"), [torch.ones(2, 3)])
+    assert next(walked)[0] == "a"
+    with torch.no_grad():
+        net.a.weight.zero_()
+        net.a.bias.fill_(1)
+    name, (x,) = next(walked)
+    assert (name, x.tolist()) == ("b", [[2.0] * 3] * 2)
+    walked.close()
+    assert hooks(net) == 0
+
+
+def test_an_exception_of_the_network_comes_through(net):
+    batches = [torch.randn(2, 3), torch.randn(2, 3)]
+    net.b.register_forward_pre_hook(lambda _, args: args[0].reshape(7))
+    with pytest.raises(RuntimeError, match="shape '\\[7\\]' is invalid"):
+        list(walk(net, stops(net, "a"), batches))
+    net.b._forward_pre_hooks.clear()
+    assert hooks(net) == 0
+
+
+def test_the_callers_own_exception_ends_all_passes(net):
+    def look():
+        for _ in walk(net, stops(net, "a"), [torch.randn(2, 3), torch.randn(2, 3)]):
+            raise KeyError("seen enough")
+
+    with pytest.raises(KeyError):
+        look()
+    assert hooks(net) == 0
+
+
+def test_a_network_that_catches_exceptions_can_be_left():
+    class Stubborn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x):
+            for _ in range(2):
+                try:
+                    x = self.layer(x)
+                except Exception:
+                    x = 2 * x
+            return x
+
+    net = Stubborn()
+    walked = walk(net, {"layer": net.layer}, [torch.ones(1, 3)])
+    next(walked)
+    walked.close()
+
+
+def test_other_layers_per_batch_are_refused(net):
+    class Choice(nn.Module):
+        def __init__(self, a, b):
+            super().__init__()
+            self.a, self.b = a, b
+
+        def forward(self, x):
+            return self.a(x) if x.sum() > 0 else self.b(x)
+
+    choice = Choice(net.a, net.b)
+    with pytest.raises(ValueError, match=r"the network must call the same layers for every batch, got \['a', 'b'\]"):
+        list(walk(choice, stops(choice, "a", "b"), [torch.ones(1, 3), -torch.ones(1, 3)]))
+
+
+def test_nothing_to_stop_at_is_an_ordinary_end(net):
+    assert list(walk(net, {}, [torch.ones(1, 3)])) == []

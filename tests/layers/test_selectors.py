@@ -1,0 +1,124 @@
+"""How a budget is spent: against brute force on small cases, and what every selector promises of its plans."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from experiments.lab.models.lenet import LeNet
+from layers import SELECTORS, Budget, Cost, make_plan
+from layers.planning.selectors import Option, TooSmall, by_slope, spend
+from stage3_torch import evbmf
+
+
+def option(price, error, kernel="svd", level=1.0):
+    return Option(kernel, {}, Cost(0, price, 0), price, error, level)
+
+
+@st.composite
+def networks(draw):
+    """Two to four layers of options, the dense one last: dearest and without error."""
+
+    def layer():
+        pairs = draw(st.lists(st.tuples(st.integers(1, 19), st.integers(1, 50)), max_size=4))
+        return [*(option(price, error / 50) for price, error in pairs), option(20, 0.0, None)]
+
+    return [layer() for _ in range(draw(st.integers(2, 4)))]
+
+
+def within(layers, limit):
+    """All choices that the limit allows."""
+    return [c for c in itertools.product(*layers) if sum(o.price for o in c) <= limit]
+
+
+@pytest.mark.parametrize("selector", ["energy", "loss"])
+@given(networks(), st.floats(0.1, 1))
+def test_a_sum_is_within_the_largest_step_of_the_best(selector, layers, share):
+    limit = share * 20 * len(layers)
+    allowed = within(layers, limit)
+    if not allowed:
+        least = sum(min(o.price for o in options) for options in layers)
+        with pytest.raises(TooSmall, match=f"the limit must be at least {least}"):
+            spend(SELECTORS[selector], layers, limit)
+        return
+    choice = spend(SELECTORS[selector], layers, limit)
+    assert sum(o.price for o in choice) <= limit
+    hulls = [[step.option.error for step in by_slope(options)] for options in layers]
+    largest = max([a - b for hull in hulls for a, b in itertools.pairwise(hull)], default=0)
+    best = min(sum(o.error for o in c) for c in allowed)
+    assert best - 1e-12 <= sum(o.error for o in choice) <= best + largest + 1e-12
+
+
+@given(networks(), st.integers(0, 12))
+def test_a_sum_is_exact_at_the_corners_of_the_hull(layers, steps):
+    """A corner: the choice after some steps of the steepest descent, and its own price as the limit."""
+    stairs = [by_slope(options) for options in layers]
+    climb = sorted((step.dial, i, step.option) for i, s in enumerate(stairs) for step in s[1:])
+    corner = [s[0].option for s in stairs]
+    for _, i, taken in climb[:steps]:
+        corner[i] = taken
+    limit = sum(o.price for o in corner)
+    choice = spend(SELECTORS["loss"], layers, limit)
+    best = min(sum(o.error for o in c) for c in within(layers, limit))
+    assert abs(sum(o.error for o in choice) - best) < 1e-12
+
+
+@given(networks(), st.floats(0.1, 1))
+def test_minimax_is_the_least_largest_error(layers, share):
+    limit = share * 20 * len(layers)
+    allowed = within(layers, limit)
+    if allowed:
+        choice = spend(SELECTORS["minimax"], layers, limit)
+        assert sum(o.price for o in choice) <= limit
+        assert max(o.error for o in choice) == min(max(o.error for o in c) for c in allowed)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+@given(networks())
+def test_the_whole_budget_keeps_everything_that_has_a_price(selector, layers):
+    choice = spend(SELECTORS[selector], layers, 20 * len(layers))
+    if SELECTORS[selector].fills:
+        assert all(o.error == 0 for o in choice)
+
+
+@pytest.fixture(scope="module")
+def low_rank():
+    """A LeNet whose layers are low rank and noise, as trained ones are."""
+    torch.manual_seed(0)
+    model = LeNet()
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            w = layer.weight.data.flatten(1)
+            signal = torch.randn(len(w), 3) @ torch.randn(3, w.shape[1])
+            layer.weight.data = (signal + 0.1 * torch.randn_like(w)).reshape(layer.weight.shape)
+    return model
+
+
+@pytest.mark.parametrize("fraction", [0.15, 0.5, 1.0])
+def test_evbmf_never_exceeds_its_ranks(low_rank, fraction):
+    plan = make_plan(low_rank, Budget(macs=fraction), ("svd",), "evbmf", example=torch.zeros(1, 1, 32, 32))
+    assert plan.after.macs <= fraction * plan.before.macs
+    shares = []
+    for row in plan.layers:
+        if row.kernel:
+            own = int(evbmf(low_rank.get_submodule(row.name).weight.detach().flatten(1)).rank)
+            assert row.spec["rank"] <= own
+            shares.append(row.spec["rank"] / own)
+    assert shares
+    if fraction == 1:
+        assert min(shares) == 1  # all of what it says pays
+
+
+@pytest.mark.parametrize("selector", ["uniform", "energy", "minimax", "evbmf"])
+def test_the_least_that_a_refusal_names_is_possible(low_rank, selector):
+    x = torch.zeros(1, 1, 32, 32)
+    with pytest.raises(ValueError, match=f"within reach of {selector}, at least macs=") as refusal:
+        make_plan(low_rank, Budget(macs=1e-4), selector=selector, example=x)
+    least = Budget.parse(str(refusal.value).split("at least ")[1].split(",")[0])
+    plan = make_plan(low_rank, least, selector=selector, example=x)
+    assert plan.after.macs <= least.macs * plan.before.macs
+    with pytest.raises(ValueError, match="within reach"):
+        make_plan(low_rank, Budget(macs=least.macs - 2e-4), selector=selector, example=x)

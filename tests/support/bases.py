@@ -1,0 +1,13 @@
+"""The bases of frequency layers, to test each of them."""
+
+import pytest
+
+from layers.frequency.basis import BASES, COMPLEX, Basis
+
+kernels = pytest.mark.parametrize("kernel", BASES)
+REAL = [kernel for kernel in BASES if kernel not in COMPLEX]
+
+
+def matrix(kernel, rows, n):
+    basis = Basis(kernel, rows, n)
+    return basis(basis.start())
