@@ -79,7 +79,7 @@ def _as_list(value: object) -> list:
 
 def lines(result: dict, published: str) -> dict[tuple, list]:
     """(layers, kernel, epochs) -> the cells of each network of a run."""
-    from .lab.reporting.run_report import wilson  # late: --help needs neither pandas nor plotly
+    from .lab.reporting.style import wilson  # late: --help needs neither pandas nor plotly
 
     config, dense, found = result["config"], result["rows"][0], {}
     for row in result["rows"]:
@@ -118,7 +118,7 @@ def page(results: list[dict]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 2 when a folder is not a complete run with --frequency."""
     config = tyro.cli(Page, prog="python -m experiments.frequency", args=arguments)
-    from layers.planning.plan import write_text
+    from layers.network.files import write_text
 
     from .lab.runs.record import COMPLETE, read_results
 

@@ -3,6 +3,7 @@
 from .calibration.batchnorm import reestimate_batchnorm
 from .calibration.calibrate import calibrate
 from .calibration.stats import LayerStats, Stats
+from .checkpoint.checkpoint import load, save
 from .checkpoint.export import export
 from .coded.linear import TransformLinear
 from .coded.parametrisation import Coded, code, fold
@@ -22,7 +23,7 @@ from .frequency.modules import FrequencyConv2d, FrequencyLinear
 from .frequency.swap import frequency_layers, load_frequency_layers, save_frequency_layers
 from .network.surgery import replace
 from .planning.budget import Budget
-from .planning.compress import compress, load, save
+from .planning.compress import compress
 from .planning.methods import METHODS
 from .planning.plan import Plan
 from .planning.planner import make_plan

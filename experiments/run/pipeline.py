@@ -1,9 +1,7 @@
 """The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from lightning import Callback
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_model
@@ -11,9 +9,10 @@ from torch import nn
 
 from layers import Plan, Thin, load, load_frequency_layers, save, save_frequency_layers
 from layers.fitting.spool import NO_ROOM
-from layers.planning.compress import load_tensors
+from layers.network.files import load_tensors, whole
 
 from ..lab.recipes.calibration import Calibration
+from ..lab.recipes.fit import _fit
 from ..lab.recipes.job import Job
 from ..lab.recipes.recipe import Recipe, from_dense
 from ..lab.runs import record
@@ -21,42 +20,8 @@ from ..lab.runs.history import History
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.training.batchnorm import statistics
-from ..lab.training.checkpoint import whole
 from ..lab.training.distributed import agreed, processes, rank
-from ..lab.training.train import train
 from .measure import measure
-
-
-def _fit(
-    job: Job, stage: str, model: nn.Module, stages: Stages | None = None, callbacks: Sequence[Callback] = ()
-) -> float | None:
-    """Train in place, on from the stage's checkpoint; the validation accuracy of the best epoch, None without one."""
-    training, dense = job.config.training, stage == "dense" or stage in job.scratch
-    epochs = job.finetune_epochs if not dense else job.epochs if stage == "dense" else job.scratch_epochs
-    if not epochs:
-        return None
-    return train(
-        model,
-        job.dataset,
-        training,
-        epochs=epochs,
-        lr=training.lr if dense else training.lr / 4,
-        batch_size=job.config.data.batch_size,
-        seed=training.seed,
-        teacher=None if dense else job.model,
-        checkpoint=None if stages is None else stages.checkpoint(stage),
-        callbacks=callbacks,
-    )
-
-
-def train_dense(job: Job) -> float | None:
-    """Train the job's own network in place; the validation accuracy of its best epoch."""
-    return _fit(job, "dense", job.model)
-
-
-def fine_tune(job: Job, model: nn.Module, callbacks: Sequence[Callback] = ()) -> float | None:
-    """Train a compressed network in place as a run does; the validation accuracy of its best epoch, if there is one."""
-    return _fit(job, "compressed", model, callbacks=callbacks)
 
 
 def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, digest, flat
-from ..tune.config import Workers
+from ..lab.trials.config import Workers
 
 Budgets = Annotated[tuple[str, ...], tyro.conf.arg(metavar="METRIC=FRACTION [METRIC=FRACTION ...]")]
 

@@ -8,8 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..lab.reporting.run_report import COLOURS
-from ..lab.training.checkpoint import whole
+from layers.network.files import whole
+
+from ..lab.reporting.style import COLOURS
 
 NARROW = 0.05  # no panel shows less of a cost: what one budget leaves open would look like much
 

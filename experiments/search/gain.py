@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from layers import Cost, Plan, cost
 
 from ..lab.recipes.evaluate import Accuracy, Judged, judge
+from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job
 from ..lab.recipes.recipe import Recipe
-from ..run.pipeline import fine_tune
 from .trial import Site
 
 

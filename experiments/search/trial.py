@@ -18,12 +18,12 @@ from layers.planning.methods import check_kernels
 
 from ..lab.recipes.calibration import Calibration, drawn, image_count
 from ..lab.recipes.evaluate import accuracy
+from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job
 from ..lab.recipes.recipe import AUTO, MIXED, Recipe, recipe
 from ..lab.recipes.trained import look_up
 from ..lab.training.stopped import Diverged, NoRoom
-from ..run.pipeline import fine_tune
-from ..tune.objective import Report
+from ..lab.trials.report import Report
 from .config import Search
 from .policy import LIMIT, Policy
 from .sampler import PLAN, PolicySampler

@@ -8,14 +8,14 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from checks import need
-from layers.planning.compress import fill
+from layers.network.files import fill
 
 from ..lab.config import Config
 from ..lab.models import build
 from ..lab.models.weights import read_checkpoint
+from ..lab.recipes.fit import train_dense
 from ..lab.recipes.job import Job, check
 from ..lab.runs import record
-from ..run.pipeline import train_dense
 from .config import Study
 
 

@@ -7,9 +7,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from layers.network.files import whole
+
 from ..lab.reporting.peers import Peer
-from ..lab.reporting.run_report import COLOURS
-from ..lab.training.checkpoint import whole
+from ..lab.reporting.style import COLOURS
 from .config import Sweep
 
 MARKERS = "osD^vPX"

@@ -1,12 +1,12 @@
 """What a search is: one frozen dataclass, the command line of `experiments.tune`, the hash that names the study."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from ..lab.config import Data, Network, Training, digest, flat
+from ..lab.trials.config import Workers
 
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")]
 Range = Annotated[tuple[float, float], tyro.conf.arg(metavar="LOW HIGH")]
@@ -45,25 +45,6 @@ class Search:
 
     pruner: Literal["median", "hyperband", "none"] = "median"
     """which trials are given up early: median (worse than half of the others after as many epochs), hyperband, none"""
-
-
-@dataclass(frozen=True)
-class Workers:
-    """how many share the work, and where results go; no part of the study's name"""
-
-    trials: int = 50
-    """of the study in all, by all workers; more of them later continue it"""
-    storage: str | None = None
-    """a database that any number of machines share, postgresql://USER:PASSWORD@HOST/NAME say
-    (default: study.db in the study's folder, which any number of processes here share)"""
-    study_name: str | None = None
-    """in the storage (default: made from the settings, so that the same command joins the same study)"""
-    heartbeat: int = 60
-    """seconds between two signs of life of a worker; a trial is taken up again after two of them were missed"""
-    retries: int = 3
-    """how often a trial whose worker died is taken up again"""
-    out: Path = Path("runs")
-    """folder of the study folders"""
 
 
 SEARCHED = {  # field of `Space` -> the field of `Training` or `Data` that it replaces

@@ -8,8 +8,7 @@ from torch import nn
 
 from checks import need
 
-from ..costs.cost import evaluating
-from .calibrate import images_of
+from ..network.modes import evaluating, images_of
 
 
 def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:

@@ -4,10 +4,9 @@ One streaming pass, with one batch in memory at a time beside the sums: (inputs 
 per layer, about 1 GiB for ResNet-50.  Wide layers keep those sums in blocks of channels (stats.py).
 """
 
-import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..costs.cost import evaluating
-from ..factored.scheme import Dense, is_plain
+from ..network.kinds import Dense, is_plain
+from ..network.modes import evaluating, frozen, images_of
 from .moments import draw, inputs_at, outputs_at, second_moment
 from .stats import LayerStats, Stats, blocks
 
@@ -50,26 +49,6 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     images = int(sums["images"])
     found = {name: _stats(name, layer, sums, images) for name, layer in layers.items() if f"{name} rows" in sums}
     return Stats(found, images, loss_aware)
-
-
-def images_of(batch: Any, model: nn.Module) -> Tensor:
-    """The images of (images, labels), or of images alone, on the model's device."""
-    x = batch[0] if isinstance(batch, list | tuple) else batch
-    need(isinstance(x, Tensor) and x.ndim >= 2 and len(x) > 0, "batch", type(x).__name__, "a tensor of images (n, ...)")
-    tensors = itertools.chain(model.parameters(), model.buffers())
-    return x.detach().to(next((t.device for t in tensors), x.device))
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No gradients of parameters; what each wanted is restored."""
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, grad in wanted:
-            parameter.requires_grad_(grad)
 
 
 def _adder(

@@ -3,8 +3,7 @@
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..coded.linear import TransformLinear
 from ..frequency.modules import FrequencyConv2d, FrequencyLinear
+from ..network.modes import evaluating
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, FrequencyConv2d)
 LINEARS = (nn.Linear, FrequencyLinear, TransformLinear)
@@ -46,19 +46,6 @@ def layer_macs(module: nn.Module, y: Tensor) -> int:
     if isinstance(module, LINEARS):
         return y.numel() * module.in_features
     return 0
-
-
-@contextmanager
-def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
-    """Eval mode, without gradients unless asked for; every module's own mode is restored."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.set_grad_enabled(gradients):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def trace(model: nn.Module, x: Tensor) -> dict[str, list[Call]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .cost import evaluating
+from ..network.modes import evaluating
 
 
 class Live(TorchDispatchMode):

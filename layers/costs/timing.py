@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from .cost import evaluating
+from ..network.modes import evaluating
 
 
 class Timing(NamedTuple):

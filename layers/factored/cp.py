@@ -16,8 +16,10 @@ from torch import Tensor, nn
 import stage3_torch
 from contract import CP
 
-from .scheme import Dense, Shape, grouped, matrix_refusal
-from .specs import Candidate, Limits, Spec, count, rounded
+from ..network.kinds import Dense
+from .scheme import Shape, grouped, matrix_refusal
+from .specs import Candidate, Limits, Spec, count
+from .spectra import rounded
 from .tucker import sides as unfoldings
 
 SWEEPS = 25  # per candidate: on trained 3 x 3 layers the error is then within 13 % of that after fifty

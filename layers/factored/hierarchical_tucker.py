@@ -13,9 +13,11 @@ from torch import Tensor, nn
 import stage3_torch
 from trees import Tree, dimension_tree, post_order
 
+from ..network.kinds import Dense
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
-from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limit, Limits, Spec, counts, equal_energy, grid, spectrum
+from .scheme import Shape, balanced, grouped, matrix_refusal
+from .specs import Candidate, Limit, Limits, Spec, counts
+from .spectra import equal_energy, grid, spectrum
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
 RANKS = 12  # tried per layer: each has to be decomposed anew

@@ -6,9 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..network.kinds import Dense, is_plain
 from .specs import Candidate, Limits, Spec
-
-Dense = nn.Conv2d | nn.Linear  # what can be factored
 
 
 class Shape(NamedTuple):
@@ -44,13 +43,6 @@ class Scheme(Protocol):
 
     def weights(self, layer: Dense, spec: Spec) -> list[Tensor]:
         """The factors' weights, each in the order of axes of its own layer's weight."""
-
-
-def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether the layer computes what `kind` does: a subclass may do something else with its weight."""
-    if not isinstance(layer, kind) or type(layer).forward is not kind.forward:
-        return False
-    return kind is not nn.Conv2d or type(layer)._conv_forward is nn.Conv2d._conv_forward  # type: ignore[attr-defined]
 
 
 def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..costs.cost import Call, Cost
-from .scheme import Dense, Shape
+from ..network.kinds import Dense
+from .scheme import Shape
 
 
 def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from .scheme import Dense, Shape, grouped, is_plain
-from .specs import Candidate, Limits, Spec, count, grid, kept, spectrum
+from ..network.kinds import Dense, is_plain
+from .scheme import Shape, grouped
+from .specs import Candidate, Limits, Spec, count
+from .spectra import grid, kept, spectrum
 
 
 class Scheme(NamedTuple):

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 import stage3_torch
 from checks import check_ranks
 
-from .scheme import Dense, Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limits, Spec, counts, equal_energy
+from ..network.kinds import Dense
+from .scheme import Shape, balanced, grouped, matrix_refusal
+from .specs import Candidate, Limits, Spec, counts
+from .spectra import equal_energy
 
 
 def refusal(layer: nn.Module) -> str | None:

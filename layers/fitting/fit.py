@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..factored.scheme import Dense, Scheme, Shape
+from ..factored.compose import compose, weight5
+from ..factored.scheme import Scheme, Shape
 from ..factored.sequence import weight_shapes
 from ..factored.specs import Spec
-from .metric import Metric, Whitening, compose, weight5
+from ..network.kinds import Dense
+from .metric import Metric
+from .whitening import Whitening
 
 # of L-BFGS.  On the layers of a trained ResNet-20 the error is then, at the median, 4 % (spatial, tucker), 12 % (ht)
 # and 37 % (cp) above that of 100 steps; with 60 the loss of the refitted network was 0.196 instead of 0.198.

@@ -17,16 +17,17 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..calibration.calibrate import images_of
 from ..calibration.moments import Positions, draw, inputs_at, outputs_at, second_moment
 from ..calibration.shrinkage import covariance, ridge, shrinkage, shrunk
 from ..calibration.stats import Stats, blocks, check_stats
-from ..costs.cost import evaluating
-from ..factored.scheme import Dense, Shape, is_plain
+from ..factored.compose import compose, weight5
+from ..factored.scheme import Shape
 from ..factored.sequence import fill
+from ..network.kinds import Dense, is_plain
+from ..network.modes import evaluating, images_of
 from .fit import fit
 from .lockstep import walk
-from .metric import Metric, compose, weight5
+from .metric import Metric
 from .spool import Put, spool
 
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input

@@ -12,8 +12,8 @@ from torch.nn.modules.utils import _pair
 
 from checks import need
 
+from ..network.files import load_tensors
 from ..network.surgery import replace
-from ..planning.compress import load_tensors
 from .modules import FrequencyConv2d, FrequencyLinear
 
 IN_REAL_MODELS = {"dft": "dht", "complex_shannon": "shannon"}

@@ -11,11 +11,15 @@ from torch import Tensor
 from stage3_torch import evbmf
 
 from ..calibration.stats import LayerStats
-from ..factored.scheme import Dense, Scheme
+from ..factored.compose import compose, weight5
+from ..factored.scheme import Scheme
 from ..factored.sequence import weight_shapes
-from ..factored.specs import Spec, rounded
+from ..factored.specs import Spec
+from ..factored.spectra import rounded
 from ..fitting.fit import sees_patches, start, whitened
-from ..fitting.metric import Metric, Whitening, compose, weight5
+from ..fitting.metric import Metric
+from ..fitting.whitening import Whitening
+from ..network.kinds import Dense
 from .methods import Method
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own

@@ -19,12 +19,14 @@ from ..coded.transform import SELECTIONS, Transform
 from ..costs.cost import Call, Cost
 from ..factored import hierarchical_tucker, tucker
 from ..factored.cp import JOINT, SEPARABLE
-from ..factored.scheme import Dense, Scheme
+from ..factored.scheme import Scheme
 from ..factored.sequence import fill, price, shell
-from ..factored.specs import Candidate, Limits, Spec, check_spec, count, distinct, grid, one_of, truth
+from ..factored.specs import Candidate, Limits, Spec, check_spec, count, distinct, one_of, truth
+from ..factored.spectra import grid
 from ..factored.svd import CHANNEL, SPATIAL
 from ..fitting.fit import loss_aware
 from ..fitting.metric import Metric
+from ..network.kinds import Dense
 from .budget import Budget
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from checks import need
 
 from ..costs.cost import Cost
+from ..network.files import write_text
 from ..thinning.widths import Widths
 from .budget import Budget
 
@@ -144,10 +145,3 @@ def _ratios(part: LayerPlan | Plan) -> tuple[str, ...]:
     return *costs, *(
         f"{1e3 * seconds.before:.3g} > {1e3 * seconds.after:.3g}" for seconds in (part.seconds,) if seconds
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -13,9 +13,9 @@ from torch import nn
 
 from ..costs.cost import Call
 from ..costs.timing import interleaved
-from ..factored.scheme import Dense
+from ..network.files import write_text
+from ..network.kinds import Dense
 from .methods import METHODS
-from .plan import write_text
 from .selectors import Option
 
 ROUNDS, WARMUP, SECONDS = 7, 2, 5.0  # of the measurement of one layer's forms, side by side

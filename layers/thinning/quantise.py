@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from checks import need
 
 from ..coded.parametrisation import Decoded, code
-from .weights import weighted
+from ..network.kinds import weighted
 
 
 class Binary(Decoded):

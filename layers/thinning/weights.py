@@ -9,6 +9,7 @@ from torch.nn.utils import prune as torch_prune
 from checks import need
 
 from ..coded.parametrisation import Decoded, code
+from ..network.kinds import weighted
 
 Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its shape; the lowest of all layers are pruned
 
@@ -44,15 +45,6 @@ class Masked(Decoded):
     def decode(self, *arrays: Tensor) -> Tensor:
         """W, of V."""
         return arrays[0] * self.mask
-
-
-def weighted(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
-    """Name -> convolution or Linear layer of these kinds, a shared one once."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and isinstance(module, kinds)
-    }
 
 
 def masks(

@@ -7,7 +7,7 @@ from torch import nn
 
 from checks import need
 
-from ..factored.scheme import is_plain
+from ..network.kinds import is_plain
 from ..network.surgery import replace
 
 WIDTHS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")

@@ -20,13 +20,13 @@ from searches import never, random_lenet, search_of
 from experiments.lab.config import Network
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes.evaluate import accuracy
+from experiments.lab.trials.config import Workers
 from experiments.lab.trials.storage import WORKER, open_storage, open_study
 from experiments.search import outcome, trial
 from experiments.search.__main__ import main
 from experiments.search.config import Search, Trials
 from experiments.search.policy import LIMIT
 from experiments.search.sampler import PolicySampler
-from experiments.tune.config import Workers
 from layers import Plan, cost, load
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,11 @@ from PIL import Image
 from experiments.lab.config import Config
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.training.stopped import Diverged
+from experiments.lab.trials.config import Workers
 from experiments.lab.trials.storage import open_storage, open_study
 from experiments.tune import objective as objectives
 from experiments.tune.__main__ import main
-from experiments.tune.config import Search, Space, Tune, Workers
+from experiments.tune.config import Search, Space, Tune
 from experiments.tune.objective import check, objective, suggest
 from experiments.tune.sampler import SeededByTrial
 

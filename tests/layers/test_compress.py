@@ -12,7 +12,7 @@ from torch import nn
 from experiments.lab.models.cifar_resnet import resnet20
 from experiments.lab.models.lenet import LeNet
 from layers import METHODS, Budget, compress, fold, load, make_plan, save
-from layers.planning.compress import load_tensors
+from layers.network.files import load_tensors
 
 X = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
 KERNELS = {name: Budget(params=0.6) for name in METHODS}

@@ -12,10 +12,12 @@ from torch import nn
 from layers import METHODS, Budget, calibrate, compress, make_plan
 from layers.calibration.shrinkage import shrinkage, shrunk
 from layers.calibration.stats import LayerStats
+from layers.factored.compose import compose, weight5
 from layers.factored.scheme import Shape
 from layers.factored.sequence import weight_shapes
 from layers.fitting.fit import fit, start, whitened
-from layers.fitting.metric import Metric, Whitening, compose, weight5
+from layers.fitting.metric import Metric
+from layers.fitting.whitening import Whitening
 from layers.planning.errors import PROBES, operator_error, predicted_loss, weight_error
 
 FACTORED = [name for name, method in METHODS.items() if method.scheme]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
+from layers.network.files import whole
 from layers.planning.choice import Layer
 from layers.planning.plan import LayerPlan
 from layers.planning.selectors import Option
@@ -18,7 +19,6 @@ from ...lab.recipes.calibration import Calibration, drawn
 from ...lab.recipes.evaluate import accuracy
 from ...lab.recipes.job import Job
 from ...lab.recipes.recipe import MIXED, Recipe
-from ...lab.training.checkpoint import whole
 
 SHARES = (0.3, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws; below, most plans are at chance
 SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan

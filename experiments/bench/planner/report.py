@@ -15,7 +15,7 @@ from . import table as planner_table
 from .trials import others, tested, trials
 
 if TYPE_CHECKING:
-    from ..__main__ import Accuracies
+    from .config import Accuracies
 
 
 def report(config: Config, options: "Accuracies") -> bool:

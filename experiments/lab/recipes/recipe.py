@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
-from layers.costs.cost import evaluating
+from layers.network.modes import evaluating
 from layers.planning.by_latency import decide
 from layers.planning.choice import Survey
 from layers.planning.methods import check_kernels, method

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import fold
-from layers.costs.cost import evaluating
+from layers.network.modes import evaluating
 from layers.thinning.quantise import Half, binarise
 from layers.thinning.weights import mask, masks, zeros
 from layers.thinning.widths import Widths

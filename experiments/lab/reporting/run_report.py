@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from layers.planning.plan import write_text
+from layers.network.files import write_text
 
 from .page import page
+from .style import COLOURS, short, wilson
 
 COSTS = {"params": "parameters", "macs": "MACs", "bytes": "bytes"}
-COLOURS = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011
 
 
 def costs(results: dict) -> dict[str, str]:
@@ -25,12 +24,6 @@ def costs(results: dict) -> dict[str, str]:
     if "deflated" in results["rows"][0]:
         return {"params": "parameters", "macs": "MACs", "deflated": "bytes, zlib"}
     return COSTS
-
-
-def short(number: float) -> str:
-    """Four digits and a unit: 61.71 k."""
-    power = min(3, int(math.log10(max(number, 1))) // 3)
-    return f"{number / 1000**power:.4g}{('', ' k', ' M', ' G')[power]}"
 
 
 def cells(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -67,13 +60,6 @@ def terminal_table(results: dict) -> Table:
     for name, *numbers in rows:
         table.add_row(name.replace("-", " "), *numbers)
     return table
-
-
-def wilson(percent: float, n: int) -> tuple[float, float]:
-    """95 % interval of an accuracy measured on n images, in percent (Wilson 1927)."""
-    z, p = 1.96, percent / 100
-    centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return 100 * (centre - half) / (1 + z * z / n), 100 * (centre + half) / (1 + z * z / n)
 
 
 def figure(results: dict) -> go.Figure:

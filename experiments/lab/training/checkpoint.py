@@ -3,8 +3,7 @@
 import io
 import os
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import CheckpointIO
 
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it reaches the disk, then `path`, which after a crash is the old file or the new.
-
-    Where writing fails, for lack of room say, the old file is untouched and the temporary one gone.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from layers.network.files import whole
 
 
 class WholeFiles(CheckpointIO):

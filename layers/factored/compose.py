@@ -1,0 +1,29 @@
+"""The weight of a layer in five axes, and the one that factors stand for."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..network.kinds import Dense
+
+
+def weight5(layer: Dense) -> Tensor:
+    """The weight in float64 as (groups, outputs / groups, inputs / groups, height, width), without its history."""
+    w = layer.weight.detach().double()
+    return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
+
+
+def compose(weights: Sequence[Tensor], groups: Sequence[int]) -> Tensor:
+    """The weight (g, o, i, h, w) that factors with these groups stand for, in the order in which they are applied.
+
+    Each spatial axis is worked on by one factor and has length 1 in the others.  Differentiable.
+    """
+    outer = groups[-1]
+    *others, product = (w.unflatten(0, (outer, -1)).reshape(outer, -1, *(*w.shape[1:], 1, 1)[:3]) for w in weights)
+    for weight, inner in zip(reversed(others), reversed(groups[:-1])):
+        if inner > outer:  # depthwise: one filter per channel
+            product = product * weight.transpose(1, 2)
+        else:
+            product = torch.einsum("gorhw,grihw->goihw", product, weight)
+    return product
