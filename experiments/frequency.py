@@ -118,7 +118,7 @@ def page(results: list[dict]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 2 when a folder is not a complete run with --frequency."""
     config = tyro.cli(Page, prog="python -m experiments.frequency", args=arguments)
-    from layers.network.files import write_text
+    from layers.network import write_text
 
     from .lab.runs.record import COMPLETE, read_results
 

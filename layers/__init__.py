@@ -1,34 +1,26 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
-from .calibration.batchnorm import reestimate_batchnorm
-from .calibration.calibrate import calibrate
-from .calibration.stats import LayerStats, Stats
-from .checkpoint.checkpoint import load, save
-from .checkpoint.export import export
-from .coded.linear import TransformLinear
-from .coded.parametrisation import Coded, code, fold
-from .coded.transform import Transform
-from .costs.cost import Cost, cost
-from .costs.timing import Timing, interleaved, latency
-from .fitting.refit import refit
-from .frequency.complex import (
+from .calibration import LayerStats, Stats, calibrate, reestimate_batchnorm
+from .checkpoint import export, load, save
+from .coded import Coded, Transform, TransformLinear, code, fold
+from .costs import Cost, Timing, cost, interleaved, latency
+from .fitting import refit
+from .frequency import (
     Cardioid,
     ComplexAvgPool2d,
     ComplexBatchNorm2d,
     ComplexMaxPool2d,
     ConcatenatedReLU,
+    FrequencyConv2d,
+    FrequencyLinear,
     Magnitude,
+    frequency_layers,
+    load_frequency_layers,
+    save_frequency_layers,
 )
-from .frequency.modules import FrequencyConv2d, FrequencyLinear
-from .frequency.swap import frequency_layers, load_frequency_layers, save_frequency_layers
-from .network.surgery import replace
-from .planning.budget import Budget
-from .planning.compress import compress
-from .planning.methods import METHODS
-from .planning.plan import Plan
-from .planning.planner import make_plan
-from .planning.selectors import SELECTORS
-from .thinning.channels import Thin, prune_channels
+from .network import replace
+from .planning import METHODS, SELECTORS, Budget, Plan, compress, make_plan
+from .thinning import Thin, prune_channels
 
 __all__ = [
     "METHODS",

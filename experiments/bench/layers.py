@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layers import Coded, FrequencyConv2d, FrequencyLinear, Transform, TransformLinear, code
-from layers.coded.parametrisation import Decoded
+from layers.coded import Decoded
 
 from .row import Later, Row
 

@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from .row import Measured
 

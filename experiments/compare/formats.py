@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.reporting import run_report as report
 from ..lab.reporting.comparison import Comparison, caption, cells, frame

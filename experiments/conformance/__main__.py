@@ -34,7 +34,7 @@ geometries that hypothesis draws.
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a cell fails, 2 when the file cannot be written."""
     chosen = tyro.cli(Conformance, prog="python -m experiments.conformance", args=arguments)
-    from layers.network.files import write_text  # late: torch is not needed to answer --help
+    from layers.network import write_text  # late: torch is not needed to answer --help
 
     from .cells import table
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from layers import METHODS, Coded, code
-from layers.coded.parametrisation import filled
-from layers.frequency.basis import BASES, COMPLEX
-from layers.frequency.swap import conv_like
-from layers.planning.methods import Method
+from layers.coded import filled
+from layers.frequency import BASES, COMPLEX, conv_like
+from layers.planning import Method
 
 
 class Kind(NamedTuple):

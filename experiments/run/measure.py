@@ -3,8 +3,7 @@
 from torch import nn
 
 from layers import Plan, cost
-from layers.costs.cost import deflated
-from layers.costs.memory import peak_memory
+from layers.costs import deflated, peak_memory
 
 from ..lab.config import Config
 from ..lab.recipes.evaluate import accuracy, latencies

@@ -8,8 +8,8 @@ from safetensors.torch import save_model
 from torch import nn
 
 from layers import Plan, Thin, load, load_frequency_layers, save, save_frequency_layers
-from layers.fitting.spool import NO_ROOM
-from layers.network.files import load_tensors, whole
+from layers.fitting import NO_ROOM
+from layers.network import load_tensors, whole
 
 from ..lab.recipes.calibration import Calibration
 from ..lab.recipes.fit import _fit

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layers.network.files import whole
+from layers.network import whole
 
 from ..lab.reporting.style import COLOURS
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from checks import need
 from layers import Plan, save
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.recipes.recipe import Recipe
 from ..lab.reporting.page import page

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from layers.planning.choice import Survey, Weight
-from layers.planning.selectors import Option
+from layers.planning import Option, Survey, Weight
 
 # Standard deviation, before the first trial, of each coefficient.  The plan of selector `loss` is near the best: with
 # twice as much, an early trial of ResNet-20 at 35 % of its MACs lost 4 points of accuracy.

@@ -5,7 +5,7 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from layers.costs.cost import Cost
+from layers.costs import Cost
 
 WITHIN = 2.0  # points of accuracy below the dense network that a good configuration may lose
 CUT = 0.3  # of the parameters that a good configuration saves at least

@@ -12,9 +12,8 @@ from torch import nn
 
 from checks import need
 from layers import Plan
-from layers.costs.cost import Cost
-from layers.planning.choice import Survey, choose
-from layers.planning.methods import check_kernels
+from layers.costs import Cost
+from layers.planning import Survey, check_kernels, choose
 
 from ..lab.recipes.calibration import Calibration, drawn, image_count
 from ..lab.recipes.evaluate import accuracy

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from checks import need
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.runs import record
 from . import figures, summary, tables

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from .clock import FRACTION
 from .measure import Tables, pooled

@@ -8,7 +8,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from checks import need
-from layers.network.files import fill
+from layers.network import fill
 
 from ..lab.config import Config
 from ..lab.models import build

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layers.network.files import whole
+from layers.network import whole
 
 from ..lab.reporting.peers import Peer
 from ..lab.reporting.style import COLOURS

@@ -10,7 +10,7 @@ from torch import nn
 
 from checks import need
 from layers import Cost, cost
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.recipes.calibration import Calibration, image_count
 from ..lab.recipes.evaluate import accuracy

@@ -15,7 +15,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.reporting.page import page
 

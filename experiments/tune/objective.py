@@ -11,8 +11,7 @@ from optuna.trial import Trial
 from checks import need
 
 from ..lab.config import Compression, Config, Data, Training
-from ..lab.recipes.job import Job
-from ..lab.recipes.job import check as check_job
+from ..lab.recipes.job import Job, check as check_job
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.training.train import train
 from ..lab.trials.report import Report

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..lab.runs import record
 from . import figures

@@ -1,1 +1,13 @@
 """Measure what real images show of a network: second moments of inputs and gradients, statistics of BatchNorm."""
+
+from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
+from .calibrate import calibrate as calibrate
+from .moments import (
+    Positions as Positions,
+    draw as draw,
+    inputs_at as inputs_at,
+    outputs_at as outputs_at,
+    second_moment as second_moment,
+)
+from .shrinkage import covariance as covariance, ridge as ridge, root as root, shrinkage as shrinkage, shrunk as shrunk
+from .stats import LayerStats as LayerStats, Stats as Stats, blocks as blocks, check_stats as check_stats

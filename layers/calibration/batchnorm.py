@@ -8,7 +8,7 @@ from torch import nn
 
 from checks import need
 
-from ..network.modes import evaluating, images_of
+from ..network import evaluating, images_of
 
 
 def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..network.kinds import Dense, is_plain
-from ..network.modes import evaluating, frozen, images_of
+from ..network import Dense, evaluating, frozen, images_of, is_plain
 from .moments import draw, inputs_at, outputs_at, second_moment
 from .stats import LayerStats, Stats, blocks
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stage3_torch.tensor import syrk
 
-from ..network.kinds import Dense
+from ..network import Dense
 
 
 class Positions(NamedTuple):

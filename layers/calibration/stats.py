@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..network.kinds import Dense, is_plain
+from ..network import Dense, is_plain
 
 WIDEST = 8192  # of a block of second moments: 512 MiB
 

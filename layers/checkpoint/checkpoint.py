@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..network.files import load_tensors
-from ..planning.compress import carry_out
-from ..planning.plan import Plan
-from ..thinning.widths import resize
+from ..network import load_tensors
+from ..planning import Plan, carry_out
+from ..thinning import resize
 from .export import export
 from .portable import describe, write_loader
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..coded.parametrisation import fold
+from ..coded import fold
 
 SUFFIXES = (".onnx", ".pt2")
 ONNX_LIMIT = 2**31 - 1  # bytes of one protobuf message; beyond it the weights would need a second file

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from ..coded.linear import TransformLinear
-from ..planning.plan import Plan
-from ..thinning.widths import arguments
+from ..coded import TransformLinear
+from ..planning import Plan
+from ..thinning import arguments
 from .recipe import recipe
 
 CODE = "parametrizations.weight"  # where torch keeps the code of a coded layer

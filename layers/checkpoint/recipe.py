@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ..coded.transform import Transform
+from ..coded import Transform
 
 IMPLIED = ("device", "layout", "pin_memory")  # arguments without a choice: everything is in plain memory of the CPU
 # The numbers by which ATen knows what is no number in Python (c10/core/ScalarType.h, MemoryFormat.h).

@@ -11,7 +11,7 @@ import stage3_torch
 from checks import need
 from contract import KERNELS, leaves, refill
 
-from ..network.surgery import replace
+from ..network import replace
 
 
 class Decoded(nn.Module):

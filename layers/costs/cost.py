@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..coded.linear import TransformLinear
-from ..frequency.modules import FrequencyConv2d, FrequencyLinear
-from ..network.modes import evaluating
+from ..coded import TransformLinear
+from ..frequency import FrequencyConv2d, FrequencyLinear
+from ..network import evaluating
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, FrequencyConv2d)
 LINEARS = (nn.Linear, FrequencyLinear, TransformLinear)

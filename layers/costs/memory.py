@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..network.modes import evaluating
+from ..network import evaluating
 
 
 class Live(TorchDispatchMode):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..network.modes import evaluating
+from ..network import evaluating
 
 
 class Timing(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..network.kinds import Dense
+from ..network import Dense
 
 
 def weight5(layer: Dense) -> Tensor:

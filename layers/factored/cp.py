@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import stage3_torch
 from contract import CP
 
-from ..network.kinds import Dense
+from ..network import Dense
 from .scheme import Shape, grouped, matrix_refusal
 from .specs import Candidate, Limits, Spec, count
 from .spectra import rounded

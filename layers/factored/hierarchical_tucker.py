@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import stage3_torch
 from trees import Tree, dimension_tree, post_order
 
-from ..network.kinds import Dense
+from ..network import Dense
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
 from .scheme import Shape, balanced, grouped, matrix_refusal
 from .specs import Candidate, Limit, Limits, Spec, counts

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..network.kinds import Dense, is_plain
+from ..network import Dense, is_plain
 from .specs import Candidate, Limits, Spec
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..costs.cost import Call, Cost
-from ..network.kinds import Dense
+from ..costs import Call, Cost
+from ..network import Dense
 from .scheme import Shape
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..network.kinds import Dense, is_plain
+from ..network import Dense, is_plain
 from .scheme import Shape, grouped
 from .specs import Candidate, Limits, Spec, count
 from .spectra import grid, kept, spectrum

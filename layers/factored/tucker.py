@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import stage3_torch
 from checks import check_ranks
 
-from ..network.kinds import Dense
+from ..network import Dense
 from .scheme import Shape, balanced, grouped, matrix_refusal
 from .specs import Candidate, Limits, Spec, counts
 from .spectra import equal_energy

@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..factored.compose import compose, weight5
-from ..factored.scheme import Scheme, Shape
-from ..factored.sequence import weight_shapes
-from ..factored.specs import Spec
-from ..network.kinds import Dense
+from ..factored import Scheme, Shape, Spec, compose, weight5, weight_shapes
+from ..network import Dense
 from .metric import Metric
 from .whitening import Whitening
 

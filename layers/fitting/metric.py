@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..calibration.shrinkage import covariance, shrinkage, shrunk
-from ..calibration.stats import LayerStats
-from ..network.kinds import Dense
+from ..calibration import LayerStats, covariance, shrinkage, shrunk
+from ..network import Dense
 
 
 class Metric(NamedTuple):

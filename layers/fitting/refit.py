@@ -17,14 +17,22 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..calibration.moments import Positions, draw, inputs_at, outputs_at, second_moment
-from ..calibration.shrinkage import covariance, ridge, shrinkage, shrunk
-from ..calibration.stats import Stats, blocks, check_stats
-from ..factored.compose import compose, weight5
-from ..factored.scheme import Shape
-from ..factored.sequence import fill
-from ..network.kinds import Dense, is_plain
-from ..network.modes import evaluating, images_of
+from ..calibration import (
+    Positions,
+    Stats,
+    blocks,
+    check_stats,
+    covariance,
+    draw,
+    inputs_at,
+    outputs_at,
+    ridge,
+    second_moment,
+    shrinkage,
+    shrunk,
+)
+from ..factored import Shape, compose, fill, weight5
+from ..network import Dense, evaluating, images_of, is_plain
 from .fit import fit
 from .lockstep import walk
 from .metric import Metric

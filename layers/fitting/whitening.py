@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..calibration.shrinkage import root
-from ..factored.compose import weight5
-from ..factored.scheme import Shape
-from ..network.kinds import Dense
+from ..calibration import root
+from ..factored import Shape, weight5
+from ..network import Dense
 from .metric import Metric
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible

@@ -5,7 +5,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from ..coded.parametrisation import Decoded
+from ..coded import Decoded
 from .basis import Basis
 
 

@@ -10,7 +10,7 @@ from torch.nn.modules.utils import _pair
 
 from checks import need
 
-from ..coded.parametrisation import filled
+from ..coded import filled
 from .basis import COMPLEX, Basis
 from .filters import Filters, Rows
 

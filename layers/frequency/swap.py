@@ -12,8 +12,7 @@ from torch.nn.modules.utils import _pair
 
 from checks import need
 
-from ..network.files import load_tensors
-from ..network.surgery import replace
+from ..network import load_tensors, replace
 from .modules import FrequencyConv2d, FrequencyLinear
 
 IN_REAL_MODELS = {"dft": "dht", "complex_shannon": "shannon"}

@@ -1,1 +1,12 @@
 """Serve any nn.Module: find and swap its layers, run it, fill it, write its files whole."""
+
+from .files import (
+    fill as fill,
+    load_tensors as load_tensors,
+    read_tensors as read_tensors,
+    whole as whole,
+    write_text as write_text,
+)
+from .kinds import Dense as Dense, is_plain as is_plain, weighted as weighted
+from .modes import evaluating as evaluating, frozen as frozen, images_of as images_of
+from .surgery import obstacles as obstacles, replace as replace

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..costs.timing import interleaved
-from ..network.modes import evaluating
+from ..costs import interleaved
+from ..network import evaluating
 from .budget import Budget
 from .choice import Survey, choose
 from .compress import carry_out

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ..costs.cost import Cost
+from ..costs import Cost
 from .budget import Budget
 from .errors import relative_error
 from .methods import method

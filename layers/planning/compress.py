@@ -7,9 +7,9 @@ from torch import nn
 
 from checks import need
 
-from ..calibration.stats import Stats, check_stats
-from ..factored.specs import Spec
-from ..network.surgery import replace
+from ..calibration import Stats, check_stats
+from ..factored import Spec
+from ..network import replace
 from .methods import METHODS, Method
 from .plan import Plan
 

@@ -10,16 +10,10 @@ from torch import Tensor
 
 from stage3_torch import evbmf
 
-from ..calibration.stats import LayerStats
-from ..factored.compose import compose, weight5
-from ..factored.scheme import Scheme
-from ..factored.sequence import weight_shapes
-from ..factored.specs import Spec
-from ..factored.spectra import rounded
-from ..fitting.fit import sees_patches, start, whitened
-from ..fitting.metric import Metric
-from ..fitting.whitening import Whitening
-from ..network.kinds import Dense
+from ..calibration import LayerStats
+from ..factored import Scheme, Spec, compose, rounded, weight5, weight_shapes
+from ..fitting import Metric, Whitening, sees_patches, start, whitened
+from ..network import Dense
 from .methods import Method
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own

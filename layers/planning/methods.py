@@ -11,22 +11,32 @@ from torch import Tensor, nn
 from checks import need
 from contract import WAVELETS
 
-from ..calibration.stats import LayerStats
-from ..coded.linear import TransformLinear
-from ..coded.ordering import place_type
-from ..coded.parametrisation import code
-from ..coded.transform import SELECTIONS, Transform
-from ..costs.cost import Call, Cost
-from ..factored import hierarchical_tucker, tucker
-from ..factored.cp import JOINT, SEPARABLE
-from ..factored.scheme import Scheme
-from ..factored.sequence import fill, price, shell
-from ..factored.specs import Candidate, Limits, Spec, check_spec, count, distinct, one_of, truth
-from ..factored.spectra import grid
-from ..factored.svd import CHANNEL, SPATIAL
-from ..fitting.fit import loss_aware
-from ..fitting.metric import Metric
-from ..network.kinds import Dense
+from ..calibration import LayerStats
+from ..coded import SELECTIONS, Transform, TransformLinear, code, place_type
+from ..costs import Call, Cost
+from ..factored import (
+    CHANNEL,
+    JOINT,
+    SEPARABLE,
+    SPATIAL,
+    Candidate,
+    Limits,
+    Scheme,
+    Spec,
+    check_spec,
+    count,
+    distinct,
+    fill,
+    grid,
+    hierarchical_tucker,
+    one_of,
+    price,
+    shell,
+    truth,
+    tucker,
+)
+from ..fitting import Metric, loss_aware
+from ..network import Dense
 from .budget import Budget
 
 

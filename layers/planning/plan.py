@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from checks import need
 
-from ..costs.cost import Cost
-from ..network.files import write_text
-from ..thinning.widths import Widths
+from ..costs import Cost
+from ..network import write_text
+from ..thinning import Widths
 from .budget import Budget
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from checks import check_rank, need
 
-from ..calibration.stats import Stats, check_stats
-from ..costs.cost import CONVS, LINEARS, Call, Cost, storage, trace, traced_cost
-from ..costs.timing import latency
-from ..network.surgery import obstacles
+from ..calibration import Stats, check_stats
+from ..costs import CONVS, LINEARS, Call, Cost, latency, storage, trace, traced_cost
+from ..network import obstacles
 from .budget import Budget
 from .by_latency import decide
 from .choice import Layer, Survey

@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..costs.cost import Call
-from ..costs.timing import interleaved
-from ..network.files import write_text
-from ..network.kinds import Dense
+from ..costs import Call, interleaved
+from ..network import Dense, write_text
 from .methods import METHODS
 from .selectors import Option
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ..costs.cost import Cost
-from ..factored.specs import Spec
+from ..costs import Cost
+from ..factored import Spec
 from .errors import Judge, evbmf_levels, operator_error, predicted_loss, weight_error
 
 

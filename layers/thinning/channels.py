@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..network.modes import evaluating
+from ..network import evaluating
 from .widths import Widths, changed, resize
 
 ROOTS = (nn.Conv2d, nn.Linear)

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from checks import need
 
-from ..coded.parametrisation import Decoded, code
-from ..network.kinds import weighted
+from ..coded import Decoded, code
+from ..network import weighted
 
 
 class Binary(Decoded):

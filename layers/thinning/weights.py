@@ -8,8 +8,8 @@ from torch.nn.utils import prune as torch_prune
 
 from checks import need
 
-from ..coded.parametrisation import Decoded, code
-from ..network.kinds import weighted
+from ..coded import Decoded, code
+from ..network import weighted
 
 Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its shape; the lowest of all layers are pruned
 

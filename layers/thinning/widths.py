@@ -7,8 +7,7 @@ from torch import nn
 
 from checks import need
 
-from ..network.kinds import is_plain
-from ..network.surgery import replace
+from ..network import is_plain, replace
 
 WIDTHS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")
 _CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")

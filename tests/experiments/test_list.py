@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from run_folders import write_runs
 
-from experiments.__main__ import VERBS
-from experiments.__main__ import main as verbs
+from experiments.__main__ import VERBS, main as verbs
 from experiments.list import main as list_runs
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,7 @@ from experiments.lab.config import Compression, Data
 from experiments.lab.data import load_dataset
 from experiments.lab.data.batches import normalise
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes import calibration
-from experiments.lab.recipes import recipe as compression
+from experiments.lab.recipes import calibration, recipe as compression
 from experiments.run import pipeline
 from experiments.run.__main__ import main
 from layers import Budget, Plan, calibrate

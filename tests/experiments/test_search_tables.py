@@ -9,8 +9,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from experiments.search import gain as compare
-from experiments.search import outcome, tables
+from experiments.search import gain as compare, outcome, tables
 from layers import Cost
 
 

@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from images_on_disk import write_images, write_named
 from PIL import Image
 from torchvision.models import ResNet18_Weights

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from cases import CASES
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.autograd import gradcheck
 
 import stage1_scipy

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cases import trees
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.autograd import gradcheck
 
 import stage1_scipy

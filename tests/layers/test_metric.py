@@ -5,8 +5,7 @@ import functools
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from layers import METHODS, Budget, calibrate, compress, make_plan

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
-from layers.calibration.moments import draw as draw_positions
-from layers.calibration.moments import inputs_at, outputs_at, second_moment
+from layers.calibration.moments import draw as draw_positions, inputs_at, outputs_at, second_moment
 
 
 @st.composite

@@ -12,9 +12,7 @@ from experiments.lab.recipes.recipe import recipe
 from layers import Budget, Plan, calibrate, compress, make_plan
 from layers.costs.cost import Call, Cost, trace
 from layers.costs.timing import Timing
-from layers.planning import by_latency as stopwatch
-from layers.planning import planner
-from layers.planning import prices as price
+from layers.planning import by_latency as stopwatch, planner, prices as price
 from layers.planning.by_latency import CLOSE, TRIES, decide
 from layers.planning.choice import choose
 from layers.planning.plan import Seconds

@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
-from layers.network.files import whole
-from layers.planning.choice import Layer
-from layers.planning.plan import LayerPlan
-from layers.planning.selectors import Option
+from layers.network import whole
+from layers.planning import Layer, LayerPlan, Option
 
 from ...lab.recipes.calibration import Calibration, drawn
 from ...lab.recipes.evaluate import accuracy

@@ -10,8 +10,7 @@ from checks import need
 from ...lab.config import Config
 from ...lab.recipes.calibration import Calibration, image_count
 from ...lab.recipes.trained import look_up
-from . import random_plans
-from . import table as planner_table
+from . import random_plans, table as planner_table
 from .trials import others, tested, trials
 
 if TYPE_CHECKING:

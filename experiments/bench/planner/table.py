@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ...lab.reporting.peers import peers
 from .random_plans import Compared

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights, list_models
 
 from checks import need
-from layers.network.files import fill, read_tensors
+from layers.network import fill, read_tensors
 
 from . import MODELS
 from .imagenet import SMALL

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from layers import Timing, interleaved
-from layers.network.modes import evaluating
+from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches

@@ -5,7 +5,7 @@ from torch import nn
 
 from checks import need
 from layers import frequency_layers
-from layers.frequency.basis import BASES
+from layers.frequency import BASES
 
 from ..config import Config
 from ..data import Dataset

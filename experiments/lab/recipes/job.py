@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Thin
-from layers.network.modes import evaluating
+from layers.network import evaluating
 
 from ..config import Config
 from ..data import Dataset, load_dataset

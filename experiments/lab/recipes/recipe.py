@@ -7,12 +7,8 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
-from layers.network.modes import evaluating
-from layers.planning.by_latency import decide
-from layers.planning.choice import Survey
-from layers.planning.methods import check_kernels, method
-from layers.planning.planner import survey_network
-from layers.planning.selectors import SELECTORS
+from layers.network import evaluating
+from layers.planning import SELECTORS, Survey, check_kernels, decide, method, survey_network
 
 from ..config import Compression
 from .calibration import Calibration

@@ -3,8 +3,7 @@
 from checks import need
 
 from ..config import Config
-from .job import Job
-from .job import look_up as any_network
+from .job import Job, look_up as any_network
 
 
 def look_up(config: Config) -> Job:

@@ -7,10 +7,8 @@ from torch import Tensor, nn
 
 from checks import need
 from layers import fold
-from layers.network.modes import evaluating
-from layers.thinning.quantise import Half, binarise
-from layers.thinning.weights import mask, masks, zeros
-from layers.thinning.widths import Widths
+from layers.network import evaluating
+from layers.thinning import Half, Widths, binarise, mask, masks, zeros
 
 from ..config import Compression
 

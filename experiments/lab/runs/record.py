@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from checks import need
-from layers.network.files import write_text
+from layers.network import write_text
 
 from ..config import Config
 

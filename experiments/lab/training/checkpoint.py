@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import CheckpointIO
 
-from layers.network.files import whole
+from layers.network import whole
 
 
 class WholeFiles(CheckpointIO):
