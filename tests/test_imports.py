@@ -1,6 +1,7 @@
-"""The arrows of the architecture, checked: who may import whom, and which third parties."""
+"""The arrows of the architecture, checked: who may import whom, which third parties, and how full a room may be."""
 
 import ast
+import graphlib
 import sys
 from pathlib import Path
 
@@ -24,6 +25,21 @@ MAY = {  # package -> (our packages, third parties)
     ),
 }
 OURS = {*MAY, "tests", "thesis"}
+# Each room may import from the rooms after it, never from those before.
+LAYERS = [
+    "checkpoint",
+    "planning",
+    "fitting",
+    "factored",
+    "costs",
+    "thinning",
+    "frequency",
+    "coded",
+    "calibration",
+    "network",
+]
+LAB = ["recipes", "training", "runs", "data", "models", "trials", "reporting", "config"]
+ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs
 
 
 def imported(path):
@@ -45,3 +61,80 @@ def test_arrows(package):
             if name == package or name in sys.stdlib_module_names:
                 continue
             assert name in (ours if name in OURS else third), f"{path.name}:{line}: {package} imports {name}"
+
+
+def module_of(path):
+    """The parts of a file's module: layers/costs/__init__.py is ("layers", "costs")."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+MODULES = {module_of(path): path for package in ("layers", "experiments") for path in (ROOT / package).rglob("*.py")}
+
+
+def ours_imported(module):
+    """(line, module) of every module of layers/ and experiments/ that a module imports, late imports included."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            parts = tuple(node.module.split(".")) if node.module else ()
+            source = package[: len(package) - node.level + 1] + parts if node.level else parts
+            for alias in node.names:
+                target = (*source, alias.name) if (*source, alias.name) in MODULES else source
+                if target in MODULES and target != module:
+                    yield node.lineno, target
+
+
+def below(rooms, source, target):
+    """Whether an arrow from one of the rooms to another goes down the list."""
+    return rooms.index(source) < rooms.index(target)
+
+
+def test_the_lists_name_every_room():
+    assert {path.name for path in (ROOT / "layers").iterdir() if (path / "__init__.py").exists()} == set(LAYERS)
+    found = {path.stem for path in (ROOT / "experiments" / "lab").iterdir() if path.name[0] not in "_."}
+    assert found == set(LAB)
+
+
+def test_the_rooms_of_layers_import_only_what_is_below():
+    for module in MODULES:
+        if module[0] == "layers" and len(module) > 1 and module != ("layers", "loader"):
+            for line, target in ours_imported(module):
+                inside = target[0] == "layers" and len(target) > 1
+                assert inside, f"{'.'.join(module)}:{line} imports the face of the whole package"
+                same = module[1] == target[1]
+                assert same or below(LAYERS, module[1], target[1]), f"{'.'.join(module)}:{line} looks up"
+
+
+def test_the_loader_imports_nothing_of_ours():
+    assert not list(ours_imported(("layers", "loader")))
+
+
+def test_no_verb_imports_another_and_the_lab_imports_none():
+    for module in MODULES:
+        if module[0] == "experiments" and len(module) > 1 and module[1] != "__main__":
+            for line, target in ours_imported(module):
+                if target[0] == "experiments" and len(target) > 1 and target[1] != module[1]:
+                    assert target[1] == "lab", f"{'.'.join(module)}:{line} imports the verb {target[1]}"
+
+
+def test_the_rooms_of_the_lab_import_only_what_is_below():
+    for module in MODULES:
+        if module[:2] == ("experiments", "lab") and len(module) > 2:
+            for line, target in ours_imported(module):
+                if target[:2] == module[:2] and len(target) > 2 and module[2] != target[2]:
+                    assert below(LAB, module[2], target[2]), f"{'.'.join(module)}:{line} looks up"
+
+
+def test_no_circle_among_files():
+    arrows = {module: {target for _, target in ours_imported(module)} for module in MODULES}
+    tuple(graphlib.TopologicalSorter(arrows).static_order())  # CycleError names the circle
+
+
+def test_no_room_is_crowded():
+    rooms = {path.parent for path in MODULES.values()}
+    for room in rooms:
+        entries = [path.name for path in room.iterdir() if path.name != "__pycache__"]
+        most = VERBS_AND_LAB if room == ROOT / "experiments" else ENTRIES
+        assert len(entries) <= most, f"{room.relative_to(ROOT)} holds {len(entries)}: {sorted(entries)}"

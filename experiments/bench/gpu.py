@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from checks import need
 from layers import Budget, compress, make_plan
 
+from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
+from .kernels.tensors import cp_cases, tucker_cases
+from .kernels.transforms import dct_cases, dwt_cases
 from .networks import forward
-from .ranks import evbmf_cases, ht_cases, svd_cases
 from .row import Later, Row
-from .tensors import cp_cases, tucker_cases
-from .transforms import dct_cases, dwt_cases
 
 BATCH, SIZE, MULTIPLE = 64, 224, 64
 MIXES = (("svd",), ("svd", "spatial"), ("svd", "tucker"))

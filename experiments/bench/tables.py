@@ -1,14 +1,14 @@
 """What must be fast, against what, and by how much."""
 
 from .gpu import gpu_cases
+from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
+from .kernels.tensors import cp_cases, tucker_cases
+from .kernels.transforms import dct_cases, dwt_cases
 from .layers import layer_cases
 from .networks import compress_cases, latency_cases, speed_cases
-from .ranks import evbmf_cases, ht_cases, svd_cases
 from .row import Later, Measured, Row, measure
 from .table import show
-from .tensors import cp_cases, tucker_cases
 from .training import training_cases
-from .transforms import dct_cases, dwt_cases
 
 TABLES = {
     "kernels": (tucker_cases, cp_cases, svd_cases, evbmf_cases, dct_cases, dwt_cases, ht_cases),

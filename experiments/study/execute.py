@@ -14,9 +14,9 @@ from layers.network import write_text
 
 from ..lab.runs import record
 from . import figures, summary, tables
-from .clock import timed_weight, times
 from .config import Study
-from .measure import Tables, measure
+from .measuring.clock import timed_weight, times
+from .measuring.measure import Tables, measure
 from .weights import Source, source, train, weights
 
 SECONDS = 15.0  # no round of the timing begins later

@@ -8,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from .clock import FRACTION
-from .measure import Tables, pooled
+from .measuring.clock import FRACTION
+from .measuring.measure import Tables, pooled
+from .measuring.versions import CONDITIONS
 from .tables import KINDS, fraction_name, kinds, label, near
-from .versions import CONDITIONS
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222"]  # Wong 2011
 MARKERS = "osD^vPX"

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from .clock import FRACTION
-from .measure import Tables, pooled
+from .measuring.clock import FRACTION
+from .measuring.measure import Tables, pooled
 from .tables import KINDS, fraction_name, kinds, label, near, wide
 
 AFTER_FLATTEN = (

@@ -6,9 +6,9 @@ import pandas as pd
 
 from layers.network import write_text
 
-from .clock import FRACTION
-from .measure import Tables, pooled
-from .versions import CONDITIONS
+from .measuring.clock import FRACTION
+from .measuring.measure import Tables, pooled
+from .measuring.versions import CONDITIONS
 
 KINDS = {"conv": "convolutions", "linear": "Linear layers"}
 

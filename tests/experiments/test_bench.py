@@ -10,10 +10,10 @@ import torch
 from experiments.bench import gpu, networks
 from experiments.bench.__main__ import main
 from experiments.bench.gpu import kernel_cases, network_cases
+from experiments.bench.kernels.ranks import evbmf_cases, ht_cases, svd_cases
+from experiments.bench.kernels.tensors import cp_cases, tucker_cases
 from experiments.bench.layers import conv_cases, linear_cases
-from experiments.bench.ranks import evbmf_cases, ht_cases, svd_cases
 from experiments.bench.tables import TABLES, Later, Measured, Row, measure, show
-from experiments.bench.tensors import cp_cases, tucker_cases
 
 
 def work(count):

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 import stage3_torch
 from contract import CP, KERNELS, SVD, leaves
 from experiments.lab.models.lenet import LeNet
-from experiments.study import decompositions as ranks
 from experiments.study.__main__ import main
-from experiments.study.coefficients import TRANSFORMS, coefficients, frequency
-from experiments.study.compaction import affordable, explained, gini, needed, positions
 from experiments.study.config import Study
-from experiments.study.versions import smooth_order, versions
+from experiments.study.measuring import decompositions as ranks
+from experiments.study.measuring.coefficients import TRANSFORMS, coefficients, frequency
+from experiments.study.measuring.compaction import affordable, explained, gini, needed, positions
+from experiments.study.measuring.versions import smooth_order, versions
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {"summary.md", "tables.md", "errors.csv", "compaction.csv", "curves.csv", "times.csv", "results.json"}

@@ -12,9 +12,9 @@ import stage3_torch
 from contract import KERNELS
 from layers import interleaved
 
+from ..weights import Weight
 from . import decompositions as ranks
 from .coefficients import SPEC, TRANSFORMS
-from .weights import Weight
 
 STAGES = {1: stage1_scipy, 2: stage2_numpy, 3: stage3_torch}
 LIMIT = 40_000  # numbers of the timed weight: stage 1 writes Kronecker products out, whose memory grows as the square

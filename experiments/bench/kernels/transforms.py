@@ -10,7 +10,7 @@ from torch import Tensor
 
 import stage3_torch
 
-from .row import Row
+from ..row import Row
 
 
 def _signal(rows: int, n: int) -> Tensor:

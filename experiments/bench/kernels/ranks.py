@@ -9,7 +9,7 @@ from torch import Tensor
 from contract import SVD
 from stage3_torch import evbmf, evbmf_spectrum, ht, svd, unht, unsvd
 
-from .row import Row
+from ..row import Row
 
 
 def _planted(rows: int, columns: int, rank: int, noise: float, seed: int = 0) -> Tensor:

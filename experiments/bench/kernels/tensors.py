@@ -9,7 +9,7 @@ from torch import Tensor
 from contract import CP
 from stage3_torch import cp, tucker, uncp
 
-from .row import Row
+from ..row import Row
 
 
 def _noise(*shape: int) -> Tensor:

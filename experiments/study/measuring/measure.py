@@ -7,12 +7,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..config import Measurement
+from ..weights import Weight
 from . import decompositions as ranks
 from .coefficients import TRANSFORMS, coefficients, frequency
 from .compaction import affordable, explained, gini, needed
-from .config import Measurement
 from .versions import versions
-from .weights import Weight
 
 AXES = {"conv": {"channels": (0, 1), "spatial": (2, 3), "all": (0, 1, 2, 3)}, "linear": {"channels": (0, 1)}}
 NONE = "none"  # no transform: the weights themselves are the coefficients, as in magnitude pruning

@@ -1,0 +1,1 @@
+"""Time the kernels against scipy, tensorly, PyWavelets and torch-dct."""
