@@ -7,7 +7,7 @@ JSON.  Its nodes are counted in post order, children first, the root last; the r
 import sys
 from typing import Any, TypeAlias
 
-from checks import check_rank, need
+from checks import check_rank, require
 from contract import Leaf, Node
 
 Tree: TypeAlias = int | tuple["Tree", "Tree"]
@@ -24,7 +24,7 @@ def dimension_tree(tree: Any, ndim: int) -> Tree:
     def pairs(t: Any) -> Tree:
         if isinstance(t, int):
             return t
-        need(isinstance(t, tuple | list) and len(t) == 2, "tree", tree, "nested pairs of mode numbers")
+        require(isinstance(t, tuple | list) and len(t) == 2, "tree", tree, "nested pairs of mode numbers")
         return pairs(t[0]), pairs(t[1])
 
     def balanced(first: int, last: int) -> Tree:
@@ -33,17 +33,19 @@ def dimension_tree(tree: Any, ndim: int) -> Tree:
 
     nested = balanced(0, ndim) if tree is None else pairs(tree)
     modes = sorted(t for t in post_order(nested) if isinstance(t, int))
-    need(modes == list(range(ndim)), "tree", tree, f"a binary tree of the modes 0 to {ndim - 1}, each exactly once")
+    require(modes == list(range(ndim)), "tree", tree, f"a binary tree of the modes 0 to {ndim - 1}, each exactly once")
     return nested
 
 
 def node_ranks(rank: Any, tol: float | None, ndim: int) -> list[int]:
     """The largest rank of every node but the root, in post order; an int caps all of them, None none."""
-    need(tol is None or 0 <= tol < 1, "tol", tol, "None or in [0, 1)")
-    need(rank is not None or tol is not None, "rank", rank, "given where tol is not")
+    require(tol is None or 0 <= tol < 1, "tol", tol, "None or in [0, 1)")
+    require(rank is not None or tol is not None, "rank", rank, "given where tol is not")
     count = 2 * ndim - 2
     if isinstance(rank, tuple | list):
-        need(len(rank) == count, "rank", rank, f"an integer, or {count} integers: one per node in post order, no root")
+        require(
+            len(rank) == count, "rank", rank, f"an integer, or {count} integers: one per node in post order, no root"
+        )
     ranks = list(rank) if isinstance(rank, tuple | list) else [sys.maxsize if rank is None else rank] * max(count, 1)
     for one in ranks:
         check_rank(one)
@@ -52,9 +54,9 @@ def node_ranks(rank: Any, tol: float | None, ndim: int) -> list[int]:
 
 def check_nodes(code: Any, tree: Tree) -> int:
     """The rank of a hierarchical Tucker code; refuse one that has not the shape of the tree."""
-    need(isinstance(code, Leaf if isinstance(tree, int) else Node), "tree", tree, "the tree of the code")
+    require(isinstance(code, Leaf if isinstance(tree, int) else Node), "tree", tree, "the tree of the code")
     if isinstance(tree, int):
         return code.u.shape[-1]
     ranks = check_nodes(code.left, tree[0]), check_nodes(code.right, tree[1])
-    need(tuple(code.b.shape[-3:-1]) == ranks, "code", tuple(code.b.shape), f"of b ({ranks[0]}, {ranks[1]}, r)")
+    require(tuple(code.b.shape[-3:-1]) == ranks, "code", tuple(code.b.shape), f"of b ({ranks[0]}, {ranks[1]}, r)")
     return code.b.shape[-1]

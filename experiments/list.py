@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from checks import need
+from checks import require
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     from .lab.runs import record
 
     try:
-        need(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")
+        require(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")
         folders = sorted(path.parent for path in options.runs.glob(f"*/{record.CONFIG}"))
         lines = [line(folder) for folder in folders]
     except (ValueError, OSError) as error:

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = tyro.cli(DryRun, prog="python -m experiments.plan", args=arguments, config=options)
     from rich.console import Console  # late: neither it nor torch is needed to answer --help
 
-    from checks import need
+    from checks import require
 
     from .lab.recipes.recipe import from_dense, predicted
     from .lab.recipes.trained import look_up
@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         job = look_up(asked.run())
         if out is not None:
-            need(len(job.recipes) == 1, "kernel", asked.compression.kernel, "one alone with --out")
-            need(not out.is_dir(), "out", str(out), "a file for the plan, not a folder")
+            require(len(job.recipes) == 1, "kernel", asked.compression.kernel, "one alone with --out")
+            require(not out.is_dir(), "out", str(out), "a file for the plan, not a folder")
         thin = job.thin()
         images = job.calibration(thin.model)
         for kernel, how in job.recipes.items():

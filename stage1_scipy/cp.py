@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from checks import check_cp, check_factors, check_input, need
+from checks import check_cp, check_factors, check_input, require
 from contract import CP, RIDGE
 
 from .tensor import mode_product, unfold
@@ -100,7 +100,7 @@ def uncp(
     code: CP[NDArray], rank: int | None = None, sweeps: int = 0, ridge: float = 0.0, bound: float | None = None
 ) -> NDArray:
     """vec(x_hat) = (A khatri-rao B khatri-rao ...) w."""
-    need(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
+    require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))
     vector = reduce(scipy.linalg.khatri_rao, code.factors) @ code.weights
     return vector.reshape([len(factor) for factor in code.factors])

@@ -8,7 +8,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from checks import check_input, check_spectrum, need
+from checks import check_input, check_spectrum, require
 from contract import EVB
 
 
@@ -19,7 +19,7 @@ def energy_rank(s: NDArray, energy: float) -> int:
     SVD leaves where the matrix has none.  Energy 1 keeps all but those.
     """
     check_input(s, ndim=1)
-    need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    require(0 < energy <= 1, "energy", energy, "in (0, 1]")
     slack = float(np.finfo(np.float64).eps + s.size * np.finfo(s.dtype).eps ** 2)
     squares = sorted((float(value) ** 2 for value in s), reverse=True)
     wanted = (energy - slack) * fsum(squares)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from checks import check_count, check_factors, check_input, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_input, check_modes, check_ranks, require
 from contract import Tucker
 
 from .tensor import unfold
@@ -51,7 +51,7 @@ def untucker(
     code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 3
 ) -> NDArray:
     """vec(x_hat) = (U_1 kron ... kron U_d) vec(core), the identity for modes not in `modes`."""
-    need(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
+    require(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
     modes = check_modes(modes, code.core.ndim)
     check_factors(code.factors, [code.core.shape[mode] for mode in modes])
     bases = [np.eye(size, dtype=code.core.dtype) for size in code.core.shape]

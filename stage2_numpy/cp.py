@@ -5,7 +5,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import check_cp, check_factors, check_input, need
+from checks import check_cp, check_factors, check_input, require
 from contract import CP, RIDGE
 
 from .svd import svd
@@ -104,7 +104,7 @@ def uncp(
     code: CP[NDArray], rank: int | None = None, sweeps: int = 0, ridge: float = 0.0, bound: float | None = None
 ) -> NDArray:
     """x_hat = sum_k w_k a_k o b_k o ..., one outer product of all factors at a time."""
-    need(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
+    require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))
     x = code.weights
     for factor in code.factors[:-1]:

@@ -6,7 +6,7 @@ from math import ceil, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import check_input, check_spectrum, need
+from checks import check_input, check_spectrum, require
 from contract import EVB
 
 
@@ -17,7 +17,7 @@ def energy_rank(s: NDArray, energy: float) -> int:
     is the rounding of energy, and an error of eps s_1 in every value, as an SVD leaves where the matrix has none.
     """
     check_input(s, ndim=1)
-    need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    require(0 < energy <= 1, "energy", energy, "in (0, 1]")
     slack = np.finfo(np.float64).eps + s.size * float(np.finfo(s.dtype).eps) ** 2
     tails = np.cumsum(np.sort(s.astype(np.float64) ** 2))[::-1]  # tails[r] is what rank r leaves
     return max(1, int((tails > (1 - energy + slack) * tails[0]).sum()))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from numpy.typing import NDArray
 
-from checks import check_count, check_factors, check_input, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_input, check_modes, check_ranks, require
 from contract import Tucker
 
 from .svd import svd
@@ -39,7 +39,7 @@ def untucker(
     code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 3
 ) -> NDArray:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`."""
-    need(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
+    require(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
     modes = check_modes(modes, code.core.ndim)
     check_factors(code.factors, [code.core.shape[mode] for mode in modes])
     x = code.core

@@ -5,7 +5,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from checks import check_input, need
+from checks import check_input, require
 
 
 def readable(x: Tensor) -> bool:
@@ -15,7 +15,7 @@ def readable(x: Tensor) -> bool:
 
 def check_tensor(x: Tensor, ndim: int | None = None, dtype: str = "float", values: bool = True) -> None:
     """`check_input`, reading the numbers only where that is free."""
-    need(isinstance(x, Tensor), "x", type(x).__name__, "a tensor")
+    require(isinstance(x, Tensor), "x", type(x).__name__, "a tensor")
     values = values and readable(x)
     check_input(x, ndim, dtype, values=False)
     # A finite sum has finite terms, and is read in one pass; only a sum that overflows needs the slower look.

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from checks import check_cp, check_factors, need
+from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
 from .checks import check_tensor
@@ -24,7 +24,7 @@ def cp(
     tensors.  `bound` as in stage 1 (Phan et al. 2019, 2020).
     """
     check_tensor(x)
-    need(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
+    require(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
     rank = check_cp(rank, sweeps, ridge, bound, x.shape[batch:])
     y = wide(x)
     weights, units = _start(y, rank, batch)
@@ -83,7 +83,7 @@ def uncp(
 ) -> Tensor:
     """x_hat = sum_k w_k a_k o b_k o ..., as one matrix product; batch axes are those of the weights before (r,)."""
     head = code.weights.shape[:-1]
-    need(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
+    require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [code.weights.shape[-1]] * len(code.factors), head)
     units = [wide(factor).mT for factor in code.factors]
     cut = cut_modes([unit.shape[-1] for unit in units])

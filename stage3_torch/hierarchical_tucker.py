@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from checks import need
+from checks import require
 from contract import Leaf, Node, leaves, refill
 from trees import Tree, check_nodes, dimension_tree, node_ranks, post_order
 
@@ -42,7 +42,7 @@ def ht(
     x_hat is differentiable once where, at every node, the kept singular values differ from the cut ones.
     """
     check_tensor(x)
-    need(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
+    require(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
     ndim = x.ndim - batch
     tree, ranks = dimension_tree(tree, ndim), node_ranks(rank, tol, ndim)
     core, axes = wide(x), [*range(ndim)]  # axes[i]: the node to which axis batch + i of the core belongs

@@ -8,7 +8,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from checks import check_spectrum, need
+from checks import check_spectrum, require
 from contract import EVB
 from stage2_numpy.ranks import tau_threshold
 
@@ -23,7 +23,7 @@ def energy_rank(s: Tensor, energy: float) -> Tensor:
     SVD leaves where the matrix has none.  Energy 1 keeps all but those.
     """
     check_tensor(s)
-    need(0 < energy <= 1, "energy", energy, "in (0, 1]")
+    require(0 < energy <= 1, "energy", energy, "in (0, 1]")
     slack = torch.finfo(torch.float64).eps + s.shape[-1] * torch.finfo(wide(s).dtype).eps ** 2
     tails = s.detach().double().square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
     return (tails > (1 - energy + slack) * tails[..., -1:]).sum(-1).clamp(min=1)
@@ -36,7 +36,7 @@ def evbmf(x: Tensor) -> EVB[Tensor]:
     1e-16 of the largest, which is where `evbmf_spectrum` ends the noise.
     """
     check_tensor(x)
-    need(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
+    require(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
     y = x.detach().double()
     y = y if x.shape[-2] <= x.shape[-1] else y.mT
     squares = torch.linalg.eigvalsh(syrk(y)).clamp(min=0)

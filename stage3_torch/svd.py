@@ -16,7 +16,7 @@ included, and give NaN for two filters pruned to zero.  `_turning` asks for a ga
 import torch
 from torch import Tensor
 
-from checks import check_rank, check_svd, need
+from checks import check_rank, check_svd, require
 from contract import SVD
 
 from .checks import check_tensor
@@ -83,7 +83,7 @@ def svd(x: Tensor, rank: int) -> SVD[Tensor]:
     where the kept ones differ from each other as well, and are positive.
     """
     check_tensor(x)
-    need(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
+    require(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
     check_rank(rank)
     y = wide(x)
     if x.shape[-2] <= x.shape[-1]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from checks import check_count, check_factors, check_modes, check_ranks, need
+from checks import check_count, check_factors, check_modes, check_ranks, require
 from contract import Tucker
 
 from .checks import check_tensor
@@ -21,7 +21,7 @@ def tucker(
     wherever kept and cut eigenvalues of each of these differ, as a function of the subspaces.
     """
     check_tensor(x)
-    need(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
+    require(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
     modes = check_modes(modes, x.ndim - batch)
     check_count(sweeps)
     ranks = check_ranks(ranks, modes, x.shape[batch:])
@@ -56,9 +56,11 @@ def untucker(
     batch: int = 0,
 ) -> Tensor:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`; the batch axes are those that the factors have before (n, r)."""
-    need(len(code.factors) > 0, "code.factors", code.factors, "at least one matrix")
+    require(len(code.factors) > 0, "code.factors", code.factors, "at least one matrix")
     batch = code.factors[0].ndim - 2
-    need(0 <= batch < code.core.ndim, "code.core.ndim", code.core.ndim, f"above {batch}, the batch axes of the factors")
+    require(
+        0 <= batch < code.core.ndim, "code.core.ndim", code.core.ndim, f"above {batch}, the batch axes of the factors"
+    )
     modes = check_modes(modes, code.core.ndim - batch)
     check_factors(code.factors, [code.core.shape[batch + mode] for mode in modes], code.core.shape[:batch])
     x = wide(code.core)

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers import Budget, compress, make_plan
 
 from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
@@ -24,7 +24,9 @@ MIXES = (("svd",), ("svd", "spatial"), ("svd", "tucker"))
 
 def gpu_cases() -> list[Row | Later]:
     """All of them; ValueError on a machine without CUDA."""
-    need(torch.cuda.is_available(), "device", "none (torch.cuda.is_available() is False)", "a CUDA GPU for bench gpu")
+    require(
+        torch.cuda.is_available(), "device", "none (torch.cuda.is_available() is False)", "a CUDA GPU for bench gpu"
+    )
     return [*kernel_cases("cuda"), *network_cases("cuda")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from checks import need
+from checks import require
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
@@ -42,14 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
     def folder(name: str) -> Path:
         found = Path(name) if Path(name).is_dir() else options.runs / name
         choices = f"a run folder, or a name that python -m experiments.list --runs {options.runs} shows"
-        need(found.is_dir(), "run", name, choices)
+        require(found.is_dir(), "run", name, choices)
         return found
 
     try:
-        need(len(options.run) > 0, "run", options.run, "one or more run folders")
+        require(len(options.run) > 0, "run", options.run, "one or more run folders")
         for path in options.out:
-            need(path.suffix in formats, "out", str(path), f"a file that ends in {', '.join(formats)}")
-            need(path.parent.is_dir(), "out", str(path), "in a folder that exists")
+            require(path.suffix in formats, "out", str(path), f"a file that ends in {', '.join(formats)}")
+            require(path.parent.is_dir(), "out", str(path), "in a folder that exists")
         folders = [folder(name) for name in (*options.run, *((options.dense,) if options.dense else ()))]
         results = {path.resolve().name: record.read_results(path) for path in folders}
         shown = comparison.Comparison(results, folders[-1].resolve().name if options.dense else None)

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from checks import need
+from checks import require
 from layers import Plan, save
 from layers.network import write_text
 
@@ -46,7 +46,7 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
     if found.get("trials") == counts:
         return found
     complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
-    need(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
+    require(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
     rows, gains = [dense(site.job)], []
     for budget, how in recipes.items():
         loss, found_best, gain = compare(site, how, studies[budget].best_trial)

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 from torch import nn
 
-from checks import need
+from checks import require
 from layers import Plan
 from layers.costs import Cost
 from layers.planning import Survey, check_kernels, choose
@@ -53,32 +53,34 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     policy, trials, workers = search.policy, search.trials, search.output
     for name in ("budget", "kernel"):
         values = getattr(policy, name)
-        need(len(values) > 0 and len(set(values)) == len(values), name, values, "one or more distinct values")
-    need(0 <= policy.residual <= 1, "residual", policy.residual, "from 0 to 1")
-    need(0 <= trials.epochs <= MOST_EPOCHS, "epochs", trials.epochs, f"0 to {MOST_EPOCHS}")
+        require(len(values) > 0 and len(set(values)) == len(values), name, values, "one or more distinct values")
+    require(0 <= policy.residual <= 1, "residual", policy.residual, "from 0 to 1")
+    require(0 <= trials.epochs <= MOST_EPOCHS, "epochs", trials.epochs, f"0 to {MOST_EPOCHS}")
     for name, least in (("trials", 1), ("heartbeat", 1), ("retries", 0)):
-        need(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
+        require(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
     for name in ("max_epochs", "finetune_epochs"):
         given = getattr(search.training, name)
-        need(given is None, name.replace("_", " "), given, "left out: pass --epochs, of each trial")
+        require(given is None, name.replace("_", " "), given, "left out: pass --epochs, of each trial")
     processes = (search.training.devices, search.training.nodes)
-    need(processes == (1, 1), "devices and nodes", processes, "1 each: start the command once for each worker")
+    require(processes == (1, 1), "devices and nodes", processes, "1 each: start the command once for each worker")
     kernels = MIXED if policy.kernel == (AUTO,) else policy.kernel
     recipes = {}
     for text in policy.budget:
         how = recipe(AUTO, search.compression(text))._replace(kernels=kernels)
         check_kernels(kernels, how.budget, "loss")
-        need(how.factors, "kernel", policy.kernel, f"auto, or some of {', '.join(MIXED)}")
-        need(how.budget.metric in Cost._fields, "budget", text, "on macs, params or bytes, which no machine changes")
+        require(how.factors, "kernel", policy.kernel, f"auto, or some of {', '.join(MIXED)}")
+        require(how.budget.metric in Cost._fields, "budget", text, "on macs, params or bytes, which no machine changes")
         recipes[str(how.budget)] = how
     metrics = {how.budget.metric for how in recipes.values()}
-    need(len(metrics) == 1, "budget", policy.budget, "of one metric: the others are searched by a command of their own")
+    require(
+        len(metrics) == 1, "budget", policy.budget, "of one metric: the others are searched by a command of their own"
+    )
     job = look_up(search.run())
     job.dataset.train(), job.dataset.val()  # read now: a torn file is refused before anything is written
     if trials.validation_images is not None:
         val = job.dataset.val()
         there, asked = len(val.labels), trials.validation_images
-        need(1 <= asked <= there, "validation images", asked, f"1 to {there}, the number of those that validate")
+        require(1 <= asked <= there, "validation images", asked, f"1 to {there}, the number of those that validate")
         part = val.part(drawn(there, asked, search.training.seed))
         job = job._replace(dataset=job.dataset._replace(val=lambda: part))
     count = image_count(trials.calibration_images, len(job.dataset.train().labels), job.example.shape[-1])
@@ -95,7 +97,9 @@ def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
     images, how = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
     found = how.survey(job.model, job.example, images.stats)
-    need(any(len(layer.options) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice")
+    require(
+        any(len(layer.options) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice"
+    )
     site = Site(job, images, found, Policy.of(found, how.kernels, residual))
     for each in recipes.values():
         site.plan(each, site.start())

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from checks import need
+from checks import require
 from layers.network import write_text
 
 from ..lab.runs import record
@@ -38,16 +38,16 @@ def finished(study: Study) -> bool:
 def prepare(study: Study) -> Job:
     """Look everything up; ValueError in one sentence for what is wrong, before anything is written."""
     options = study.measurement
-    need(len(options.fractions) > 0, "fractions", options.fractions, "one or more numbers above 0 and below 1")
+    require(len(options.fractions) > 0, "fractions", options.fractions, "one or more numbers above 0 and below 1")
     for fraction in options.fractions:
-        need(0 < fraction < 1, "fractions", fraction, "above 0 and below 1")
-    need(len(set(options.fractions)) == len(options.fractions), "fractions", options.fractions, "distinct")
-    need(options.repeats >= 1, "repeats", options.repeats, "at least 1")
-    need(options.least >= 2, "least", options.least, "at least 2")
-    need(0 <= options.seed < 2**32, "seed", options.seed, "from 0 to below 2^32")
+        require(0 < fraction < 1, "fractions", fraction, "above 0 and below 1")
+    require(len(set(options.fractions)) == len(options.fractions), "fractions", options.fractions, "distinct")
+    require(options.repeats >= 1, "repeats", options.repeats, "at least 1")
+    require(options.least >= 2, "least", options.least, "at least 2")
+    require(0 <= options.seed < 2**32, "seed", options.seed, "from 0 to below 2^32")
     found = source(study)
     studied, _ = weights(found.model, options.least)
-    need(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
+    require(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
     return Job(study, record.open_folder(study), found)
 
 

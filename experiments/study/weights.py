@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers.network import fill
 
 from ..lab.config import Config
@@ -42,7 +42,7 @@ def _from_checkpoint(name: str, path: Path) -> nn.Module:
     for size in (224, 32):  # the stem tells them apart where a network is built by the size of its images
         model = build(name, classes, channels, size)
         layers = [(key, m) for key, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        need(bool(layers), "model", name, "a network with Conv2d or Linear layers")
+        require(bool(layers), "model", name, "a network with Conv2d or Linear layers")
         (first, stem), (last, _) = layers[0], layers[-1]
         weight, head = (tensors.get(f"{key}.weight", torch.empty(0)) for key in (first, last))
         classes = len(head) or classes
@@ -82,7 +82,7 @@ def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             w = module.weight.detach().cpu().double()
-            need(bool(w.isfinite().all()), f"weight of {name}", "NaN or infinity", "finite everywhere")
+            require(bool(w.isfinite().all()), f"weight of {name}", "NaN or infinity", "finite everywhere")
             if w.numel() < least or not w.any():
                 skipped.append(name)
             else:

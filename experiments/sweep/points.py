@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from torch import nn
 
-from checks import need
+from checks import require
 from layers import Cost, cost
 from layers.network import write_text
 
@@ -47,7 +47,7 @@ def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
     curves = sweep.curves
     for name in ("kernel", "selector", "fractions"):
         values = getattr(curves, name)
-        need(len(values) > 0 and len(set(values)) == len(values), name, values, "one or more distinct values")
+        require(len(values) > 0 and len(set(values)) == len(values), name, values, "one or more distinct values")
     recipes = {}
     for kernel, selector in sweep.pairs:
         for fraction in curves.fractions:

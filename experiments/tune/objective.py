@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial
 
-from checks import need
+from checks import require
 
 from ..lab.config import Compression, Config, Data, Training
 from ..lab.recipes.job import Job, check as check_job
@@ -23,20 +23,20 @@ def check(tune: Tune) -> Job:
     space, workers = tune.space, tune.output
     for name in ("batch_sizes", "optimizers", "schedules"):
         values = getattr(space, name)
-        need(len(values) > 0 and len(set(values)) == len(values), words(name), values, "one or more distinct values")
-    need(min(space.batch_sizes) >= 1, "batch sizes", space.batch_sizes, "at least 1 each")
+        require(len(values) > 0 and len(set(values)) == len(values), words(name), values, "one or more distinct values")
+    require(min(space.batch_sizes) >= 1, "batch sizes", space.batch_sizes, "at least 1 each")
     for name in ("lrs", "weight_decays", "step_sizes", "gammas", "epochs"):
         low, high = getattr(space, name)
-        need(0 < low <= high < float("inf"), words(name), (low, high), "two numbers above 0, the lower one first")
+        require(0 < low <= high < float("inf"), words(name), (low, high), "two numbers above 0, the lower one first")
     for name, least in (("trials", 1), ("heartbeat", 1), ("retries", 0)):
-        need(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
+        require(getattr(workers, name) >= least, name, getattr(workers, name), f"at least {least}")
     for plural, name in SEARCHED.items():
         group: Any = tune.data if name == "batch_size" else tune.training
         usual = getattr(Data() if name == "batch_size" else Training(), name)
         option = f"--{words(plural, '-')}"
-        need(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
+        require(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
     processes = tune.training.devices * tune.training.nodes
-    need(processes == 1, "devices x nodes", processes, "1: the same command in more terminals shares the study")
+    require(processes == 1, "devices x nodes", processes, "1: the same command in more terminals shares the study")
     return check_job(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from checks import need
+from checks import require
 
 from ..network import evaluating, images_of
 
@@ -28,7 +28,7 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
         for batch in batches:
             model(images_of(batch, model))
             count += 1
-    need(count > 0, "batches", "none", "at least one batch of images")
+    require(count > 0, "batches", "none", "at least one batch of images")
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
     return model

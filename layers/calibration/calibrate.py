@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
-from ..network import Dense, evaluating, frozen, images_of, is_plain
+from ..network import Layer, evaluating, frozen, images_of, is_plain
 from .moments import draw, inputs_at, outputs_at, second_moment
 from .stats import LayerStats, Stats, blocks
 
@@ -43,7 +43,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
             scores = model(x.requires_grad_(loss_aware))
             if loss_aware:
                 _backward(scores, generator)
-    need(sums["images"] > 0, "batches", "none", "at least one batch of images")
+    require(sums["images"] > 0, "batches", "none", "at least one batch of images")
     _sum_over_processes(sums)
     images = int(sums["images"])
     found = {name: _stats(name, layer, sums, images) for name, layer in layers.items() if f"{name} rows" in sums}
@@ -51,14 +51,14 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
 
 
 def _adder(
-    sums: dict[str, Any], name: str, layer: Dense, loss_aware: bool, generator: torch.Generator
+    sums: dict[str, Any], name: str, layer: Layer, loss_aware: bool, generator: torch.Generator
 ) -> Callable[[nn.Module, tuple, Tensor], None]:
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     size, b = layer.weight[0].numel(), blocks(layer)
 
     def add(_: nn.Module, args: tuple, y: Tensor) -> None:
         rows = inputs_at(layer, args[0].detach(), draw(y, max(8, size // 16), generator))
-        need(bool(rows.isfinite().all()), f"input of layer {name!r}", "NaN or infinity", "finite for every image")
+        require(bool(rows.isfinite().all()), f"input of layer {name!r}", "NaN or infinity", "finite for every image")
         split = rows.unflatten(2, (b, -1)).transpose(1, 2)
         sums[f"{name} inputs"] += second_moment(split)
         sums[f"{name} mean"] += rows.sum(1, dtype=torch.float64)
@@ -67,7 +67,7 @@ def _adder(
         if not loss_aware:
             sums[f"{name} power"] += y.square().mean(dtype=torch.float64) * len(y)
             return
-        need(y.requires_grad, f"output of layer {name!r}", "no gradient", "differentiable, or pass loss_aware=False")
+        require(y.requires_grad, f"output of layer {name!r}", "no gradient", "differentiable, or pass loss_aware=False")
         where = draw(y, max(64, y.shape[1] // 8), generator)
         scale = 1 if where is None else positions / len(y) / len(where.rows)
 
@@ -83,9 +83,9 @@ def _backward(scores: Any, generator: torch.Generator) -> None:
     """Gradients of the sum over images of -log p(label), the labels drawn from p."""
     shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
     classes = isinstance(scores, Tensor) and scores.ndim == 2
-    need(classes, "the network's output", shape, "scores (n, classes); without a classifier pass loss_aware=False")
+    require(classes, "the network's output", shape, "scores (n, classes); without a classifier pass loss_aware=False")
     log_p = scores.log_softmax(1)
-    need(bool(log_p.isfinite().all()), "the network's output", "NaN or infinity", "finite for every image")
+    require(bool(log_p.isfinite().all()), "the network's output", "NaN or infinity", "finite for every image")
     labels = torch.multinomial(log_p.detach().exp().cpu(), 1, generator=generator).to(log_p.device)
     torch.autograd.backward(-log_p.gather(1, labels).sum())
 
@@ -101,7 +101,7 @@ def _sum_over_processes(sums: dict[str, Any]) -> None:
         sums[key] = total if total.ndim else total.item()
 
 
-def _stats(name: str, layer: Dense, sums: Mapping[str, Any], images: int) -> LayerStats:
+def _stats(name: str, layer: Layer, sums: Mapping[str, Any], images: int) -> LayerStats:
     rows = int(sums[f"{name} rows"])
     inputs, mean = sums[f"{name} inputs"] / rows, sums[f"{name} mean"] / rows
     if f"{name} outputs" in sums:
@@ -111,5 +111,5 @@ def _stats(name: str, layer: Dense, sums: Mapping[str, Any], images: int) -> Lay
         power = sums.get(f"{name} power", 0.0) / images * len(layer.weight)
         outputs = (identity / power if power != 0 else 0 * identity).expand(len(mean), -1, -1)
     finite = all(bool(moment.isfinite().all()) for moment in (inputs, mean, outputs))
-    need(finite, f"moments of layer {name!r}", "NaN or infinity", "finite")
+    require(finite, f"moments of layer {name!r}", "NaN or infinity", "finite")
     return LayerStats(inputs, mean, outputs, rows)

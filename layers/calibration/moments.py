@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stage3_torch.tensor import syrk
 
-from ..network import Dense
+from ..network import Layer
 
 
 class Positions(NamedTuple):
@@ -36,7 +36,7 @@ def outputs_at(y: Tensor, positions: Positions | None, groups: int) -> Tensor:
     return rows.unflatten(1, (groups, -1)).transpose(0, 1)
 
 
-def inputs_at(layer: Dense, x: Tensor, positions: Positions | None) -> Tensor:
+def inputs_at(layer: Layer, x: Tensor, positions: Positions | None) -> Tensor:
     """Patches (groups, rows, inputs / groups x height x width): what the rows of `outputs_at` are computed from."""
     if isinstance(layer, nn.Linear) or positions is None:
         return x.flatten(0, -2)[None]

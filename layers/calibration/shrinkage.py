@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from checks import need
+from checks import require
 
 ROUNDING = 1e-12  # of E[x^2]: what is left of a covariance that vanishes, as constant images have, is below it
 
@@ -51,5 +51,5 @@ def root(moment: Tensor, damping: float) -> Tensor:
         root, failed = torch.linalg.cholesky_ex(ridge(moment, damping))
         if not bool(failed.any()):
             return root
-        need(damping < 1, "moment", "NaN or far from it", "positive semidefinite")
+        require(damping < 1, "moment", "NaN or far from it", "positive semidefinite")
         damping *= 10

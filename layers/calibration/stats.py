@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
-from ..network import Dense, is_plain
+from ..network import Layer, is_plain
 
 WIDEST = 8192  # of a block of second moments: 512 MiB
 
@@ -35,7 +35,7 @@ class Stats:
     loss_aware: bool
 
 
-def blocks(layer: Dense) -> int:
+def blocks(layer: Layer) -> int:
     """In how many blocks of whole channels the inputs of a wide layer are kept."""
     channels, size = layer.weight.shape[1], layer.weight[0].numel()
     return next(b for b in range(1, channels + 1) if channels % b == 0 and (size // b <= WIDEST or b == channels))
@@ -50,4 +50,4 @@ def check_stats(stats: Stats, model: nn.Module) -> None:
         own = (len(layer.weight), layer.weight[0].numel()) if layer is not None and known else None
         sizes = seen.outputs.shape[:2].numel(), seen.mean.shape[1]
         allowed = "of this network: calibrate(model, batches)"
-        need(sizes == own, "stats", f"a layer {name!r} of {sizes[0]} outputs and {sizes[1]} inputs", allowed)
+        require(sizes == own, "stats", f"a layer {name!r} of {sizes[0]} outputs and {sizes[1]} inputs", allowed)

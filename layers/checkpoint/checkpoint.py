@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..network import load_tensors
 from ..planning import Plan, carry_out
@@ -48,7 +48,7 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     """
     folder = Path(folder)
     for name in ("plan.json", "model.safetensors"):
-        need((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
+        require((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
     thin = resize(copy.deepcopy(model), plan.widths)
     small = carry_out(thin, plan, lambda _, method, layer, spec: method.shell(layer, spec))

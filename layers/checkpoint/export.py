@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..coded import fold
 
@@ -20,7 +20,9 @@ def program(small: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
 
     ValueError for a network that cannot be traced so, such as one that fixes the batch size.
     """
-    need(isinstance(x, Tensor) and x.ndim >= 1 and len(x) >= 1, "x", type(x).__name__, "a batch (n, ...), n at least 1")
+    require(
+        isinstance(x, Tensor) and x.ndim >= 1 and len(x) >= 1, "x", type(x).__name__, "a batch (n, ...), n at least 1"
+    )
     model = fold(copy.deepcopy(small).eval())
     batch = torch.cat([x, x]) if len(x) == 1 else x  # torch.export takes a size of one for a constant
     try:
@@ -42,7 +44,7 @@ def export(small: nn.Module, x: Tensor, path: str | os.PathLike[str]) -> None:
     as ONNX, has 2 GiB or more of weights.
     """
     path = Path(path)
-    need(path.suffix in SUFFIXES, "path", str(path), f"a file name that ends in {' or '.join(SUFFIXES)}")
+    require(path.suffix in SUFFIXES, "path", str(path), f"a file name that ends in {' or '.join(SUFFIXES)}")
     traced = program(small, x)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -51,7 +53,7 @@ def export(small: nn.Module, x: Tensor, path: str | os.PathLike[str]) -> None:
             torch.export.save(traced, temporary)
         else:
             size = sum(t.numel() * t.element_size() for t in traced.state_dict.values())
-            need(size < ONNX_LIMIT, "weights for ONNX", f"{size:,} bytes", f"less than {ONNX_LIMIT:,} bytes")
+            require(size < ONNX_LIMIT, "weights for ONNX", f"{size:,} bytes", f"less than {ONNX_LIMIT:,} bytes")
             found = torch.onnx.export(traced, dynamo=True, verbose=False)
             assert found is not None  # it is for dynamo=True
             found.save(temporary, external_data=False)

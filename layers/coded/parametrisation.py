@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import stage3_torch
-from checks import need
+from checks import require
 from contract import KERNELS, leaves, refill
 
 from ..network import replace
@@ -45,7 +45,7 @@ class Coded(Decoded):
 
     def __init__(self, name: str, **spec: Any) -> None:
         super().__init__()
-        need(name in KERNELS, "kernel", name, f"one of {', '.join(KERNELS)}")
+        require(name in KERNELS, "kernel", name, f"one of {', '.join(KERNELS)}")
         self.kernel, self.spec = KERNELS[name], spec
 
     def right_inverse(self, weight: Tensor) -> Sequence[Tensor]:

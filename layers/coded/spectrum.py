@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 import stage3_torch
-from checks import need
+from checks import require
 from contract import KERNELS
 
 REAL = [name for name, kernel in KERNELS.items() if kernel.linear and name != "dft"]
@@ -12,9 +12,9 @@ REAL = [name for name, kernel in KERNELS.items() if kernel.linear and name != "d
 
 def check_transform(name: str, wavelet: str | None) -> None:
     """Refuse what is not a real orthonormal transform, and a wavelet for one that has none."""
-    need(name != "dft", "kernel", name, f"one of {', '.join(REAL)}; the dft is complex, its real form is the dht")
-    need(name in REAL, "kernel", name, f"one of {', '.join(REAL)}")
-    need(wavelet is None or name == "dwt", "wavelet", wavelet, f"None for the {name}")
+    require(name != "dft", "kernel", name, f"one of {', '.join(REAL)}; the dft is complex, its real form is the dht")
+    require(name in REAL, "kernel", name, f"one of {', '.join(REAL)}")
+    require(wavelet is None or name == "dwt", "wavelet", wavelet, f"None for the {name}")
 
 
 def _levels(n: int, levels: int | None) -> int:

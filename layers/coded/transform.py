@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from checks import need
+from checks import require
 
 from .bits import pack, unpack
 from .ordering import narrow, smooth_order, sorted_back
@@ -44,8 +44,8 @@ class Transform(Decoded):
     ) -> None:
         super().__init__()
         check_transform(name, wavelet)
-        need(select in SELECTIONS, "select", select, f"one of {', '.join(SELECTIONS)}")
-        need(not order or bool({0, 1} & set(axes)), "order", order, f"False without 0 or 1 in axes {axes}")
+        require(select in SELECTIONS, "select", select, f"one of {', '.join(SELECTIONS)}")
+        require(not order or bool({0, 1} & set(axes)), "order", order, f"False without 0 or 1 in axes {axes}")
         self.name, self.keep, self.axes = name, keep, tuple(axes)
         self.select, self.order, self.wavelet, self.levels = select, order, wavelet, levels
         for buffer in ("mask", "order_0", "order_1"):
@@ -56,11 +56,11 @@ class Transform(Decoded):
     def _derive(self) -> None:
         if self.mask is not None:
             self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
-            need(len(self.index) == self.keep, "ones in the mask", len(self.index), f"{self.keep}, the values kept")
+            require(len(self.index) == self.keep, "ones in the mask", len(self.index), f"{self.keep}, the values kept")
         for order in (self.order_0, self.order_1):
             if order is not None:
                 whole = torch.equal(order.long().sort().values, torch.arange(len(order), device=order.device))
-                need(whole, "order", f"{len(order)} numbers", "each place once")
+                require(whole, "order", f"{len(order)} numbers", "each place once")
         self._cache = None
 
     def frequencies(self) -> list[Tensor]:
@@ -91,7 +91,7 @@ class Transform(Decoded):
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
         """The `keep` coefficients; sets their positions."""
-        need(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
+        require(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
         y = self.spectrum(weight).flatten()
         if self.select == "lowest":
             self.index = self.lowest(self.frequencies()).sort().values.to(y.device)

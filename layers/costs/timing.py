@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..network import evaluating
 
@@ -51,7 +51,7 @@ def interleaved(
     fewer than three rounds stay, none is left out.  No round is begun after `seconds`, but three are always run.
     By CUDA events where CUDA is in use, else by `clock`, time.perf_counter.
     """
-    need(rounds >= 2, "rounds", rounds, "at least 2")
+    require(rounds >= 2, "rounds", rounds, "at least 2")
     by_events = clock is None and torch.cuda.is_initialized()
     clock = clock or time.perf_counter
 

@@ -1,6 +1,6 @@
 """Turn a layer into a sequence of a few plain layers."""
 
-from .compose import compose as compose, weight5 as weight5
+from .compose import compose as compose, grouped_weight as grouped_weight
 from .cp import JOINT as JOINT, SEPARABLE as SEPARABLE
 from .scheme import Scheme as Scheme, Shape as Shape
 from .sequence import fill as fill, price as price, shell as shell, weight_shapes as weight_shapes

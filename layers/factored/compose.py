@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..network import Dense
+from ..network import Layer
 
 
-def weight5(layer: Dense) -> Tensor:
+def grouped_weight(layer: Layer) -> Tensor:
     """The weight in float64 as (groups, outputs / groups, inputs / groups, height, width), without its history."""
     w = layer.weight.detach().double()
     return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import stage3_torch
 from contract import CP
 
-from ..network import Dense
+from ..network import Layer
 from .scheme import Shape, grouped, matrix_refusal
 from .specs import Candidate, Limits, Spec, count
 from .spectra import rounded
@@ -35,25 +35,25 @@ class Scheme(NamedTuple):
         """Matrices are left to the svd, depthwise kernels to spatial separation."""
         return matrix_refusal(layer, spatial=self.separable)
 
-    def tensors(self, layer: Dense) -> Tensor:
+    def tensors(self, layer: Layer) -> Tensor:
         """The weight as (groups, outputs, inputs, height x width), or the last two apart."""
         return grouped(layer) if self.separable else grouped(layer).flatten(3)
 
-    def full(self, layer: Dense) -> int:
+    def full(self, layer: Layer) -> int:
         """The rank at which the start of stage 3's cp is exact: all sizes multiplied, the largest left out."""
         shape = self.tensors(layer).shape[1:]
         return shape.numel() // max(shape)
 
-    def limits(self, layer: Dense) -> Limits:
+    def limits(self, layer: Layer) -> Limits:
         """Up to the rank that suffices for every tensor of this shape."""
         return {"rank": count(self.full(layer))}
 
-    def decomposed(self, layer: Dense, rank: int) -> CP[Tensor]:
+    def decomposed(self, layer: Layer, rank: int) -> CP[Tensor]:
         """The factors; at full rank the start is the tensor itself and no sweep is needed."""
         sweeps = 0 if rank == self.full(layer) else SWEEPS
         return stage3_torch.cp(self.tensors(layer), rank, sweeps, batch=1)
 
-    def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
         """A few ranks, each sqrt(2) times the one before, up to 0.7 of the dense layer's parameters; and full rank."""
         x, full = self.tensors(layer), self.full(layer)
         total = max(float(x.double().square().sum()), 1e-300)
@@ -65,15 +65,15 @@ class Scheme(NamedTuple):
             found.append(Candidate({"rank": rank}, max(0.0, 1 - float(left) / total)))
         return [*found, Candidate({"rank": full}, 1.0)]
 
-    def sides(self, layer: Dense) -> list[Tensor]:
+    def sides(self, layer: Layer) -> list[Tensor]:
         """The unfoldings by outputs and by inputs."""
         return unfoldings(layer)
 
-    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
+    def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
         """The larger of both ranks, below which no CP of them exists."""
         return {"rank": max(ranks)}
 
-    def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
+    def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
         """1 x 1, depthwise (both axes at once, or height before width), 1 x 1."""
         assert isinstance(layer, nn.Conv2d)
         g, r = layer.groups, layer.groups * spec["rank"]
@@ -84,7 +84,7 @@ class Scheme(NamedTuple):
             Shape(r, layer.out_channels, groups=g),
         ]
 
-    def weights(self, layer: Dense, spec: Spec) -> list[Tensor]:
+    def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
         """The factors, the weight of each term shared out among them in equal parts."""
         terms, units = self.decomposed(layer, spec["rank"])
         share = (terms ** (1 / len(units)))[:, None, :]

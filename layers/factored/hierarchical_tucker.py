@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import stage3_torch
 from trees import Tree, dimension_tree, post_order
 
-from ..network import Dense
+from ..network import Layer
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
 from .scheme import Shape, balanced, grouped, matrix_refusal
 from .specs import Candidate, Limit, Limits, Spec, counts
@@ -39,7 +39,7 @@ def _cut(w: Tensor, ranks: Any, first: int) -> tuple[int, int, int]:
     return into, mid, out
 
 
-def limits(layer: Dense) -> Limits:
+def limits(layer: Layer) -> Limits:
     """Up to what the matricisations have, whichever spatial axis comes first."""
     _, out, into, height, width = grouped(layer).shape
     middle = max(min(into * height, out * width), min(into * width, out * height))
@@ -60,13 +60,13 @@ def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
     return stage3_torch.ht(w, tuple(rank(t) for t in post_order(tree)[:-1]), tree, batch=1)
 
 
-def sides(layer: Dense) -> list[Tensor]:
+def sides(layer: Layer) -> list[Tensor]:
     """The matricisations by outputs, by inputs, and by inputs and height."""
     w = grouped(layer)
     return [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
 
 
-def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
+def candidates(layer: Layer, multiple: int = 1) -> list[Candidate]:
     """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
     w, tree = grouped(layer), dimension_tree(TREE, 4)
     out, into, mid = map(spectrum, sides(layer))
@@ -87,13 +87,13 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     return [*found, Candidate({"ranks": [*full], "tree": TREE}, 1.0)]
 
 
-def at_ranks(layer: Dense, ranks: Sequence[int]) -> Spec:
+def at_ranks(layer: Layer, ranks: Sequence[int]) -> Spec:
     """The ranks of the three along the row."""
     out, into, middle = ranks
     return {"ranks": [*_cut(grouped(layer), (into, middle, out), HEIGHT)], "tree": TREE}
 
 
-def shapes(layer: Dense, spec: Spec) -> list[Shape]:
+def shapes(layer: Layer, spec: Spec) -> list[Shape]:
     """1 x 1, one spatial axis, the other, 1 x 1, each in the groups of the layer."""
     assert isinstance(layer, nn.Conv2d)
     first, g = first_axis(spec["tree"]), layer.groups
@@ -106,7 +106,7 @@ def shapes(layer: Dense, spec: Spec) -> list[Shape]:
     ]
 
 
-def weights(layer: Dense, spec: Spec) -> list[Tensor]:
+def weights(layer: Layer, spec: Spec) -> list[Tensor]:
     """The transfer tensors absorbed into the row, scaled to the same norm."""
     w, tree = grouped(layer), dimension_tree(spec["tree"], 4)
     ranks = _cut(w, spec["ranks"], first_axis(tree))

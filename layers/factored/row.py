@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from checks import need
+from checks import require
 from contract import Leaf, Node
 from trees import Tree, dimension_tree, post_order
 
@@ -32,7 +32,7 @@ def first_axis(tree: Any) -> int:
         pair = modes(t)
         if len(pair) == 2:
             beside = pair if IN in pair else set(range(4)) - pair
-            need(OUT not in beside, "tree", tree, TREES)
+            require(OUT not in beside, "tree", tree, TREES)
             return (beside - {IN}).pop()
     raise AssertionError("a binary tree of four modes has a pair")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..network import Dense, is_plain
+from ..network import Layer, is_plain
 from .specs import Candidate, Limits, Spec
 
 
@@ -26,22 +26,22 @@ class Scheme(Protocol):
     def refusal(self, layer: nn.Module) -> str | None:
         """Why the layer cannot take this scheme, or None."""
 
-    def limits(self, layer: Dense) -> Limits:
+    def limits(self, layer: Layer) -> Limits:
         """What `spec` may be."""
 
-    def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
         """From the smallest to full rank, ranks being multiples of `multiple` or full."""
 
-    def sides(self, layer: Dense) -> list[Tensor]:
+    def sides(self, layer: Layer) -> list[Tensor]:
         """The matricisations (groups, m, n) whose ranks make a spec."""
 
-    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
+    def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
         """The spec for these ranks of the `sides`."""
 
-    def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
+    def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
         """The factors, in the order in which they are applied."""
 
-    def weights(self, layer: Dense, spec: Spec) -> list[Tensor]:
+    def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
         """The factors' weights, each in the order of axes of its own layer's weight."""
 
 
@@ -61,7 +61,7 @@ def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:
     return None
 
 
-def grouped(layer: Dense) -> Tensor:
+def grouped(layer: Layer) -> Tensor:
     """The weight as (groups, outputs / groups, inputs / groups, height, width), without its history."""
     assert isinstance(layer, nn.Conv2d)
     return layer.weight.detach().unflatten(0, (layer.groups, -1))

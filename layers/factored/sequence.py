@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..costs import Call, Cost
-from ..network import Dense
+from ..network import Layer
 from .scheme import Shape
 
 
-def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
+def _factor(layer: Layer, shape: Shape, bias: bool) -> nn.Module:
     device, dtype = layer.weight.device, layer.weight.dtype
     if isinstance(layer, nn.Linear):
         return nn.Linear(shape.inputs, shape.outputs, bias, device=device, dtype=dtype)
@@ -43,7 +43,7 @@ def _factor(layer: Dense, shape: Shape, bias: bool) -> nn.Module:
     )
 
 
-def weight_shapes(layer: Dense, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
+def weight_shapes(layer: Layer, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
     """Of the factors' weights."""
     if isinstance(layer, nn.Linear):
         return [(s.outputs, s.inputs) for s in shapes]
@@ -51,7 +51,7 @@ def weight_shapes(layer: Dense, shapes: Sequence[Shape]) -> list[tuple[int, ...]
     return [(s.outputs, s.inputs // s.groups, h if s.height else 1, w if s.width else 1) for s in shapes]
 
 
-def price(layer: Dense, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
+def price(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
     """What the sequence costs for these calls of the dense layer, without building it.
 
     A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
@@ -71,7 +71,7 @@ def price(layer: Dense, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
     return Cost(params, macs, params * layer.weight.element_size())
 
 
-def shell(layer: Dense, shapes: Sequence[Shape]) -> nn.Sequential:
+def shell(layer: Layer, shapes: Sequence[Shape]) -> nn.Sequential:
     """The sequence with unset weights; the bias belongs to the last factor."""
     last = len(shapes) - 1
     factors = nn.Sequential(*(_factor(layer, s, i == last and layer.bias is not None) for i, s in enumerate(shapes)))
@@ -89,7 +89,7 @@ def fill(factors: nn.Sequential, weights: Sequence[Tensor], bias: Tensor | None)
     """Copy the weights, reshaped to the factors' own, and the dense layer's bias into a shell."""
     with torch.no_grad():
         for factor, weight in zip(factors, weights):
-            assert isinstance(factor, Dense)
+            assert isinstance(factor, Layer)
             factor.weight.copy_(weight.reshape(factor.weight.shape))
             if factor.bias is not None and bias is not None:
                 factor.bias.copy_(bias)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from checks import need
+from checks import require
 
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
 
@@ -71,8 +71,8 @@ def check_spec(limits: Limits, spec: Any) -> None:
     needed = [key for key, limit in limits.items() if not limit.optional]
     optional = [key for key in limits if key not in needed]
     keys = " and ".join(needed) + (f", with or without {', '.join(optional)}" if optional else "")
-    need(isinstance(spec, Mapping), "spec", spec, f"a table of {keys}")
+    require(isinstance(spec, Mapping), "spec", spec, f"a table of {keys}")
     ok = set(needed) <= set(spec) <= set(limits)
-    need(ok, "keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
+    require(ok, "keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
     for key, value in spec.items():
-        need(limits[key].holds(value), key, value, limits[key].allowed)
+        require(limits[key].holds(value), key, value, limits[key].allowed)

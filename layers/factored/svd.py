@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..network import Dense, is_plain
+from ..network import Layer, is_plain
 from .scheme import Shape, grouped
 from .specs import Candidate, Limits, Spec, count
 from .spectra import grid, kept, spectrum
@@ -37,31 +37,31 @@ class Scheme(NamedTuple):
             return f"a {layer.kernel_size[0]}x{layer.kernel_size[1]} kernel has no two spatial axes to separate"
         return None
 
-    def matrices(self, layer: Dense) -> Tensor:
+    def matrices(self, layer: Layer) -> Tensor:
         """The weight as (groups, rows, columns)."""
         if isinstance(layer, nn.Linear):
             return layer.weight.detach()[None]
         w = grouped(layer)
         return w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2) if self.spatial else w.flatten(2)
 
-    def limits(self, layer: Dense) -> Limits:
+    def limits(self, layer: Layer) -> Limits:
         """Any rank that the matrices have."""
         return {"rank": count(min(self.matrices(layer).shape[1:]))}
 
-    def candidates(self, layer: Dense, multiple: int = 1) -> list[Candidate]:
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
         """All ranks, or as many as a grid has; energies by Eckart & Young 1936."""
         energies = kept(spectrum(self.matrices(layer))).tolist()
         return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
 
-    def sides(self, layer: Dense) -> list[Tensor]:
+    def sides(self, layer: Layer) -> list[Tensor]:
         """The matrices alone."""
         return [self.matrices(layer)]
 
-    def at_ranks(self, layer: Dense, ranks: Sequence[int]) -> Spec:
+    def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
         """The rank of the matrices."""
         return {"rank": ranks[0]}
 
-    def shapes(self, layer: Dense, spec: Spec) -> list[Shape]:
+    def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
         """The two factors, in the order in which they are applied."""
         rank = spec["rank"]
         if isinstance(layer, nn.Linear):
@@ -70,7 +70,7 @@ class Scheme(NamedTuple):
         first = Shape(layer.in_channels, g * rank, height=True, width=not self.spatial, groups=g)
         return [first, Shape(g * rank, layer.out_channels, width=self.spatial, groups=g)]
 
-    def weights(self, layer: Dense, spec: Spec) -> list[Tensor]:
+    def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
         """The factors of the best approximation of the weight of this rank, in the weight's own norm."""
         u, s, vt = svd(self.matrices(layer), spec["rank"])
         left, right = u * s.sqrt()[:, None, :], s.sqrt()[:, :, None] * vt  # (g, rows, r), (g, r, columns)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import stage3_torch
 from checks import check_ranks
 
-from ..network import Dense
+from ..network import Layer
 from .scheme import Shape, balanced, grouped, matrix_refusal
 from .specs import Candidate, Limits, Spec, counts
 from .spectra import equal_energy
@@ -29,13 +29,13 @@ def _ranks(w: Tensor, ranks: Sequence[int]) -> tuple[int, int]:
     return out, into
 
 
-def limits(layer: Dense) -> Limits:
+def limits(layer: Layer) -> Limits:
     """Up to the channels of a group."""
     _, out, into, _, _ = grouped(layer).shape
     return {"ranks": counts(out=out, into=into)}
 
 
-def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
+def candidates(layer: Layer, multiple: int = 1) -> list[Candidate]:
     """Ranks of equal energy in the two spectra; the energy kept is that of a corner of the full core."""
     w = grouped(layer).double()
     core = stage3_torch.tucker(w, w.shape[1:3], (0, 1), sweeps=0, batch=1).core
@@ -46,18 +46,18 @@ def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
     return [Candidate({"ranks": [*r]}, min(1.0, float(corner[r[0] - 1, r[1] - 1]) / total)) for r in ranks]
 
 
-def sides(layer: Dense) -> list[Tensor]:
+def sides(layer: Layer) -> list[Tensor]:
     """The unfoldings by outputs and by inputs."""
     w = grouped(layer)
     return [w.flatten(2), w.transpose(1, 2).flatten(2)]
 
 
-def at_ranks(layer: Dense, ranks: Sequence[int]) -> Spec:
+def at_ranks(layer: Layer, ranks: Sequence[int]) -> Spec:
     """The ranks of both."""
     return {"ranks": [*_ranks(grouped(layer), ranks)]}
 
 
-def shapes(layer: Dense, spec: Spec) -> list[Shape]:
+def shapes(layer: Layer, spec: Spec) -> list[Shape]:
     """1 x 1, k x k, 1 x 1, each in the groups of the layer."""
     assert isinstance(layer, nn.Conv2d)
     g = layer.groups
@@ -69,7 +69,7 @@ def shapes(layer: Dense, spec: Spec) -> list[Shape]:
     ]
 
 
-def weights(layer: Dense, spec: Spec) -> list[Tensor]:
+def weights(layer: Layer, spec: Spec) -> list[Tensor]:
     """V^T, core, U of the truncated HOSVD, scaled to the same norm."""
     w = grouped(layer)
     core, (u, v) = stage3_torch.tucker(w, _ranks(w, spec["ranks"]), (0, 1), sweeps=0, batch=1)

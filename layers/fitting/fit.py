@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..factored import Scheme, Shape, Spec, compose, weight5, weight_shapes
-from ..network import Dense
+from ..factored import Scheme, Shape, Spec, compose, grouped_weight, weight_shapes
+from ..network import Layer
 from .metric import Metric
 from .whitening import Whitening
 
@@ -18,28 +18,28 @@ from .whitening import Whitening
 STEPS = 20
 
 
-def whitened(scheme: Scheme, layer: Dense, metric: Metric) -> tuple[Dense, Whitening]:
+def whitened(scheme: Scheme, layer: Layer, metric: Metric) -> tuple[Layer, Whitening]:
     """A copy of the layer in float64 whose weight is R^T W L, for the scheme's first factor, and how to undo it."""
     first = scheme.shapes(layer, scheme.at_ranks(layer, [1] * len(scheme.sides(layer))))[0]
     whitening, white = Whitening.of(layer, metric, first), copy.deepcopy(layer).double()
-    white.weight.data = whitening.apply(weight5(layer)).reshape(layer.weight.shape)
+    white.weight.data = whitening.apply(grouped_weight(layer)).reshape(layer.weight.shape)
     return white, whitening
 
 
-def start(scheme: Scheme, layer: Dense, spec: Spec, white: Dense, whitening: Whitening) -> list[Tensor]:
+def start(scheme: Scheme, layer: Layer, spec: Spec, white: Layer, whitening: Whitening) -> list[Tensor]:
     """The scheme's own factors of R^T W L, undone: exact for svd of patches, else a good beginning.  In float64."""
     shapes = weight_shapes(layer, scheme.shapes(layer, spec))
     return whitening.undo([w.reshape(shape) for w, shape in zip(scheme.weights(white, spec), shapes)])
 
 
-def sees_patches(layer: Dense, first: Shape) -> bool:
+def sees_patches(layer: Layer, first: Shape) -> bool:
     """Whether the first factor reads all that the layer reads: the two-factor form is then a matrix's SVD."""
     size = layer.kernel_size if isinstance(layer, nn.Conv2d) else (1, 1)
     return all(own or k == 1 for own, k in zip((first.height, first.width), size))
 
 
 def fit(
-    weights: Sequence[Tensor], shapes: Sequence[Shape], layer: Dense, target: Tensor, metric: Metric, steps: int = STEPS
+    weights: Sequence[Tensor], shapes: Sequence[Shape], layer: Layer, target: Tensor, metric: Metric, steps: int = STEPS
 ) -> list[Tensor]:
     """argmin 1/2 |R^T (target - W_hat) L|_F^2 over the factors, from `weights`; target (g, o, i, h, w), all float64.
 
@@ -86,16 +86,16 @@ def _distance(
     return split
 
 
-def loss_aware(scheme: Scheme, layer: Dense, spec: Spec, metric: Metric) -> tuple[list[Tensor], Tensor | None]:
+def loss_aware(scheme: Scheme, layer: Layer, spec: Spec, metric: Metric) -> tuple[list[Tensor], Tensor | None]:
     """The factors that raise the loss least, and the bias that takes the mean of what they change away."""
     weights, shapes = start(scheme, layer, spec, *whitened(scheme, layer, metric)), scheme.shapes(layer, spec)
-    target = weight5(layer)
+    target = grouped_weight(layer)
     if not (len(shapes) == 2 and sees_patches(layer, shapes[0])):
         weights = fit(weights, shapes, layer, target, metric)
     return weights, bias_after(layer, target - compose(weights, [s.groups for s in shapes]), metric)
 
 
-def bias_after(layer: Dense, change: Tensor, metric: Metric) -> Tensor | None:
+def bias_after(layer: Layer, change: Tensor, metric: Metric) -> Tensor | None:
     """b + D E[x], D (g, o, i, h, w) what the weight lost."""
     if layer.bias is None or metric.mean is None:
         return None

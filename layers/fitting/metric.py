@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..calibration import LayerStats, covariance, shrinkage, shrunk
-from ..network import Dense
+from ..network import Layer
 
 
 class Metric(NamedTuple):
@@ -22,7 +22,7 @@ class Metric(NamedTuple):
     mean: Tensor | None
 
     @classmethod
-    def of(cls, layer: Dense, stats: LayerStats) -> "Metric":
+    def of(cls, layer: Layer, stats: LayerStats) -> "Metric":
         """C is that of x less its mean where the layer has a bias, which can make up for it exactly.
 
         Both are shrunk as far as the rows that calibration saw are few.

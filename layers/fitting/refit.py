@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..calibration import (
     Positions,
@@ -31,8 +31,8 @@ from ..calibration import (
     shrinkage,
     shrunk,
 )
-from ..factored import Shape, compose, fill, weight5
-from ..network import Dense, evaluating, images_of, is_plain
+from ..factored import Shape, compose, fill, grouped_weight
+from ..network import Layer, evaluating, images_of, is_plain
 from .fit import fit
 from .lockstep import walk
 from .metric import Metric
@@ -57,13 +57,13 @@ def refit(
     full.
     """
     small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
-    need(bool(images), "batches", "none", "at least one batch of images")
+    require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
     parts = dict(small.named_modules())
     stops, wanted = {}, {}
     for name, layer in model.named_modules():
-        need(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
+        require(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
         factors: Any = parts[name]
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
@@ -76,7 +76,7 @@ def refit(
             factors = small.get_submodule(name)
             sums = _sums(_solved(dense, factors), inputs, wanted.pop(name))
             finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
-            need(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
+            require(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
             seen = None if stats is None else stats.layers.get(name)
             gradients = None if seen is None else shrunk(seen.outputs, shrinkage(seen.outputs, seen.rows))
             _refit_layer(dense, factors, sums, gradients)
@@ -109,7 +109,7 @@ def _solved(layer: Any, factors: nn.Sequential) -> Any:
     return layer if blocks(layer) == 1 else factors[-1]
 
 
-def _sums(layer: Dense, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
+def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     """Over all batches and positions: x x^T, y x^T, x, y and how many."""
     sums: Sums = defaultdict(float)
     for x, (where, read) in zip(inputs, outputs):
@@ -122,14 +122,14 @@ def _sums(layer: Dense, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     return sums
 
 
-def _refit_layer(layer: Dense, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
+def _refit_layer(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
     """In place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes what is left."""
     parts: list[Any] = list(factors.children())
     solved = _solved(layer, factors)
     xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
     if layer.bias is not None:
         xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
-    w = weight5(solved)
+    w = grouped_weight(solved)
     share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
     step = (1 - share) * (yx - w.flatten(2) @ xx)
     xx = shrunk(xx, share)

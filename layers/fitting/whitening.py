@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..calibration import root
-from ..factored import Shape, weight5
-from ..network import Dense
+from ..factored import Shape, grouped_weight
+from ..network import Layer
 from .metric import Metric
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
@@ -27,9 +27,9 @@ class Whitening(NamedTuple):
     first: Shape
 
     @classmethod
-    def of(cls, layer: Dense, metric: Metric, first: Shape) -> "Whitening":
+    def of(cls, layer: Layer, metric: Metric, first: Shape) -> "Whitening":
         """Of the layer's metric, for a scheme that begins with the factor `first`."""
-        i, h, w = weight5(layer).shape[2:]
+        i, h, w = grouped_weight(layer).shape[2:]
         g, b, c = len(metric.inputs), metric.inputs.shape[1], metric.inputs
         owned = ("h" if first.height else "") + ("w" if first.width else "")
         other = "".join(axis.upper() if axis in owned else axis for axis in "hw")  # one letter twice: the trace

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from .waves import trig_scale, wave
 
@@ -60,9 +60,9 @@ class Basis(nn.Module):
 
     def __init__(self, kernel: str, rows: int, n: int) -> None:
         super().__init__()
-        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)}")
-        need(rows >= 1, "rows", rows, "at least 1")
-        need(n >= 1, "inputs", n, "at least 1")
+        require(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)}")
+        require(rows >= 1, "rows", rows, "at least 1")
+        require(n >= 1, "inputs", n, "at least 1")
         self.kernel, self.rows, self.n = kernel, rows, n
         # Shannon's rows and windows are functions of the shape, so neither saved nor rounded with the parameters
         self._table = octaves(n)[_spread(rows, n)] if "shannon" in kernel else torch.empty(0, 4)

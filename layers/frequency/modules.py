@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from checks import need
+from checks import require
 
 from ..coded import filled
 from .basis import COMPLEX, Basis
@@ -34,7 +34,7 @@ def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def _check_real(kernel: str) -> None:
-    need(kernel not in COMPLEX, "kernel", kernel, "real, for a plain layer is")
+    require(kernel not in COMPLEX, "kernel", kernel, "real, for a plain layer is")
 
 
 class FrequencyLinear(nn.Module):

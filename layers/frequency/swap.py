@@ -10,7 +10,7 @@ import safetensors.torch
 from torch import nn
 from torch.nn.modules.utils import _pair
 
-from checks import need
+from checks import require
 
 from ..network import load_tensors, replace
 from .modules import FrequencyConv2d, FrequencyLinear
@@ -54,9 +54,9 @@ def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.M
     orthonormal and of full rank, where Re alone has f and n - f coincide and the magnitude drops the sign of the
     logits; and it folds to a plain layer.  The real form of complex_shannon is shannon.
     """
-    need(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
+    require(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
     found = any(type(module) in SCOPES[layers] for module in model.modules())
-    need(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
+    require(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
     name = IN_REAL_MODELS.get(kernel, kernel)
 
     def rule(_: str, module: nn.Module) -> nn.Module | None:
@@ -84,13 +84,13 @@ def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.
 
     Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
     """
-    need(Path(path).is_file(), "path", str(path), "a file, as save_frequency_layers writes it")
+    require(Path(path).is_file(), "path", str(path), "a file, as save_frequency_layers writes it")
     try:
         with safetensors.safe_open(str(path), "pt") as file:
             facts = file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
-    need({"kernel", "layers"} <= facts.keys(), str(path), facts, "a file that names the kernel and the layers")
+    require({"kernel", "layers"} <= facts.keys(), str(path), facts, "a file that names the kernel and the layers")
     net = frequency_layers(copy.deepcopy(model), facts["kernel"], facts["layers"])
     load_tensors(net, path)
     return net

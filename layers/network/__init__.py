@@ -7,6 +7,6 @@ from .files import (
     whole as whole,
     write_text as write_text,
 )
-from .kinds import Dense as Dense, is_plain as is_plain, weighted as weighted
+from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted
 from .modes import evaluating as evaluating, frozen as frozen, images_of as images_of
 from .surgery import obstacles as obstacles, replace as replace

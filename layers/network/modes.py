@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 
 @contextmanager
@@ -27,7 +27,9 @@ def evaluating(model: nn.Module, gradients: bool = False) -> Iterator[None]:
 def images_of(batch: Any, model: nn.Module) -> Tensor:
     """The images of (images, labels), or of images alone, on the model's device."""
     x = batch[0] if isinstance(batch, list | tuple) else batch
-    need(isinstance(x, Tensor) and x.ndim >= 2 and len(x) > 0, "batch", type(x).__name__, "a tensor of images (n, ...)")
+    require(
+        isinstance(x, Tensor) and x.ndim >= 2 and len(x) > 0, "batch", type(x).__name__, "a tensor of images (n, ...)"
+    )
     tensors = itertools.chain(model.parameters(), model.buffers())
     return x.detach().to(next((t.device for t in tensors), x.device))
 

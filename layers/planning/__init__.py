@@ -2,7 +2,7 @@
 
 from .budget import Budget as Budget
 from .by_latency import decide as decide
-from .choice import Layer as Layer, Survey as Survey, Weight as Weight, choose as choose
+from .choice import LayerForms as LayerForms, Survey as Survey, Weight as Weight, choose as choose
 from .compress import carry_out as carry_out, compress as compress
 from .methods import METHODS as METHODS, Method as Method, check_kernels as check_kernels, method as method
 from .plan import LayerPlan as LayerPlan, Plan as Plan

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from checks import need
+from checks import require
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        need(len(given) == 1, "budget", given, "exactly one of macs=, params=, bytes=, latency=")
+        require(len(given) == 1, "budget", given, "exactly one of macs=, params=, bytes=, latency=")
         for name, value in given.items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            need(number and 0 < value <= 1, f"budget {name}", value, "a fraction above 0 and at most 1")
+            require(number and 0 < value <= 1, f"budget {name}", value, "a fraction above 0 and at most 1")
 
     @property
     def metric(self) -> str:

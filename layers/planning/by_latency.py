@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..costs import interleaved
 from ..network import evaluating
@@ -53,7 +53,7 @@ def decide(model: nn.Module, survey: Survey, budget: Budget, example: Tensor) ->
             break
         aim = min(1.0, max(aim + (1 - CLOSE / 2) * asked - share, aim / 4))
     least = min(share for share, _ in found)
-    need(least <= asked, "budget", str(budget), f"within reach, which measured at least latency={least:.4g}")
+    require(least <= asked, "budget", str(budget), f"within reach, which measured at least latency={least:.4g}")
     return max((item for item in found if item[0] <= asked), key=lambda item: item[0])[1]
 
 

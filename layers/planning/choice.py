@@ -16,7 +16,7 @@ from .selectors import SELECTORS, Option, TooSmall, spend
 Weight = Callable[[str, str], float]  # (name of a layer, kernel) -> what its error is multiplied by, above 0
 
 
-class Layer(NamedTuple):
+class LayerForms(NamedTuple):
     """A layer to plan: its options, dense last, and if there is no other the reason why."""
 
     name: str
@@ -28,7 +28,7 @@ class Survey(NamedTuple):
     """What a network offers: every layer's options, priced and judged."""
 
     selector: str
-    layers: list[Layer]
+    layers: list[LayerForms]
     before: Cost
     whole: float  # the network's cost, in the unit of the prices
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from checks import need
+from checks import require
 
 from ..calibration import Stats, check_stats
 from ..factored import Spec
@@ -19,19 +19,21 @@ Build = Callable[[str, Method, nn.Module, Spec], nn.Module]
 def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
     """The model with every planned layer swapped for build(name, method, layer, spec), in place."""
     rows = {row.name: row for row in plan.layers}
-    need(len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each")
+    require(
+        len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each"
+    )
     unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
-    need(not unknown, "plan", unknown, "about layers that the model has")
+    require(not unknown, "plan", unknown, "about layers that the model has")
 
     def rule(name: str, module: nn.Module) -> nn.Module | None:
         row = rows.get(name)
         if row is None or row.kernel is None:
             return None
         where = f"plan for layer {name!r}"
-        need(row.kernel in METHODS, f"{where}: kernel", row.kernel, f"one of {', '.join(METHODS)}")
+        require(row.kernel in METHODS, f"{where}: kernel", row.kernel, f"one of {', '.join(METHODS)}")
         chosen = METHODS[row.kernel]
         refused = chosen.refusal(module)
-        need(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
+        require(refused is None, where, f"{row.kernel}, but {refused}", "a kernel that the layer can take")
         try:
             return build(name, chosen, module, row.spec)
         except ValueError as error:  # a spec that is impossible, alone or in its parts

@@ -11,9 +11,9 @@ from torch import Tensor
 from stage3_torch import evbmf
 
 from ..calibration import LayerStats
-from ..factored import Scheme, Spec, compose, rounded, weight5, weight_shapes
+from ..factored import Scheme, Spec, compose, grouped_weight, rounded, weight_shapes
 from ..fitting import Metric, Whitening, sees_patches, start, whitened
-from ..network import Dense
+from ..network import Layer
 from .methods import Method
 
 MOST = 24  # forms of a kernel whose error takes a decomposition of their own
@@ -32,15 +32,15 @@ class Judged(NamedTuple):
     level: float = 1.0
 
 
-Judge = Callable[[Method, Dense, LayerStats | None, int], list[Judged]]  # the last: ranks are multiples of it
+Judge = Callable[[Method, Layer, LayerStats | None, int], list[Judged]]  # the last: ranks are multiples of it
 
 
-def weight_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+def weight_error(method: Method, layer: Layer, seen: LayerStats | None, multiple: int) -> list[Judged]:
     """|W - W_hat|^2 / |W|^2."""
     return [Judged(c.spec, max(0.0, 1 - c.energy)) for c in method.candidates(layer, multiple)]
 
 
-def predicted_loss(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+def predicted_loss(method: Method, layer: Layer, seen: LayerStats | None, multiple: int) -> list[Judged]:
     """The rise of the loss that the layer's second moments foresee (metric.py)."""
     assert seen is not None
     metric, scheme = Metric.of(layer, seen), method.scheme
@@ -60,7 +60,7 @@ def predicted_loss(method: Method, layer: Dense, seen: LayerStats | None, multip
 
 
 def _ratio(
-    scheme: Scheme, layer: Dense, spec: Spec, white: Dense, whitening: Whitening, metric: Metric, tail: float
+    scheme: Scheme, layer: Layer, spec: Spec, white: Layer, whitening: Whitening, metric: Metric, tail: float
 ) -> float:
     """The loss in the whole metric over the loss in the one of the scheme's own whitening."""
     loss = float(metric.loss(_lost(scheme, layer, spec, start(scheme, layer, spec, white, whitening))))
@@ -79,13 +79,13 @@ def _between(places: Sequence[int], values: Sequence[float], count: int) -> list
     return found
 
 
-def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+def operator_error(method: Method, layer: Layer, seen: LayerStats | None, multiple: int) -> list[Judged]:
     """|W - W_hat|_2 / |W|_2, rows = outputs, the worst group's (Liebenwein et al. 2021)."""
 
     def norm(w: Tensor) -> Tensor:
         return torch.linalg.matrix_norm(w.flatten(2), ord=2)
 
-    dense = norm(weight5(layer)).clamp_min(torch.finfo(torch.float64).tiny)
+    dense = norm(grouped_weight(layer)).clamp_min(torch.finfo(torch.float64).tiny)
     judged = []
     for candidate in thinned(method.candidates(layer, multiple)):
         if method.scheme is None:
@@ -96,7 +96,7 @@ def operator_error(method: Method, layer: Dense, seen: LayerStats | None, multip
     return judged
 
 
-def evbmf_levels(method: Method, layer: Dense, seen: LayerStats | None, multiple: int) -> list[Judged]:
+def evbmf_levels(method: Method, layer: Layer, seen: LayerStats | None, multiple: int) -> list[Judged]:
     """The ranks of EVBMF (Nakajima et al. 2013) times 1/16, ..., 1; errors are left open, nothing is chosen by them."""
     scheme = method.scheme
     assert scheme is not None
@@ -110,11 +110,11 @@ def evbmf_levels(method: Method, layer: Dense, seen: LayerStats | None, multiple
     return judged
 
 
-def relative_error(method: Method, layer: Dense, spec: Spec) -> float:
+def relative_error(method: Method, layer: Layer, spec: Spec) -> float:
     """|W - W_hat| / |W| of one form."""
     assert method.scheme is not None
     lost = _lost(method.scheme, layer, spec, method.scheme.weights(layer, spec))
-    return float(lost.norm() / weight5(layer).norm().clamp_min(torch.finfo(torch.float64).tiny))
+    return float(lost.norm() / grouped_weight(layer).norm().clamp_min(torch.finfo(torch.float64).tiny))
 
 
 def thinned(items: Sequence[Item], most: int = MOST) -> list[Item]:
@@ -123,13 +123,13 @@ def thinned(items: Sequence[Item], most: int = MOST) -> list[Item]:
     return [*items][(len(items) - 1) % step :: step]
 
 
-def _lost(scheme: Scheme, layer: Dense, spec: Spec, weights: Sequence[Tensor]) -> Tensor:
+def _lost(scheme: Scheme, layer: Layer, spec: Spec, weights: Sequence[Tensor]) -> Tensor:
     """W - W_hat."""
     shapes = scheme.shapes(layer, spec)
     parts = [w.double().reshape(shape) for w, shape in zip(weights, weight_shapes(layer, shapes))]
-    return weight5(layer) - compose(parts, [shape.groups for shape in shapes])
+    return grouped_weight(layer) - compose(parts, [shape.groups for shape in shapes])
 
 
-def _changed(method: Method, layer: Dense, spec: Spec) -> Tensor:
+def _changed(method: Method, layer: Layer, spec: Spec) -> Tensor:
     coded = method.build(layer, spec)
-    return weight5(layer) - coded.weight.detach().double().reshape(weight5(layer).shape)  # type: ignore[operator]
+    return grouped_weight(layer) - coded.weight.detach().double().reshape(grouped_weight(layer).shape)  # type: ignore[operator]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from contract import WAVELETS
 
 from ..calibration import LayerStats
@@ -36,7 +36,7 @@ from ..factored import (
     tucker,
 )
 from ..fitting import Metric, loss_aware
-from ..network import Dense
+from ..network import Layer
 from .budget import Budget
 
 
@@ -54,19 +54,19 @@ class Method(NamedTuple):
 
 
 def _factored(name: str, scheme: Scheme) -> Method:
-    def check(layer: Dense, spec: Spec) -> None:
+    def check(layer: Layer, spec: Spec) -> None:
         refused = scheme.refusal(layer)
-        need(refused is None, "layer", f"{layer}: {refused}", f"one that {name} can take apart")
+        require(refused is None, "layer", f"{layer}: {refused}", f"one that {name} can take apart")
         check_spec(scheme.limits(layer), spec)
 
-    def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
+    def cost(layer: Layer, spec: Spec, calls: Sequence[Call]) -> Cost:
         return price(layer, scheme.shapes(layer, spec), calls)
 
-    def empty(layer: Dense, spec: Spec) -> nn.Module:
+    def empty(layer: Layer, spec: Spec) -> nn.Module:
         check(layer, spec)
         return shell(layer, scheme.shapes(layer, spec))
 
-    def build(layer: Dense, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
+    def build(layer: Layer, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
         check(layer, spec)
         if seen is None:
             weights, bias = scheme.weights(layer, spec), layer.bias
@@ -78,7 +78,7 @@ def _factored(name: str, scheme: Scheme) -> Method:
     return Method(scheme.refusal, scheme.candidates, cost, empty, build, saves, scheme.limits, scheme)
 
 
-def _axes(layer: Dense) -> list[int]:
+def _axes(layer: Layer) -> list[int]:
     """The axes with an order that means something: height and width; the channels where there is nothing else."""
     spatial = [axis for axis in range(2, layer.weight.ndim) if layer.weight.shape[axis] > 1]
     return spatial or [0, 1]
@@ -91,14 +91,14 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         known = isinstance(layer, (nn.Conv2d, nn.Linear))
         return None if known else f"{type(layer).__name__} has no transform layer"
 
-    def candidates(layer: Dense, multiple: int = 1) -> list[Candidate]:
+    def candidates(layer: Layer, multiple: int = 1) -> list[Candidate]:
         axes = _axes(layer)
         w: Tensor = layer.weight.detach().double()
         squares = Transform(name, 1, axes, wavelet=wavelet).spectrum(w).flatten().square().sort(descending=True).values
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
         return [Candidate({"keep": n, "axes": axes} | more, float(energies[n - 1])) for n in grid(len(squares))]
 
-    def cost(layer: Dense, spec: Spec, calls: Sequence[Call]) -> Cost:
+    def cost(layer: Layer, spec: Spec, calls: Sequence[Call]) -> Cost:
         bias, shape = 0 if layer.bias is None else layer.bias.numel(), layer.weight.shape
         params = spec["keep"] + bias
         positions = math.ceil(shape.numel() / 8) if spec.get("select", "magnitude") == "magnitude" else 0
@@ -106,12 +106,12 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         places = sum(shape[axis] * place_type(shape[axis]).itemsize for axis in sorted_axes)
         return Cost(params, sum(call.macs for call in calls), params * layer.weight.element_size() + positions + places)
 
-    def build(layer: Dense, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
+    def build(layer: Layer, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
         check_spec(limits(layer), spec)
         transform = Transform(name, **spec)
         return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)
 
-    def limits(layer: Dense) -> Limits:
+    def limits(layer: Layer) -> Limits:
         shape = layer.weight.shape
         which = {} if wavelet is None else {"wavelet": one_of(WAVELETS)}
         free = {"select": one_of(SELECTIONS), "order": truth()}
@@ -143,11 +143,13 @@ def check_kernels(kernels: Sequence[str], budget: Budget, selector: str) -> None
     for kernel in kernels:
         row = method(kernel)
         allowed = f"on {' or '.join(sorted(row.saves))}"
-        need(budget.metric in row.saves, f"budget for kernel {kernel}", str(budget), allowed)
-        need(selector != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks")
+        require(budget.metric in row.saves, f"budget for kernel {kernel}", str(budget), allowed)
+        require(
+            selector != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks"
+        )
 
 
 def method(name: str) -> Method:
     """The row of METHODS; ValueError with the choices for an unknown name."""
-    need(name in METHODS, "kernel", name, f"one of {', '.join(METHODS)}")
+    require(name in METHODS, "kernel", name, f"one of {', '.join(METHODS)}")
     return METHODS[name]

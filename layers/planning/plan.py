@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from checks import need
+from checks import require
 
 from ..costs import Cost
 from ..network import write_text
@@ -68,7 +68,9 @@ class Plan:
         """Read what `save` wrote; ValueError if it is not a plan of this version."""
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-            need(isinstance(data, dict) and data.get("version") == VERSION, "plan", str(path), f"of version {VERSION}")
+            require(
+                isinstance(data, dict) and data.get("version") == VERSION, "plan", str(path), f"of version {VERSION}"
+            )
             return cls(
                 tuple(map(_layer, data["layers"])),
                 Budget(**data["budget"]),

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from checks import check_rank, need
+from checks import check_rank, require
 
 from ..calibration import Stats, check_stats
 from ..costs import CONVS, LINEARS, Call, Cost, latency, storage, trace, traced_cost
 from ..network import obstacles
 from .budget import Budget
 from .by_latency import decide
-from .choice import Layer, Survey
+from .choice import LayerForms, Survey
 from .errors import thinned
 from .methods import check_kernels, method
 from .plan import Plan
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     multiple: int
 
 
-def survey(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]], images: int) -> list[Layer]:
+def survey(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]], images: int) -> list[LayerForms]:
     """Every convolution and Linear, with the options that cost less than it: by first calls, uncalled ones last."""
     blocked, layers = obstacles(model), []
     uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
@@ -53,7 +53,7 @@ def survey(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call
         cheaper = [option for option in options[:-1] if option.price < prices[-1]]
         if len(forms) > 1 and not cheaper:
             reasons.append(f"no form has {'a lower' if request.metric == 'latency' else 'fewer'} {request.metric}")
-        layers.append(Layer(name, [*cheaper, options[-1]], "" if cheaper else "; ".join(dict.fromkeys(reasons))))
+        layers.append(LayerForms(name, [*cheaper, options[-1]], "" if cheaper else "; ".join(dict.fromkeys(reasons))))
     return layers
 
 
@@ -133,8 +133,8 @@ def survey_network(
 ) -> Survey:
     """What `make_plan` chooses from, for any number of plans under budgets of the same metric; arguments as there."""
     name = selector or ("energy" if stats is None else "loss")
-    need(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
-    need(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
+    require(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
+    require(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
     check_rank(rank_multiple, "rank_multiple")
     if stats is not None:
         check_stats(stats, model)
@@ -144,6 +144,6 @@ def survey_network(
     calls = trace(model, example)
     layers, before = survey(model, request, calls, len(example)), traced_cost(model, calls, len(example))
     reached = any(layer.reason != UNREACHED for layer in layers)
-    need(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
+    require(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
     whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
     return Survey(name, layers, before, whole)

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from ..costs import Call, interleaved
-from ..network import Dense, write_text
+from ..network import Layer, write_text
 from .methods import METHODS
 from .selectors import Option
 
 ROUNDS, WARMUP, SECONDS = 7, 2, 5.0  # of the measurement of one layer's forms, side by side
 
 
-Price = Callable[[Dense, Sequence[Option], Sequence[Call]], list[float]]  # (layer, its forms, its calls)
+Price = Callable[[Layer, Sequence[Option], Sequence[Call]], list[float]]  # (layer, its forms, its calls)
 
 
 def counted(metric: str) -> Price:
@@ -43,7 +43,7 @@ class LatencyTable:
         self.path = path or cache_file()
         self.known: dict[str, float] = _read(self.path)
 
-    def __call__(self, layer: Dense, forms: Sequence[Option], calls: Sequence[Call]) -> list[float]:
+    def __call__(self, layer: Layer, forms: Sequence[Option], calls: Sequence[Call]) -> list[float]:
         """Seconds of all calls, for each form."""
         modules = [layer if f.kernel is None else METHODS[f.kernel].shell(layer, f.spec) for f in forms]
         total = [0.0] * len(forms)

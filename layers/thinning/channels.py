@@ -10,7 +10,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..network import evaluating
 from .widths import Widths, changed, resize
@@ -39,7 +39,7 @@ def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Ki
     channels does; ValueError if it does not, for a network that torch-pruning cannot trace or that has no such
     channels, and for a share that would leave a layer none.
     """
-    need(0 <= fraction < 1, "share of channels to take out", fraction, "at least 0 and below 1")
+    require(0 <= fraction < 1, "share of channels to take out", fraction, "at least 0 and below 1")
     name, x = type(model).__name__, example[:1].cpu()
     dense = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # traced by its gradients, on any device alike
     pruned = copy.deepcopy(dense)
@@ -48,8 +48,8 @@ def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Ki
         widths = changed(dense, pruned)
     for layer, outputs in whole.items():
         allowed = f"small enough to leave layer {layer!r} one of its {outputs}"
-        need(fraction == 0, "share of channels to take out", fraction, allowed)
-    need(bool(widths) or fraction == 0, "model", name, "one with channels that can be taken out")
+        require(fraction == 0, "share of channels to take out", fraction, allowed)
+    require(bool(widths) or fraction == 0, "model", name, "one with channels that can be taken out")
     small = resize(copy.deepcopy(model), widths)
     with _tracing(name):
         small.load_state_dict(pruned.state_dict())
@@ -59,7 +59,7 @@ def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Ki
         atol = 1e-4 * float(wanted.abs().max())
         same = got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=atol, equal_nan=True)
     allowed = "one that answers without the channels that torch-pruning takes out as it did with them set to zero"
-    need(same, "model", name, allowed)
+    require(same, "model", name, allowed)
     return Thin(small, widths)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 
 from ..coded import Decoded, code
 from ..network import weighted
@@ -37,7 +37,7 @@ def binarise(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], .
     ValueError for a network without such layers.
     """
     layers = weighted(model, kinds)
-    need(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to binarise")
+    require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to binarise")
     for layer in layers.values():
         code(layer, Binary())
     return model

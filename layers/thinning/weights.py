@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from checks import need
+from checks import require
 
 from ..coded import Decoded, code
 from ..network import weighted
@@ -57,10 +57,10 @@ def masks(
 
     ValueError for a fraction that is not between 0 and 1, an unknown score, or a network without such layers.
     """
-    need(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
-    need(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
+    require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
+    require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
     layers = weighted(model, kinds)
-    need(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to prune")
+    require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to prune")
     scores = {name: SCORES[score](layer.get_parameter("weight").detach()) for name, layer in layers.items()}
     flat = torch.cat([one.flatten() for one in scores.values()])
     keep = torch_prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat))

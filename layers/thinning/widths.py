@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from checks import need
+from checks import require
 
 from ..network import is_plain, replace
 
@@ -49,16 +49,16 @@ def resize(model: nn.Module, widths: Widths) -> nn.Module:
     above what it has: channels are taken out, never added.
     """
     unknown = sorted(set(widths) - {name for name, _ in model.named_modules()})
-    need(not unknown, "plan", unknown, "about widths of layers that the model has")
+    require(not unknown, "plan", unknown, "about widths of layers that the model has")
 
     def rule(name: str, module: nn.Module) -> nn.Module | None:
         if name not in widths:
             return None
         kind, given = arguments(module)
         for key, width in widths[name].items():
-            need(key in WIDTHS and key in given, f"width of layer {name!r}", key, f"one that {kind.__name__} has")
+            require(key in WIDTHS and key in given, f"width of layer {name!r}", key, f"one that {kind.__name__} has")
             allowed = f"an integer from 1 to {given[key]}"
-            need(type(width) is int and 1 <= width <= given[key], f"{key} of layer {name!r}", width, allowed)
+            require(type(width) is int and 1 <= width <= given[key], f"{key} of layer {name!r}", width, allowed)
         weight: Any = module.weight
         try:
             new = kind(**{**given, **widths[name]}, device=weight.device, dtype=weight.dtype)

@@ -9,7 +9,7 @@ from searches import random_lenet, survey_of
 from experiments.search import trial
 from experiments.search.policy import LIMIT, Policy, normalised
 from layers import compress, cost
-from layers.planning.choice import Layer, choose
+from layers.planning.choice import LayerForms, choose
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def scaled(survey, error, params):
             error=error * option.error, cost=option.cost._replace(params=params * option.cost.params)
         )
 
-    return survey._replace(layers=[Layer(n, [of(o) for o in options], r) for n, options, r in survey.layers])
+    return survey._replace(layers=[LayerForms(n, [of(o) for o in options], r) for n, options, r in survey.layers])
 
 
 def test_features_are_normalised_so_no_unit_of_loss_or_size_matters(surveyed):

@@ -11,7 +11,7 @@ from torch import nn
 from layers import METHODS, Budget, calibrate, compress, make_plan
 from layers.calibration.shrinkage import shrinkage, shrunk
 from layers.calibration.stats import LayerStats
-from layers.factored.compose import compose, weight5
+from layers.factored.compose import compose, grouped_weight
 from layers.factored.scheme import Shape
 from layers.factored.sequence import weight_shapes
 from layers.fitting.fit import fit, start, whitened
@@ -60,7 +60,7 @@ def loss_of(kernel, name, spec, fitted=True):
     """Metric.loss of what `compress` builds, with and without what calibration saw."""
     layer, seen = calibrated(name)
     built = METHODS[kernel].build(layer, spec, *([seen] if fitted else []))
-    return float(Metric.of(layer, seen).loss(weight5(layer) - composed(built)))
+    return float(Metric.of(layer, seen).loss(grouped_weight(layer) - composed(built)))
 
 
 @given(st.integers(0, 2**31), st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 3)]))
@@ -80,7 +80,7 @@ def test_the_loss_is_half_the_mean_of_squared_gradient_times_change(seed, sizes)
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_distance_of_a_product_is_the_loss_of_what_it_leaves(name):
     layer, seen = calibrated(name)
-    metric, w = Metric.of(layer, seen), weight5(layer)
+    metric, w = Metric.of(layer, seen), grouped_weight(layer)
     u, k = torch.randn(len(w), w.shape[1], 2).double(), torch.randn(len(w), 2, *w.shape[2:]).double()
     left = w - torch.einsum("gor,grihw->goihw", u, k)
     torch.testing.assert_close(metric.distance(w)(u, k), metric.loss(left))
@@ -131,7 +131,7 @@ def test_the_new_bias_keeps_the_mean_output(kernel, name):
     layer, seen = calibrated(name)
     built = METHODS[kernel].build(layer, specs(kernel, layer)[0], seen)
     if layer.bias is not None:
-        before = (weight5(layer).flatten(2) @ seen.mean[:, :, None]).flatten() + layer.bias
+        before = (grouped_weight(layer).flatten(2) @ seen.mean[:, :, None]).flatten() + layer.bias
         after = (composed(built).flatten(2) @ seen.mean[:, :, None]).flatten() + built[-1].bias
         torch.testing.assert_close(after, before)
 
@@ -154,7 +154,7 @@ def test_whitening_is_undone_and_measures_the_loss(name, first, blocks):
     diagonal = [seen.inputs[:, :, b * n : b * n + n, b * n : b * n + n] for b in range(blocks)]
     metric = Metric(torch.cat(diagonal, 1), seen.outputs, None)
     white = Whitening.of(layer, metric, FIRST[first])
-    w = weight5(layer)
+    w = grouped_weight(layer)
     patches = all(own or k == 1 for own, k in zip(FIRST[first][2:4], w.shape[3:]))
     if patches:  # all that the layer reads is whitened, so only the damping is between the two
         torch.testing.assert_close(white.apply(w).square().sum() / 2, metric.loss(w), rtol=1e-3, atol=0)
@@ -180,7 +180,7 @@ def test_factors_compose_to_what_their_convolutions_compute(kernel, name):
 def test_full_rank_is_the_layer_itself(kernel, name):
     layer, seen = calibrated(name)
     built = METHODS[kernel].build(layer, specs(kernel, layer)[-1], seen)
-    assert (composed(built) - weight5(layer)).abs().max() < 1e-8
+    assert (composed(built) - grouped_weight(layer)).abs().max() < 1e-8
     if layer.bias is not None:
         assert (built[-1].bias - layer.bias).abs().max() < 1e-8
 
@@ -199,7 +199,7 @@ def test_the_loss_is_lower_than_that_of_the_plain_factors(kernel, name):
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)
 def test_fitting_never_makes_it_worse(kernel, name):
     layer, seen = calibrated(name)
-    scheme, metric, target = METHODS[kernel].scheme, Metric.of(layer, seen), weight5(layer)
+    scheme, metric, target = METHODS[kernel].scheme, Metric.of(layer, seen), grouped_weight(layer)
     for spec in specs(kernel, layer):
         shapes = scheme.shapes(layer, spec)
         groups = [shape.groups for shape in shapes]
@@ -214,7 +214,7 @@ def test_fitting_never_makes_it_worse(kernel, name):
 def test_what_is_predicted_is_what_is_built(kernel, name):
     layer, seen = calibrated(name)
     judged = predicted_loss(METHODS[kernel], layer, seen, 1)
-    full = float(Metric.of(layer, seen).loss(weight5(layer)))
+    full = float(Metric.of(layer, seen).loss(grouped_weight(layer)))
     matrix = len(METHODS[kernel].scheme.shapes(layer, judged[0].spec)) == 2 and (kernel == "svd" or name == "linear")
     tried = {round(share * (len(judged) - 1)) for share in PROBES}
     for i in sorted({*range(0, len(judged), max(1, len(judged) // 4)), *tried}):
@@ -232,13 +232,13 @@ def test_coded_layers_are_predicted_too():
     layer, seen = calibrated("plain")
     judged = predicted_loss(METHODS["dct"], layer, seen, 1)
     coded = METHODS["dct"].build(layer, judged[3].spec)
-    lost = weight5(layer) - coded.weight.detach().reshape(weight5(layer).shape)
+    lost = grouped_weight(layer) - coded.weight.detach().reshape(grouped_weight(layer).shape)
     assert judged[3].error == pytest.approx(float(Metric.of(layer, seen).loss(lost)))
 
 
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)
 def test_errors_of_the_weight_are_those_of_what_is_built(kernel, name):
-    layer, w = calibrated(name)[0], weight5(calibrated(name)[0])
+    layer, w = calibrated(name)[0], grouped_weight(calibrated(name)[0])
     for judge, norm in ((weight_error, torch.linalg.vector_norm), (operator_error, None)):
         for spec, error, _ in judge(METHODS[kernel], layer, None, 1)[::7]:
             lost = w - composed(METHODS[kernel].build(layer, spec))

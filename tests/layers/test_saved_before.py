@@ -1,8 +1,8 @@
 """Folders that `save` wrote at commit a884ebb still load, by `load` and by the loader.py that lies in each.
 
-coded: dct with sorted channels, dwt db2, dht of the lowest frequencies, dst, shannon.  factored: spatial, tucker, cp and
-svd of a network that had lost a quarter of its channels.  expected.safetensors holds an input, what the network put out
-there and then, and its decoded weights.
+coded: dct with sorted channels, dwt db2, dht of the lowest frequencies, dst, shannon.  factored: spatial, tucker, cp
+and svd of a network that had lost a quarter of its channels.  expected.safetensors holds an input, what the network put
+out there and then, and its decoded weights.
 """
 
 from pathlib import Path

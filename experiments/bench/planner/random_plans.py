@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
 from layers.network import whole
-from layers.planning import Layer, LayerPlan, Option
+from layers.planning import LayerForms, LayerPlan, Option
 
 from ...lab.recipes.calibration import Calibration, drawn
 from ...lab.recipes.evaluate import accuracy
@@ -56,7 +56,7 @@ def compare(job: Job, calibrating: int, held_out: int, plans: int, seed: int, sa
     return Compared(predicted, measured, held_out)
 
 
-def _draw(layer: Layer, share: float, generator: np.random.Generator) -> Option:
+def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Option:
     """Of a kernel drawn at random, or the dense layer, the option whose cost is nearest to the share of dense."""
     dense = layer.options[-1]
     kernels = sorted({option.kernel for option in layer.options if option.kernel is not None})
@@ -67,7 +67,7 @@ def _draw(layer: Layer, share: float, generator: np.random.Generator) -> Option:
     return min(offered, key=lambda option: abs(np.log(option.price / (share * dense.price))))
 
 
-def _plan(job: Job, layers: list[Layer], choice: list[Option]) -> Plan:
+def _plan(job: Job, layers: list[LayerForms], choice: list[Option]) -> Plan:
     rows, before = [], cost(job.model, job.example[:1].to(job.device))
     after = before
     for layer, option in zip(layers, choice):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from rich.console import Console
 
-from checks import need
+from checks import require
 
 from ...lab.config import Config
 from ...lab.recipes.calibration import Calibration, image_count
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def report(config: Config, options: "Accuracies") -> bool:
     """Measure, print and write; whether all that is asked is reached.  ValueError for what cannot be measured."""
     for name, least in (("seeds", 1), ("plans", 0), ("held_out", 1), ("threads", 1)):
-        need(getattr(options, name) >= least, name.replace("_", " "), getattr(options, name), f"at least {least}")
-    need(options.plans != 1, "plans", 1, "0, or at least 2: one plan has no rank")
+        require(getattr(options, name) >= least, name.replace("_", " "), getattr(options, name), f"at least {least}")
+    require(options.plans != 1, "plans", 1, "0, or at least 2: one plan has no rank")
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     console = Console(stderr=True)
@@ -34,7 +34,7 @@ def report(config: Config, options: "Accuracies") -> bool:
         there, side = len(job.dataset.train().labels), job.example.shape[-1]
         count = image_count(options.calibration_images, there, side)
         enough = not options.plans or options.held_out <= there - count
-        need(
+        require(
             enough, "held out", options.held_out, f"at most {there - count}, the training images that do not calibrate"
         )
         dense = tested(job, job.model)

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .dataset import Dataset, Split, halves
@@ -49,5 +49,5 @@ DATASETS = {
 
 def load_dataset(data: Data, seed: int) -> Dataset:
     """The dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
-    need(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
+    require(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
     return DATASETS[data.dataset](data, seed)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .stream import Stream
@@ -59,7 +59,7 @@ class Dataset(NamedTuple):
 def check_classes(labels: Tensor, classes: list[str], where: str) -> None:
     """Refuse a class without images, by name."""
     for name, count in zip(classes, np.bincount(labels.numpy(), minlength=len(classes))):
-        need(count > 0, f"class {name!r} in {where}", "no image", "a class with images")
+        require(count > 0, f"class {name!r} in {where}", "no image", "a class with images")
 
 
 def halves(split: S, classes: list[str], part: float, seed: int) -> tuple[S, S]:
@@ -68,7 +68,9 @@ def halves(split: S, classes: list[str], part: float, seed: int) -> tuple[S, S]:
     Every class gives at least one image to either side; ValueError names one that has too few for that.
     """
     for name, count in zip(classes, np.bincount(split.labels.numpy(), minlength=len(classes))):
-        need(count > 1, f"class {name!r}", f"{count} in training", "one of 2 images or more, to train and to validate")
+        require(
+            count > 1, f"class {name!r}", f"{count} in training", "one of 2 images or more, to train and to validate"
+        )
     size = max(math.ceil(part * len(split.labels)), len(classes))
     places = np.arange(len(split.labels))
     rest, some = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
@@ -99,7 +101,7 @@ def divide(get: Callable[[str], S], there: Collection[str], classes: list[str], 
 
 def existing(data: Data) -> Path:
     """The data root; ValueError if it is not given or no folder."""
-    need(data.data_root is not None, "data root", None, f"given for dataset {data.dataset}: pass --data-root")
+    require(data.data_root is not None, "data root", None, f"given for dataset {data.dataset}: pass --data-root")
     assert data.data_root is not None
-    need(data.data_root.is_dir(), "data root", str(data.data_root), "a folder that exists")
+    require(data.data_root.is_dir(), "data root", str(data.data_root), "a folder that exists")
     return data.data_root

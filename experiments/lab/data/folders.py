@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torchvision.datasets.folder import find_classes, make_dataset
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .dataset import IMAGENET, Dataset, Split, check_classes, divide, existing
@@ -29,7 +29,7 @@ def classes_of(root: Path) -> list[str]:
 def files(root: Path, classes: list[str]) -> Stream:
     """All images below CLASS/ of the root, as stored; ValueError names a class without images."""
     mine = classes_of(root)
-    need(mine == classes, f"classes in {root}", mine, f"those of train: {classes}")
+    require(mine == classes, f"classes in {root}", mine, f"those of train: {classes}")
     found = make_dataset(root, {name: i for i, name in enumerate(classes)}, EXTENSIONS, allow_empty=True)
     labels = torch.tensor([label for _, label in found], dtype=torch.int64)
     check_classes(labels, classes, str(root))
@@ -45,7 +45,7 @@ def in_memory(stream: Stream) -> Split:
     workers = stream.workers if n > 5000 else 0  # few are read before a process has started
     images = [batch.images for batch in Reader(views, plan, workers, pin=False, keep=False)]
     shapes = sorted({tuple(batch.shape[2:]) for batch in images})
-    need(len(shapes) == 1, "images", shapes[:3], "of one size; pass --image-size")
+    require(len(shapes) == 1, "images", shapes[:3], "of one size; pass --image-size")
     return Split(torch.cat(images), stream.labels)
 
 
@@ -58,7 +58,7 @@ def held(stream: Stream, data: Data) -> Split | Stream:
     if side <= SMALL and 3 * side**2 * len(stream.labels) <= MEMORY:
         return in_memory(sized)
     allowed = f"given for images of more than {SMALL} pixels or {MEMORY >> 30} GiB: pass --image-size"
-    need(data.image_size is not None, "image size", f"{path} of {width} x {height} pixels", allowed)
+    require(data.image_size is not None, "image size", f"{path} of {width} x {height} pixels", allowed)
     return sized
 
 
@@ -73,7 +73,7 @@ def inner(root: Path) -> Path:
 def _table(path: Path) -> dict[str, str]:
     """Lines of a number and a value."""
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    need(all(len(row) == 2 for row in rows), "lines of", str(path), "a number and a value each")
+    require(all(len(row) == 2 for row in rows), "lines of", str(path), "a number and a value each")
     return dict(rows)
 
 
@@ -82,15 +82,15 @@ def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
     classes, listed = classes_of(root / "images"), _table(root / "images.txt")
     to_train = _table(root / "train_test_split.txt")
     lacking = sorted(listed.keys() ^ to_train.keys())
-    need(not lacking, f"numbers in {root}", lacking[:3], "in images.txt and in train_test_split.txt alike")
+    require(not lacking, f"numbers in {root}", lacking[:3], "in images.txt and in train_test_split.txt alike")
     training = {path: to_train[number] == "1" for number, path in listed.items()}
     found = files(root / "images", classes)
     assert isinstance(found.source, Files)
     paths = [Path(os.fsdecode(path)).as_posix() for path in found.source.paths]
     unlisted = [path for path in paths if path not in training]
-    need(not unlisted, f"images in {root}", unlisted[:3], "listed in images.txt")
+    require(not unlisted, f"images in {root}", unlisted[:3], "listed in images.txt")
     missing = sorted(training.keys() - set(paths))
-    need(not missing, f"images of images.txt in {root}", missing[:3], "below images/, none of them missing")
+    require(not missing, f"images of images.txt in {root}", missing[:3], "below images/, none of them missing")
     chosen = np.array([training[path] for path in paths])
     return classes, {"train": found.part(np.flatnonzero(chosen)), "test": found.part(np.flatnonzero(~chosen))}
 
@@ -113,7 +113,7 @@ def folder(data: Data, seed: int) -> Dataset:
         classes, there = sorted(path.name for path in folders), ["all"]
     else:
         expected = "a folder with images as train/CLASS/FILE and test/CLASS/FILE"
-        need({"train"} < set(there), "data root", str(root), expected)
+        require({"train"} < set(there), "data root", str(root), expected)
         classes = classes_of(root / "train")
 
     def get(part: str) -> Split | Stream:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torchvision.datasets import imagenet as published
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .dataset import IMAGENET, Dataset, divide, existing
@@ -47,11 +47,11 @@ def imagenet(data: Data, seed: int) -> Dataset:
             unpack(root, part)
     names = ", ".join(ARCHIVES.values())
     expected = f"a folder with train/SYNSET/FILE and val/SYNSET/FILE, or with {names} from image-net.org"
-    need((root / "val").is_dir(), "data root", str(root), expected)
+    require((root / "val").is_dir(), "data root", str(root), expected)
     classes = classes_of(root / "val")
 
     def get(part: str) -> Stream:
-        need((root / part).is_dir(), "data root", str(root), f"a folder with {part}/SYNSET/FILE, to train")
+        require((root / part).is_dir(), "data root", str(root), f"a folder with {part}/SYNSET/FILE, to train")
         return files(root / part, classes)._replace(size=data.image_size or 224, workers=data.workers)
 
     train, val, test = divide(get, ("train", "val"), classes, 0.04, seed)

@@ -5,7 +5,7 @@ import struct
 
 from PIL import Image, UnidentifiedImageError
 
-from checks import need
+from checks import require
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer a channel
@@ -27,7 +27,7 @@ def decode(name: str, data: bytes) -> tuple[Image.Image, str]:
     mode = image.mode
     if mode == "RGB":
         return image, mode
-    need(mode in CONVERTED, f"mode of {name}", mode, f"RGB, or one that becomes RGB: {', '.join(CONVERTED)}")
+    require(mode in CONVERTED, f"mode of {name}", mode, f"RGB, or one that becomes RGB: {', '.join(CONVERTED)}")
     if mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # by way of RGBA, or PIL warns that transparency is lost
     return image.convert("RGB"), mode

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from checks import need
+from checks import require
 
 
 def shares(order: Tensor, size: int, rank: int, world: int) -> list[Tensor]:
@@ -36,7 +36,7 @@ class Order:
     """
 
     def __init__(self, n: int, size: int, train: bool, seed: int, rank: int, world: int) -> None:
-        need(not train or n >= world, "training images", n, f"at least one for each of {world} ranks")
+        require(not train or n >= world, "training images", n, f"at least one for each of {world} ranks")
         self.n, self.size, self.train, self.seed, self.rank, self.world = n, size, train, seed, rank, world
         self.epoch = 0  # the one that `draw` draws
 

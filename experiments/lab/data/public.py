@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .dataset import Dataset, Split, divide, existing
@@ -113,10 +113,12 @@ def read(public: Public, root: Path, train: bool) -> tuple[Split, list[str]]:
     images = images.movedim(-1, 1) if images.shape[-1] == 3 else images  # CIFAR keeps its channels last
     labels = torch.as_tensor(raw.labels if hasattr(raw, "labels") else raw.targets).long()
     side, more = public.side, (32 - public.side) // 2
-    need(images.shape[2:] == (side, side), f"images in {root}", tuple(images.shape[2:]), f"of {side} x {side} pixels")
-    need(len(images) == len(labels) > 0, f"labels in {root}", len(labels), f"one for each of {len(images)} images")
+    require(
+        images.shape[2:] == (side, side), f"images in {root}", tuple(images.shape[2:]), f"of {side} x {side} pixels"
+    )
+    require(len(images) == len(labels) > 0, f"labels in {root}", len(labels), f"one for each of {len(images)} images")
     classes = public.classes or raw.classes
-    need(int(labels.max()) < len(classes), f"labels in {root}", int(labels.max()), f"below {len(classes)}")
+    require(int(labels.max()) < len(classes), f"labels in {root}", int(labels.max()), f"below {len(classes)}")
     return Split(pad(images, (more,) * 4).contiguous(), labels), classes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from braceexpand import UnbalancedBracesError, braceexpand
 
-from checks import need
+from checks import require
 
 from ..config import Data
 from .dataset import IMAGENET, Dataset, check_classes, divide
@@ -59,16 +59,16 @@ def listing(path: Path) -> Listing:
                     at[key] = member.offset_data, member.size
                 elif kind == ".cls":
                     text = shard.extractfile(member).read()  # type: ignore[union-attr]  # a file: not None
-                    need(text.strip().isdigit(), f"class of {member.name} in {path}", text[:20], "a number in ASCII")
+                    require(text.strip().isdigit(), f"class of {member.name} in {path}", text[:20], "a number in ASCII")
                     labels[key] = int(text)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"shard must be a whole, uncompressed tar file, got {path} ({error})") from None
     with path.open("rb") as file:  # a tar file ends with 1024 zero bytes, without which it was cut off
         file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
-        need(not any(file.read()), "shard", str(path), "a whole tar file, not one that was cut off")
-    need(bool(at), "shard", str(path), f"one with images ({', '.join(EXTENSIONS)})")
+        require(not any(file.read()), "shard", str(path), "a whole tar file, not one that was cut off")
+    require(bool(at), "shard", str(path), f"one with images ({', '.join(EXTENSIONS)})")
     lacking = [key for key in at if key not in labels]
-    need(not lacking, f"images in {path}", lacking[:3], "each beside a .cls of the same name")
+    require(not lacking, f"images in {path}", lacking[:3], "each beside a .cls of the same name")
     return Listing(np.array(list(at.values()), dtype=np.int64), np.array([labels[key] for key in at], dtype=np.int64))
 
 
@@ -95,11 +95,13 @@ def shards(data: Data, seed: int) -> Dataset:
     except UnbalancedBracesError:
         raise ValueError(f"data root must have a closing brace for each opening one, got {data.data_root}") from None
     missing = [str(path) for path in paths if not path.is_file()]
-    need(not missing, "shards", missing[:3], "files that exist")
+    require(not missing, "shards", missing[:3], "files that exist")
     named = {part: [path for path in paths if part in path.name.lower()] for part in ("train", "val", "test")}
     named = {part: mine for part, mine in named.items() if mine}
     ok = not named or ("train" in named and len(named) > 1 and sum(map(len, named.values())) == len(paths))
-    need(ok, "names of the shards", str(data.data_root), "with train and with val or test in them, or none with either")
+    require(
+        ok, "names of the shards", str(data.data_root), "with train and with val or test in them, or none with either"
+    )
     read = {part: stream(mine, data) for part, mine in (named or {"all": paths}).items()}
     classes = [str(number) for number in range(1 + max(int(found.labels.max()) for found in read.values()))]
     check_classes(read["train" if named else "all"].labels, classes, str(data.data_root))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from checks import need
+from checks import require
 
 MODELS = {  # name -> module:factory, imported when used; a factory takes classes= and channels=, and size= if it cares
     "lenet": "experiments.lab.models.lenet:LeNet",
@@ -21,7 +21,7 @@ MODELS = {  # name -> module:factory, imported when used; a factory takes classe
 
 def factory(name: str) -> Callable:
     """The factory of a name in MODELS, or of the user's own `package.module:factory`; ValueError with the choices."""
-    need(name in MODELS or ":" in name, "model", name, f"one of {', '.join(MODELS)}, or package.module:factory")
+    require(name in MODELS or ":" in name, "model", name, f"one of {', '.join(MODELS)}, or package.module:factory")
     module, _, attribute = MODELS.get(name, name).partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, list_models
 
-from checks import need
+from checks import require
 from layers.network import fill, read_tensors
 
 from . import MODELS
@@ -34,7 +34,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(nest), dict):
             content = content[nest]
     ok = isinstance(content, dict) and bool(content) and all(isinstance(v, Tensor) for v in content.values())
-    need(ok, "checkpoint", str(path), "a file of a state_dict, name by name a tensor")
+    require(ok, "checkpoint", str(path), "a file of a state_dict, name by name a tensor")
     return {OLD_DENSENET.sub(r"\1\2", name.removeprefix("module.")): tensor for name, tensor in content.items()}
 
 
@@ -46,7 +46,7 @@ def _counted(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors or a .pth file, by name."""
-    need(path.is_file(), "checkpoint", str(path), "a safetensors file or a .pth file")
+    require(path.is_file(), "checkpoint", str(path), "a safetensors file or a .pth file")
     return read_pth(path) if path.suffix in (".pth", ".pt") else read_tensors(path)
 
 
@@ -61,7 +61,7 @@ def _published(name: str, file: Path | None) -> Path:
     url = weights.url
     path = file or Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.is_file():
-        need(file is None, "checkpoint", str(path), "a file that exists")
+        require(file is None, "checkpoint", str(path), "a file that exists")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
@@ -73,7 +73,9 @@ def _published(name: str, file: Path | None) -> Path:
             ) from None
     expected = url.rpartition("-")[2].removesuffix(".pth")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-    need(found.startswith(expected), f"SHA-256 of {path}", found[: len(expected)], f"{expected}, as torchvision says")
+    require(
+        found.startswith(expected), f"SHA-256 of {path}", found[: len(expected)], f"{expected}, as torchvision says"
+    )
     return path
 
 
@@ -83,11 +85,13 @@ def load_pretrained(model: nn.Module, name: str, size: int, file: Path | None = 
     With other classes than ImageNet's thousand the last layer keeps its initial weights and has to be trained.
     ValueError for a network that is not torchvision's, or not at this size or for this number of channels.
     """
-    need(name in PRETRAINED, "pretrained model", name, f"one of {', '.join(PRETRAINED)}")
-    need(size > SMALL, "images for pretrained weights", f"{size} pixels", f"larger than {SMALL}: pass --image-size 224")
+    require(name in PRETRAINED, "pretrained model", name, f"one of {', '.join(PRETRAINED)}")
+    require(
+        size > SMALL, "images for pretrained weights", f"{size} pixels", f"larger than {SMALL}: pass --image-size 224"
+    )
     layers = dict(model.named_modules())
     first = next(layer for layer in layers.values() if isinstance(layer, nn.Conv2d))
-    need(first.in_channels == 3, "channels for pretrained weights", first.in_channels, "3")
+    require(first.in_channels == 3, "channels for pretrained weights", first.in_channels, "3")
     path = _published(name, file)
     tensors = _counted(model, read_pth(path))
     head = [key for key, layer in layers.items() if isinstance(layer, nn.Linear)][-1]

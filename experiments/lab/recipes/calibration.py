@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers import Stats, calibrate
 
 from ..data import Dataset, Split, Stream
@@ -30,7 +30,7 @@ def image_count(asked: int | None, images: int, side: int) -> int:
     """
     if asked is None:
         return min(images, USUAL if side <= SMALL else USUAL_LARGE)
-    need(1 <= asked <= images, "calibration images", asked, f"1 to {images}, the number of training images")
+    require(1 <= asked <= images, "calibration images", asked, f"1 to {images}, the number of training images")
     return asked
 
 

@@ -3,7 +3,7 @@
 from lightning import seed_everything
 from torch import nn
 
-from checks import need
+from checks import require
 from layers import frequency_layers
 from layers.frequency import BASES
 
@@ -15,14 +15,14 @@ from ..models import build
 def check_frequency(config: Config) -> None:
     """What a run with --frequency cannot obey is refused, not ignored."""
     for kernel in config.compression.kernel:
-        need(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
+        require(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
     why = "left out with --frequency, whose networks are trained from scratch"
     for name in ("prune_channels", "prune", "quantise"):
         given = getattr(config.compression, name)
-        need(given is None, name.replace("_", " "), given, why)
-    need(config.compression.budget is None, "budget", config.compression.budget, why)
-    need(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
-    need(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
+        require(given is None, name.replace("_", " "), given, why)
+    require(config.compression.budget is None, "budget", config.compression.budget, why)
+    require(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
+    require(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
 
 
 def frequency_network(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from lightning import seed_everything
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers import Thin
 from layers.network import evaluating
 
@@ -83,14 +83,14 @@ def look_up(config: Config) -> Job:
         ("image size", images.image_size, 1),
         ("workers", images.workers, 0),
     ):
-        need(value is None or value >= least, name, value, f"at least {least}")
+        require(value is None or value >= least, name, value, f"at least {least}")
     given = config.network.checkpoint or config.network.pretrained
-    need(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
+    require(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
     sizes = config.measurement.latency_batches
     distinct = len(set(sizes)) == len(sizes) >= 1
-    need(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
+    require(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
     gpu = torch.cuda.is_available()
-    need(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
+    require(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
     check_training(training, device)
 
@@ -113,7 +113,7 @@ def look_up(config: Config) -> Job:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
     wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
-    need(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
+    require(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     # with --frequency the epochs are those of the other networks, which do not start from the checkpoint

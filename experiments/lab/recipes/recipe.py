@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
 from layers.network import evaluating
 from layers.planning import SELECTORS, Survey, check_kernels, decide, method, survey_network
@@ -144,29 +144,29 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
     else:
         budget = Budget(macs=0.5) if all("macs" in row.saves for row in rows) else Budget(params=0.5)
     selector = compression.selector or ("loss" if kernel == AUTO else "energy")
-    need(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
+    require(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
     check_kernels(kernels, budget, selector)  # as make_plan does, but before any image is read
     wanted = selector == "loss" if compression.refit is None else compression.refit
     found = Recipe(kernels, budget, selector, wanted, compression.reestimate_batchnorm, compression.layers)
     allowed = "one that makes factors, not coefficients"
-    need(found.factors or not compression.refit, "kernel for --refit", kernel, allowed)
+    require(found.factors or not compression.refit, "kernel for --refit", kernel, allowed)
     return found._replace(refit=wanted and found.factors)
 
 
 def recipes(compression: Compression) -> dict[str, Recipe]:
     """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
     treatment, fraction = Treatment.of(compression), compression.prune_channels
-    need(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
+    require(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
     thin = None if fraction is None else "thin"
     found: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
     if not found and (treatment or thin):
         given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
-        need(not given, "options of kernels", given, "left out without a --kernel")
+        require(not given, "options of kernels", given, "left out without a --kernel")
         anew = compression.reestimate_batchnorm
         found[None] = Recipe((), Budget(params=1.0), "energy", refit=False, reestimate=anew, layers=compression.layers)
     for kernel, one in found.items():
         allowed = "one that makes factors, not coefficients"
-        need(one.factors or not treatment, "kernel for --prune and --quantise", kernel, allowed)
+        require(one.factors or not treatment, "kernel for --prune and --quantise", kernel, allowed)
     return {
         treatment.name("-".join(filter(None, (thin, kernel)))): one._replace(treatment=treatment, channels=fraction)
         for kernel, one in found.items()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from checks import need
+from checks import require
 from layers import fold
 from layers.network import evaluating
 from layers.thinning import Half, Widths, binarise, mask, masks, zeros
@@ -27,11 +27,11 @@ class Treatment(NamedTuple):
     def of(cls, compression: Compression) -> "Treatment":
         """As the options say; ValueError for a fraction that is none."""
         fraction = compression.prune
-        need(fraction is None or 0 < fraction < 1, "prune", fraction, "above 0 and below 1")
+        require(fraction is None or 0 < fraction < 1, "prune", fraction, "above 0 and below 1")
         alone = fraction is not None or compression.prune_score == "l1"
-        need(alone, "prune score", compression.prune_score, "left out without --prune")
+        require(alone, "prune score", compression.prune_score, "left out without --prune")
         after = (fraction is None and compression.quantise is None) or not compression.reestimate_batchnorm
-        need(after, "reestimate batchnorm", True, "left out with --prune and --quantise, which come after it")
+        require(after, "reestimate batchnorm", True, "left out with --prune and --quantise, which come after it")
         return cls(fraction, compression.prune_score, compression.quantise, compression.layers)
 
     def __bool__(self) -> bool:

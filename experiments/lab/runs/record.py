@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from checks import need
+from checks import require
 from layers.network import write_text
 
 from ..config import Config
@@ -60,18 +60,18 @@ def write_json(path: Path, data: object) -> None:
 
 def read_results(folder: Path) -> dict:
     """The results of a complete run; ValueError if the folder holds none, or none that can be read."""
-    need(folder.is_dir(), "run", str(folder), "a run folder")
+    require(folder.is_dir(), "run", str(folder), "a run folder")
     path = folder / COMPLETE
     unfinished = f"complete: {folder} has no {COMPLETE} yet, the same command again finishes it"
-    need(path.is_file() or not (folder / CONFIG).is_file(), "run", folder.name, unfinished)
-    need(path.is_file(), "run", str(folder), f"a run folder, with {CONFIG} and {COMPLETE}")
+    require(path.is_file() or not (folder / CONFIG).is_file(), "run", folder.name, unfinished)
+    require(path.is_file(), "run", str(folder), f"a run folder, with {CONFIG} and {COMPLETE}")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # no JSON, or no text
         raise ValueError(f"run must have a whole {COMPLETE}, got {path} ({error}): repeat it with --force") from None
     version = results.get("version") if isinstance(results, dict) else None
-    need(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
+    require(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
     rows = results.get("rows")
     whole = isinstance(rows, list) and rows and all(isinstance(row, dict) and set(row) >= ROW for row in rows)
-    need(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
+    require(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
     return results

@@ -15,7 +15,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElastic
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from checks import need
+from checks import require
 
 from ..config import Training
 from .stopped import Diverged
@@ -53,21 +53,21 @@ def gathered(mine: Tensor) -> Tensor:
 
 def check_launch(config: Training, device: str) -> None:
     """Refuse what does not fit how this process was started, this machine's GPUs, or a port that is taken."""
-    need(config.devices >= 1, "devices", config.devices, "at least 1")
-    need(config.nodes >= 1, "nodes", config.nodes, "at least 1")
+    require(config.devices >= 1, "devices", config.devices, "at least 1")
+    require(config.nodes >= 1, "nodes", config.nodes, "at least 1")
     wanted, listens = config.devices * config.nodes, True
     for launcher, environment in (("torchrun", TorchElasticEnvironment), ("Slurm", SLURMEnvironment)):
         if environment.detect():
             given = "SLURM_NTASKS" not in os.environ or "SLURM_NTASKS_PER_NODE" in os.environ
-            need(launcher != "Slurm" or given, "srun", "--ntasks", "given --ntasks-per-node")
+            require(launcher != "Slurm" or given, "srun", "--ntasks", "given --ntasks-per-node")
             started = environment().world_size()
-            need(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
+            require(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
             listens = environment().global_rank() == 0  # it may already do so when the others come to look
     if device == "cuda":
         gpus = torch.cuda.device_count()
-        need(config.devices <= gpus, "devices", config.devices, f"at most the {gpus} GPUs of this machine")
+        require(config.devices <= gpus, "devices", config.devices, f"at most the {gpus} GPUs of this machine")
     if wanted > 1 and listens and "LOCAL_RANK" not in os.environ and (port := os.environ.get("MASTER_PORT")):
-        need(_is_free(port), "MASTER_PORT", port, "a free port: set another one, or none and one is found")
+        require(_is_free(port), "MASTER_PORT", port, "a free port: set another one, or none and one is found")
 
 
 def _is_free(port: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from checks import need
+from checks import require
 
 from ..config import Training
 from ..data import Dataset
@@ -62,7 +62,9 @@ def train(
     classifier = Classifier(copy.deepcopy(model), config, len(dataset.classes), **options)
     trainer = make_trainer(config, epochs, checkpoint, callbacks)
     val, place = dataset.val(), {"rank": rank(), "world": world(), "device": trainer.strategy.root_device}
-    need(len(val.labels) >= world(), "validation images", len(val.labels), f"at least one for each of {world()} ranks")
+    require(
+        len(val.labels) >= world(), "validation images", len(val.labels), f"at least one for each of {world()} ranks"
+    )
     training = Batches(dataset.train(), dataset, batch_size, train=True, seed=seed, **place)
     validation = Batches(val, dataset, 1000, **place)
     resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None

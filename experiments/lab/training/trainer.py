@@ -8,7 +8,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.strategies import FSDPStrategy
 
-from checks import need
+from checks import require
 
 from ..config import Training
 from .checkpoint import WholeFiles, every_epoch
@@ -35,15 +35,15 @@ def check_training(config: Training, device: str) -> None:
         ("clip", config.clip, config.clip is None or config.clip > 0, "above 0"),
         ("patience", config.patience, config.patience is None or config.patience >= 1, "at least 1"),
     ):
-        need(ok, name, value, allowed)
+        require(ok, name, value, allowed)
     check_launch(config, device)
     several, fsdp = config.devices * config.nodes > 1, config.strategy == "fsdp"
-    need(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
-    need(device == "cuda" or not fsdp, "strategy", "fsdp", "auto or ddp on a CPU")
-    need(not fsdp or several, "strategy", "fsdp", "auto for one process: there is nothing to share out")
-    need(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
+    require(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
+    require(device == "cuda" or not fsdp, "strategy", "fsdp", "auto or ddp on a CPU")
+    require(not fsdp or several, "strategy", "fsdp", "auto for one process: there is nothing to share out")
+    require(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
     sync = several and config.batchnorm == "sync"
-    need(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
+    require(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
 
 
 class Progress(RichProgressBar):

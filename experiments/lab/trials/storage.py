@@ -12,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from checks import need
+from checks import require
 
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
@@ -117,5 +117,5 @@ def open_study(
     else:
         other = sorted(key for key in {*made, *settings} if made.get(key) != settings.get(key))
         words = ", ".join(f"{key} was {made.get(key)!r}, is {settings.get(key)!r}" for key in other)
-        need(not other, "study name", name, f"that of a study with the same settings ({words})")
+        require(not other, "study name", name, f"that of a study with the same settings ({words})")
     return study
