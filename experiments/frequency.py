@@ -1,14 +1,11 @@
 """`python -m experiments.frequency RUN ...`: one Markdown page from the folders of runs with --frequency."""
 
-import shlex
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-
-from .lab.config import Compression, Data, Network, Training
 
 PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv; "shannon" is its RealShannon
     ("mnist", "conv", "dct"): 63.7,
@@ -34,11 +31,11 @@ ROWS = ("dct", "dst", "dft", "dht", "shannon", "complex_shannon")
 
 AGAIN = """## Again
 
-DIR is the dataset's folder; DENSE, the dense.safetensors of a run before, spares training the dense network again, and
+DIR is the dataset's folder; FILE, the dense.safetensors of a run before, spares training the dense network again, and
 without it the command trains it too; {machines}.
 
 {commands}
-    python -m experiments.frequency runs/* --out FILE
+    python -m experiments.frequency runs/* --out PAGE
 """
 
 
@@ -55,26 +52,6 @@ class Page:
 def dataset_name(config: dict) -> str:
     """The dataset, or the name of the folder that it is."""
     return Path(config["data_root"]).name if config["dataset"] == "folder" else config["dataset"]
-
-
-def command(config: dict) -> str:
-    """The command line of a run, with words in capitals for paths."""
-    words = ["python -m experiments.run"]
-    places = {"data_root": "DIR", "checkpoint": "DENSE"}
-    for group in (Network, Data, Compression, Training):
-        default = group()
-        for name in (field.name for field in fields(group) if field.name in config):
-            value = config[name]
-            given = list(value) if isinstance(value, (list, tuple)) else [value]
-            if value is None or given == _as_list(getattr(default, name)):
-                continue
-            values = [] if value is True else [places.get(name, str(v)) for v in given]
-            words.append(" ".join([f"--{name.replace('_', '-')}", *map(shlex.quote, values)]))
-    return " ".join(words)
-
-
-def _as_list(value: object) -> list:
-    return list(value) if isinstance(value, tuple) else [value]
 
 
 def lines(result: dict, published: str) -> dict[tuple, list]:
@@ -96,6 +73,8 @@ def lines(result: dict, published: str) -> dict[tuple, list]:
 
 def page(results: list[dict]) -> str:
     """The page from the contents of results.json of each run."""
+    from .lab.reporting.provenance import command
+
     order = [(layers, kernel) for layers in ("none", "linear", "conv", "all") for kernel in ("dense", *ROWS)]
     parts = [HEADER]
     for name in dict.fromkeys(dataset_name(result["config"]) for result in results):

@@ -12,7 +12,7 @@ import tyro
 class Conformance:
     """Build every kind of layer for every row and write the tables as Markdown."""
 
-    out: Path = Path("docs/conformance.md")
+    out: Path = Path("docs/results/conformance.md")
     """the file to write"""
 
 

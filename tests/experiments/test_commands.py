@@ -1,4 +1,4 @@
-"""Every command of the right column of docs/commands.md, run as it stands there on small real data."""
+"""Every command of the right column of docs/guides/commands.md, run as it stands there on small real data."""
 
 import hashlib
 import json
@@ -24,7 +24,9 @@ from experiments.lab.recipes.treatment import Treatment
 from experiments.run.arguments import spoken
 
 ROOT = Path(__file__).parents[2]
-TABLE = re.findall(r"^\| .* \| `python -m ([^`]*)` \|$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+TABLE = re.findall(
+    r"^\| .* \| `python -m ([^`]*)` \|$", (ROOT / "docs" / "guides" / "commands.md").read_text(), re.MULTILINE
+)
 # shorter, smaller and in a folder of the test's; a later option wins over an earlier one
 SHORT = "--max-epochs 1 --batch-size 16 --workers 0 --accelerator cpu --no-track"
 SMALLER = {"imagenet": "--image-size 72", "mnist": "--image-size 96"}  # of images that are 224 pixels a side
@@ -203,7 +205,11 @@ def test_a_command_that_tests(command):
 
 
 def test_every_row_of_the_page_is_one_of_these():
-    rows = [line for line in (ROOT / "docs" / "commands.md").read_text().splitlines() if re.match(r"\| (`|the )", line)]
+    rows = [
+        line
+        for line in (ROOT / "docs" / "guides" / "commands.md").read_text().splitlines()
+        if re.match(r"\| (`|the )", line)
+    ]
     assert len(rows) == len(TABLE) + 1  # one row says to give a command again
     assert all(re.match(r"(experiments\.(run|tune|search|compare|list)|pytest) ?", row) for row in TABLE)
 

@@ -10,7 +10,7 @@ from experiments.conformance.kinds import KINDS
 from experiments.conformance.rows import ROWS
 from layers import METHODS
 
-DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"
+DOCS = Path(__file__).parents[2] / "docs" / "results" / "conformance.md"
 
 
 def cells(text):
