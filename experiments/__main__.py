@@ -14,6 +14,7 @@ VERBS = {
     "tune": "search for good training settings",
     "study": "how well each kernel holds trained weights",
     "bench": "our kernels, layers, training and planner against their peers",
+    "frequency": "one page from runs with --frequency",
     "conformance": "which kernel takes which option of a layer",
 }
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the verb; 2 when there is no such verb."""
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in ("-h", "--help"):
-        lines = [f"  {name:<13}{what}" for name, what in VERBS.items()]
+        lines = [f"  {name:<13}{work}" for name, work in VERBS.items()]
         sys.stdout.write("usage: experiments VERB [OPTIONS], VERB --help for its options\n\n" + "\n".join(lines) + "\n")
         return 0
     if verb not in VERBS:

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from checks import require
+
+from .lab.command import check_file, door
+
 PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv; "shannon" is its RealShannon
     ("mnist", "conv", "dct"): 63.7,
     ("mnist", "conv", "dst"): 69.0,
@@ -94,27 +98,28 @@ def page(results: list[dict]) -> str:
     return "\n".join([*parts, AGAIN.format(machines="; ".join(sorted(machines)), commands="\n".join(commands))])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 2 when a folder is not a complete run with --frequency."""
-    config = tyro.cli(Page, prog="python -m experiments.frequency", args=arguments)
+def act(options: Page) -> None:
+    """Write the page, or print it."""
     from layers.network import write_text
 
-    from .lab.runs.record import COMPLETE, read_results
+    from .lab.runs.record import read_results
 
+    if options.out is not None:
+        check_file(options.out)
+    require(len(options.runs) > 0, "runs", options.runs, "one or more folders of complete runs with --frequency")
     results = []
-    for folder in config.runs:
-        found = read_results(folder) if (folder / COMPLETE).is_file() else None
-        if found is None or not found["config"].get("frequency"):
-            sys.stderr.write(f"error: run must be the folder of a complete run with --frequency, got {folder}\n")
-            return 2
-        results.append(found)
+    for folder in options.runs:
+        result = read_results(folder)
+        require(bool(result["config"].get("frequency")), "run", str(folder), "the folder of a run with --frequency")
+        results.append(result)
     text = page(results)
-    if config.out is None:
+    if options.out is None:
         sys.stdout.write(text)
     else:
-        write_text(config.out, text)
-    return 0
+        write_text(options.out, text)
 
+
+main = door("frequency", Page, act)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import tyro
-
 from checks import require
+
+from .lab.command import door
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,26 @@ def line(folder: Path) -> tuple[str, ...]:
     return folder.name, f"complete, {len(rows)} networks", f"{rows[0]['top1']:.2f}", spread, when
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when the table is printed, 2 when there is no such folder."""
-    options = tyro.cli(List, prog="python -m experiments.list", args=arguments)
+def act(options: List) -> None:
+    """Print the table."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from .lab.runs import record
 
-    try:
-        require(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")
-        folders = sorted(path.parent for path in options.runs.glob(f"*/{record.CONFIG}"))
-        lines = [line(folder) for folder in folders]
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    require(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")
+    folders = sorted(path.parent for path in options.runs.glob(f"*/{record.CONFIG}"))
+    lines = [line(folder) for folder in folders]
     table = Table(box=SIMPLE_HEAD, caption=f"{len(lines)} runs in {options.runs}", caption_justify="left")
     for name in ("run", "state", "dense top-1", "compressed", "last change"):
         table.add_column(name, justify="right" if name in ("dense top-1", "compressed") else "left", overflow="fold")
     for words in lines:
         table.add_row(*words)
     Console().print(table)
-    return 0
 
+
+main = door("list", List, act)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -38,7 +38,7 @@ LAYERS = [
     "calibration",
     "network",
 ]
-LAB = ["recipes", "training", "runs", "data", "models", "trials", "reporting", "config"]
+LAB = ["command", "recipes", "training", "runs", "data", "models", "trials", "reporting", "config"]
 ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs
 
 

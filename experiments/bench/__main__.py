@@ -1,13 +1,16 @@
 """`python -m experiments.bench`: our kernels, layers, training and planner against their peers and what is asked."""
 
-import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from checks import require
+
+from ..lab.command import check_file, door
+from ..lab.reporting.provenance import words
 from .planner.config import PlannerBench
 
 
@@ -30,40 +33,44 @@ class Bench:
     """a file for the table: Markdown if it ends in .md, else CSV"""
 
 
-def planner(arguments: list[str]) -> int:
-    """`bench planner`: 1 if something falls short of what is asked, 2 when the input is refused."""
-    options = (tyro.conf.OmitArgPrefixes,)
-    bench = tyro.cli(PlannerBench, prog="python -m experiments.bench planner", args=arguments, config=options)
-    from .planner.report import report  # late: torch is not needed to answer --help
-
-    try:
-        return 0 if report(bench.run(), bench.measurement) else 1
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+def command(bench: Bench) -> str:
+    """The command line that gives these options."""
+    usual, given = asdict(Bench(bench.table)), asdict(bench)
+    typed = words({name: value for name, value in given.items() if value != usual[name]})
+    return f"python -m experiments.bench {bench.table} {typed}".rstrip()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 1 if a ratio is below what is asked, 2 when the input is refused."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["planner"]:
-        return planner(given[1:])
-    bench = tyro.cli(Bench, prog="python -m experiments.bench", args=given)
-    from .tables import TABLES, measure, show  # late: torch is not needed to answer --help
+def act(bench: Bench) -> int:
+    """Measure and print; 1 if a ratio is below what is asked."""
+    if bench.out is not None:
+        check_file(bench.out)
+    from .tables import TABLES, measure, show
 
     try:
         rows = [row for cases in TABLES[bench.table] for row in cases() if bench.only in row.work]
-        if not rows:
-            sys.stderr.write(f"error: only must be part of a row's name, got {bench.only!r}\n")
-            return 2
+        require(bool(rows), "only", bench.only, "part of a row's name")
         measured = measure(rows, bench.threads, bench.seconds)
     except ImportError as error:
-        sys.stderr.write(f"error: peers must be installed with pip install -e '.[bench]', got: {error}\n")
-        return 2
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0 if show(measured, bench.threads, bench.out, f"python -m experiments.bench {shlex.join(given)}") else 1
+        raise ValueError(f"peers must be installed with pip install -e '.[bench]', got: {error}") from error
+    return 0 if show(measured, bench.threads, bench.out, command(bench)) else 1
+
+
+def act_planner(bench: PlannerBench) -> int:
+    """Measure and print; 1 if something falls short of what is asked."""
+    if bench.measurement.out is not None:
+        check_file(bench.measurement.out)
+    from .planner.report import report
+
+    return 0 if report(bench.run(), bench.measurement) else 1
+
+
+tables, planner = door("bench", Bench, act), door("bench planner", PlannerBench, act_planner)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line: that of `bench planner`, or of the other tables."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return planner(given[1:]) if given[:1] == ["planner"] else tables(given)
 
 
 if __name__ == "__main__":

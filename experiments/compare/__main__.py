@@ -9,6 +9,8 @@ import tyro
 
 from checks import require
 
+from ..lab.command import check_file, door
+
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
 
@@ -27,37 +29,25 @@ class Compare:
     """files to write as well: .csv (plain numbers), .md, .tex (booktabs) or .html (with a figure)"""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when all is written, 2 when the input is refused."""
-    options = tyro.cli(Compare, prog="python -m experiments.compare", args=arguments)
-    from rich.console import Console  # late: pandas and torch are not needed to answer --help
+def act(options: Compare) -> None:
+    """Print a table of each run, and write the files."""
+    from rich.console import Console
     from rich.table import Table
 
     from ..lab.reporting import comparison
     from ..lab.runs import record
-    from . import formats as comparison_formats
+    from . import formats
 
-    formats = comparison_formats.FORMATS
-
-    def folder(name: str) -> Path:
-        found = Path(name) if Path(name).is_dir() else options.runs / name
-        choices = f"a run folder, or a name that python -m experiments.list --runs {options.runs} shows"
-        require(found.is_dir(), "run", name, choices)
-        return found
-
-    try:
-        require(len(options.run) > 0, "run", options.run, "one or more run folders")
-        for path in options.out:
-            require(path.suffix in formats, "out", str(path), f"a file that ends in {', '.join(formats)}")
-            require(path.parent.is_dir(), "out", str(path), "in a folder that exists")
-        folders = [folder(name) for name in (*options.run, *((options.dense,) if options.dense else ()))]
-        results = {path.resolve().name: record.read_results(path) for path in folders}
-        shown = comparison.Comparison(results, folders[-1].resolve().name if options.dense else None)
-        for path in options.out:
-            comparison_formats.write(shown, path)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    require(len(options.run) > 0, "run", options.run, "one or more run folders")
+    for path in options.out:
+        require(path.suffix in formats.FORMATS, "out", str(path), f"a file that ends in {', '.join(formats.FORMATS)}")
+        require(path.parent.is_dir(), "out", str(path), "in a folder that exists")
+        check_file(path)
+    folders = [run_folder(name, options.runs) for name in (*options.run, *((options.dense,) if options.dense else ()))]
+    results = {path.resolve().name: record.read_results(path) for path in folders}
+    shown = comparison.Comparison(results, folders[-1].resolve().name if options.dense else None)
+    for path in options.out:
+        formats.write(shown, path)
     header, rows = comparison.cells(shown, "\n")
     console = Console()
     for run in results:
@@ -70,8 +60,17 @@ def main(arguments: list[str] | None = None) -> int:
                 table.add_row(*row[1:])
         console.print(table)
     console.print(comparison.caption(shown), style="italic", highlight=False)
-    return 0
 
+
+def run_folder(name: str, runs: Path) -> Path:
+    """The folder that a RUN names: a path, or the name of a folder in `runs`; ValueError for neither."""
+    folder = Path(name) if Path(name).is_dir() else runs / name
+    choices = f"a run folder, or a name that python -m experiments.list --runs {runs} shows"
+    require(folder.is_dir(), "run", name, choices)
+    return folder
+
+
+main = door("compare", Compare, act)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
+from ..lab.command import check_file, door
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,24 @@ geometries that hypothesis draws.
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 1 if a cell fails, 2 when the file cannot be written."""
-    chosen = tyro.cli(Conformance, prog="python -m experiments.conformance", args=arguments)
-    from layers.network import write_text  # late: torch is not needed to answer --help
+def act(conformance: Conformance) -> int:
+    """Build and write; 1 if a cell fails."""
+    from layers.network import write_text
 
     from .cells import table
 
+    out = conformance.out
+    check_file(out)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using padding=.same. with even kernel lengths")  # of the dense layer
         body, tally, failed = table()
-    try:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(chosen.out, HEAD.format(tally=tally) + "\n" + body)
-    except OSError as error:
-        sys.stderr.write(f"error: out must be a file that can be written, got: {error}\n")
-        return 2
-    sys.stdout.write(f"{chosen.out}: {tally}\n")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, HEAD.format(tally=tally) + "\n" + body)
+    sys.stdout.write(f"{out}: {tally}\n")
     return 1 if failed else 0
 
+
+main = door("conformance", Conformance, act)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,36 +3,25 @@
 import logging
 import sys
 
-import tyro
-
+from ..lab.command import door
 from ..lab.config import Config
-from .arguments import spoken
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when the report is written, 2 when the input is refused."""
-    words = spoken(sys.argv[1:] if arguments is None else arguments)
-    config = tyro.cli(Config, prog="python -m experiments.run", args=words, config=(tyro.conf.OmitArgPrefixes,))
+def act(config: Config) -> None:
+    """Make the run unless it is complete, and print its table."""
     from ..lab.recipes import job
-    from ..lab.training import distributed
-    from . import measure, pipeline  # late: torch and Lightning are not needed to answer --help
+    from ..lab.training.distributed import rank
+    from . import measure, pipeline
 
     logging.basicConfig(format="%(message)s")  # what models and datasets say of themselves, on stderr
-    logging.getLogger("experiments").setLevel(logging.INFO if distributed.rank() == 0 else logging.WARNING)
-    try:
-        if not job.finished(config):
-            pipeline.execute(job.prepare(config))
-    except (ValueError, OSError) as error:  # in execute too: an image on disk may turn out to be corrupt
-        sys.stderr.write(distributed.word(error))
-        return 2
-    try:
-        if distributed.rank() == 0:
-            measure.present(config)
-    except ValueError as error:  # a complete run whose results cannot be read
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    logging.getLogger("experiments").setLevel(logging.INFO if rank() == 0 else logging.WARNING)
+    if not job.finished(config):
+        pipeline.execute(job.prepare(config))
+    if rank() == 0:
+        measure.present(config)
 
+
+main = door("run", Config, act, resumes=True)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,15 +2,13 @@
 
 import sys
 
-import tyro
-
+from ..lab.command import door
 from .config import Search
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when every budget has its trials, 2 when the input is refused."""
-    search = tyro.cli(Search, prog="python -m experiments.search", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-    import optuna  # late: neither it nor torch is needed to answer --help
+def act(search: Search) -> None:
+    """Do trials until every budget has as many as were asked for, and print what they gained."""
+    import optuna
     from rich.console import Console
 
     from ..lab.runs import record
@@ -18,42 +16,38 @@ def main(arguments: list[str] | None = None) -> int:
     from . import outcome, trial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the tables and in the figure
-    console, asked = Console(stderr=True), search.output
+    console, options = Console(stderr=True), search.output
 
-    def say(words: str) -> None:
+    def log(words: str) -> None:
         console.print(words, soft_wrap=True, markup=False, highlight=False)
 
-    try:
-        job, recipes = trial.check(search)
-        # before the survey, which takes a while; without --storage the folder comes first, and nothing is refused after
-        database = storage.open_storage(asked.storage, asked.heartbeat, asked.retries) if asked.storage else None
-        site, weights = trial.survey(job, recipes, search.policy.residual), trial.fingerprint(job.model)
-        name = search.name(weights)
-        folder = record.make_folder(asked.out, name)
-        if database is None:
-            url = f"sqlite:///{(folder / 'study.db').absolute()}"
-            database = storage.open_storage(url, asked.heartbeat, asked.retries)
-        studies = {}
-        for budget, how in recipes.items():
-            sampler = trial.sampler(site, how, search.training.seed)
-            pruner = search.trials.pruner if search.trials.epochs else "none"
-            studies[budget] = storage.open_study(
-                database, f"{name} {budget}", search.flat(weights), sampler, pruner, "minimize"
-            )
-            workers.work(studies[budget], database, trial.objective(site, how, say), asked.trials, say)
-        with outcome.alone(folder):
-            found = outcome.write(search, site, recipes, studies, folder)
-        database.engine.dispose()
-    except (ValueError, OSError) as error:  # an image on disk may turn out to be corrupt
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    job, recipes = trial.check(search)
+    # before the survey, which takes a while; without --storage the folder comes first, and nothing is refused after
+    database = storage.open_storage(options.storage, options.heartbeat, options.retries) if options.storage else None
+    site, weights = trial.survey(job, recipes, search.policy.residual), trial.fingerprint(job.model)
+    name = search.name(weights)
+    folder = record.make_folder(options.out, name)
+    if database is None:
+        url = f"sqlite:///{(folder / 'study.db').absolute()}"
+        database = storage.open_storage(url, options.heartbeat, options.retries)
+    studies = {}
+    for budget, recipe in recipes.items():
+        sampler = trial.sampler(site, recipe, search.training.seed)
+        pruner = search.trials.pruner if search.trials.epochs else "none"
+        settings = search.flat(weights)
+        studies[budget] = storage.open_study(database, f"{name} {budget}", settings, sampler, pruner, "minimize")
+        workers.work(studies[budget], database, trial.objective(site, recipe, log), options.trials, log)
+    with outcome.alone(folder):
+        results = outcome.write(search, site, recipes, studies, folder)
+    database.engine.dispose()
     out = Console()
-    out.print(outcome.terminal_table(found))
-    for words in found["said"]:
+    out.print(outcome.terminal_table(results))
+    for words in results["said"]:
         out.print(words, soft_wrap=True, highlight=False)
     out.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
-    return 0
 
+
+main = door("search", Search, act, resumes=True)
 
 if __name__ == "__main__":
     sys.exit(main())

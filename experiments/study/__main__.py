@@ -2,26 +2,20 @@
 
 import sys
 
-import tyro
-
+from ..lab.command import door
 from .config import Study
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when the summary is written, 2 when the input is refused."""
-    study = tyro.cli(Study, prog="python -m experiments.study", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-    from . import execute as carry_out  # late: torch and matplotlib are not needed to answer --help
+def act(study: Study) -> None:
+    """Make the study unless it is complete, and print its summary."""
+    from . import execute
 
-    try:
-        job = None if carry_out.finished(study) else carry_out.prepare(study)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    if job is not None:
-        carry_out.execute(job)
-    carry_out.present(study)
-    return 0
+    if not execute.finished(study):
+        execute.execute(execute.prepare(study))
+    execute.present(study)
 
+
+main = door("study", Study, act)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,15 +2,13 @@
 
 import sys
 
-import tyro
-
+from ..lab.command import door
 from .config import Tune
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when the study has its trials, 2 when the input is refused."""
-    tune = tyro.cli(Tune, prog="python -m experiments.tune", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-    import optuna  # late: neither it nor torch is needed to answer --help
+def act(tune: Tune) -> None:
+    """Do trials until the study has as many as were asked for, and print the best."""
+    import optuna
     from rich.console import Console
 
     from ..lab.runs import record
@@ -19,39 +17,30 @@ def main(arguments: list[str] | None = None) -> int:
     from .sampler import SeededByTrial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the table and in the figures
-    console = Console(stderr=True)
-    try:
-        job = objective.check(tune)
-        folder = record.make_folder(tune.output.out, tune.name)
-        url = tune.output.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-        database = storage.open_storage(url, tune.output.heartbeat, tune.output.retries)
-        study = storage.open_study(
-            database, tune.name, tune.flat(), SeededByTrial(tune.training.seed), tune.search.pruner
-        )
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    try:
-        workers.work(
-            study,
-            database,
-            objective.objective(job, tune.space),
-            tune.output.trials,
-            lambda words: console.print(words, highlight=False),
-        )
-    except (ValueError, OSError) as error:  # an image on disk may turn out to be corrupt
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    console, options = Console(stderr=True), tune.output
+
+    def log(words: str) -> None:
+        console.print(words, highlight=False)
+
+    job = objective.check(tune)
+    # with --storage the folder comes last: a database that cannot be used leaves nothing behind
+    url = options.storage or f"sqlite:///{(record.make_folder(options.out, tune.name) / 'study.db').absolute()}"
+    database = storage.open_storage(url, options.heartbeat, options.retries)
+    sampler = SeededByTrial(tune.training.seed)
+    study = storage.open_study(database, tune.name, tune.flat(), sampler, tune.search.pruner)
+    folder = record.make_folder(options.out, tune.name)
+    workers.work(study, database, objective.objective(job, tune.space), options.trials, log)
     outcome.write(tune, study, folder)
     database.engine.dispose()
-    found = outcome.best(study)
+    best = outcome.best(study)
     out = Console()
     out.print(outcome.summary(tune, study), highlight=False)
-    if found is not None:
-        out.print(outcome.command(tune, found), soft_wrap=True, highlight=False)
+    if best is not None:
+        out.print(outcome.command(tune, best), soft_wrap=True, highlight=False)
     out.print(f"figures: {folder / 'report.html'}", soft_wrap=True, highlight=False)
-    return 0
 
+
+main = door("tune", Tune, act, resumes=True)
 
 if __name__ == "__main__":
     sys.exit(main())

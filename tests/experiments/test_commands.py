@@ -19,9 +19,9 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from experiments import __main__ as verbs
+from experiments.lab.command import normalise_arguments
 from experiments.lab.models import build, weights
 from experiments.lab.recipes.treatment import Treatment
-from experiments.run.arguments import spoken
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.findall(
@@ -129,7 +129,7 @@ def two_runs(tmp_path_factory):
 
 def options(command):
     """Option -> its value, as the command line has them."""
-    words = spoken(shlex.split(command))
+    words = normalise_arguments(shlex.split(command))
     return dict(zip(words, [*words[1:], ""]))
 
 
@@ -225,4 +225,4 @@ def test_every_row_of_the_page_is_one_of_these():
     }.items(),
 )
 def test_how_older_command_lines_are_read(given, read):
-    assert spoken(given.split()) == read.split()
+    assert normalise_arguments(given.split()) == read.split()

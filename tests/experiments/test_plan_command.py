@@ -56,7 +56,7 @@ def test_several_plans_are_printed_side_by_side(checkpoint, capsys):
 REFUSALS = {
     "": "checkpoint must be given, or --pretrained",
     "--checkpoint FILE --kernel svd spatial --out TMP/plan.json": "kernel must be one alone with --out",
-    "--checkpoint FILE --out TMP": "out must be a file for the plan, not a folder",
+    "--checkpoint FILE --out TMP": "out must be a file, not a folder",
     "--checkpoint FILE --budget macs=0.001": "budget must be within reach of loss, at least macs=",
     "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
     "--checkpoint FILE --selector best": "selector must be one of uniform, energy, evbmf, minimax, loss, got 'best'",

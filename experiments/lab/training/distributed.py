@@ -119,10 +119,11 @@ def _refused(started: list[subprocess.Popen]) -> bool:
     return False
 
 
-def word(error: Exception) -> str:
-    """What this process says of an error that ends the run: of all processes one sentence reaches the user.
+def error_message(error: Exception) -> str:
+    """Write what this process says of an error that ends the run: of all processes one sentence reaches the user.
 
-    What every process met alike the first one says, and ends the others meanwhile; what one alone met, it says.
+    An error met by all is printed by the first process, which ends the others meanwhile; one that a single process met
+    is printed there.
     """
     if rank() > 0:
         if isinstance(error, Diverged):
