@@ -2,8 +2,10 @@
 
 A kernel is a pair of plain functions, under the same two names in each stage:
 
-    encode(x, **spec) -> code        x is an array: NumPy in stages 1 and 2, a tensor in stage 3
-    decode(code, **spec) -> x_hat    spec holds ints, floats, strings and tuples only, so a plan is JSON
+    encode(x, **spec) -> code             x is an array: NumPy in stages 1 and 2, a tensor in stage 3
+    decode(code, **decoding) -> x_hat     decoding = KERNELS[name].decoding(spec), the part that a decoder needs
+
+spec holds ints, floats, strings and tuples only, so a plan is JSON.
 
 The promises (tests/kernels/test_contract.py has one property-based test each):
 
@@ -15,7 +17,7 @@ The promises (tests/kernels/test_contract.py has one property-based test each):
 5. bad input raises ValueError, naming the argument, its value and what is allowed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 A = TypeVar("A")  # the stage's array type
@@ -72,23 +74,34 @@ class CP(NamedTuple, Generic[A]):
 
 
 class Kernel(NamedTuple):
-    """One row of the grid: the names of the pair, and which of the two promises 2 it keeps."""
+    """One row of the grid: the names of the pair, which of the two promises 2 it keeps, and what its decoder needs."""
 
     encode: str
     decode: str
     linear: bool  # a transform: encode is linear and orthonormal, so decode is its adjoint
+    decodes: tuple[str, ...] = ()  # the keys of a spec that decode takes; the code says the rest
+
+    def decoding(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of the encoder's `spec` that the decoder takes.
+
+        >>> KERNELS["dwt"].decoding({"wavelet": "db2", "levels": 2})
+        {'wavelet': 'db2', 'levels': 2}
+        >>> KERNELS["svd"].decoding({"rank": 3})
+        {}
+        """
+        return {key: spec[key] for key in self.decodes if key in spec}
 
 
 KERNELS = {
-    "dct": Kernel("dct", "idct", linear=True),
-    "dst": Kernel("dst", "idst", linear=True),
-    "dft": Kernel("dft", "idft", linear=True),
-    "dht": Kernel("dht", "idht", linear=True),
-    "dwt": Kernel("dwt", "idwt", linear=True),
-    "shannon": Kernel("shannon", "ishannon", linear=True),
+    "dct": Kernel("dct", "idct", linear=True, decodes=("type", "axis")),
+    "dst": Kernel("dst", "idst", linear=True, decodes=("type", "axis")),
+    "dft": Kernel("dft", "idft", linear=True, decodes=("axis",)),
+    "dht": Kernel("dht", "idht", linear=True, decodes=("axis",)),
+    "dwt": Kernel("dwt", "idwt", linear=True, decodes=("wavelet", "levels", "axis")),
+    "shannon": Kernel("shannon", "ishannon", linear=True, decodes=("axis",)),
     "svd": Kernel("svd", "unsvd", linear=False),
-    "ht": Kernel("ht", "unht", linear=False),
-    "tucker": Kernel("tucker", "untucker", linear=False),
+    "ht": Kernel("ht", "unht", linear=False, decodes=("tree",)),
+    "tucker": Kernel("tucker", "untucker", linear=False, decodes=("modes",)),
     "cp": Kernel("cp", "uncp", linear=False),
 }
 

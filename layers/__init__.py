@@ -1,64 +1,43 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
-from .calibration import LayerStats, Stats, calibrate, reestimate_batchnorm
-from .checkpoint import export, load, save
-from .coded import Coded, Transform, TransformLinear, code, fold
-from .costs import Cost, Timing, cost, interleaved, latency
-from .fitting import refit
-from .frequency import (
-    Cardioid,
-    ComplexAvgPool2d,
-    ComplexBatchNorm2d,
-    ComplexMaxPool2d,
-    ConcatenatedReLU,
-    FrequencyConv2d,
-    FrequencyLinear,
-    Magnitude,
-    frequency_layers,
-    load_frequency_layers,
-    save_frequency_layers,
+from .calibration import (
+    LayerStats as LayerStats,
+    Stats as Stats,
+    calibrate as calibrate,
+    reestimate_batchnorm as reestimate_batchnorm,
 )
-from .network import replace
-from .planning import METHODS, SELECTORS, Budget, Plan, compress, make_plan
-from .thinning import Thin, prune_channels
+from .checkpoint import export as export, load as load, save as save
+from .coded import (
+    Coded as Coded,
+    Transform as Transform,
+    TransformLinear as TransformLinear,
+    code as code,
+    fold as fold,
+)
+from .costs import Cost as Cost, Timing as Timing, cost as cost, interleaved as interleaved, latency as latency
+from .fitting import refit as refit
+from .frequency import (
+    Cardioid as Cardioid,
+    ComplexAvgPool2d as ComplexAvgPool2d,
+    ComplexBatchNorm2d as ComplexBatchNorm2d,
+    ComplexMaxPool2d as ComplexMaxPool2d,
+    ConcatenatedReLU as ConcatenatedReLU,
+    FrequencyConv2d as FrequencyConv2d,
+    FrequencyLinear as FrequencyLinear,
+    Magnitude as Magnitude,
+    frequency_layers as frequency_layers,
+    load_frequency_layers as load_frequency_layers,
+    save_frequency_layers as save_frequency_layers,
+)
+from .network import replace as replace
+from .planning import (
+    METHODS as METHODS,
+    SELECTORS as SELECTORS,
+    Budget as Budget,
+    Plan as Plan,
+    compress as compress,
+    make_plan as make_plan,
+)
+from .thinning import Thin as Thin, prune_channels as prune_channels
 
-__all__ = [
-    "METHODS",
-    "SELECTORS",
-    "Budget",
-    "Cardioid",
-    "Coded",
-    "ComplexAvgPool2d",
-    "ComplexBatchNorm2d",
-    "ComplexMaxPool2d",
-    "ConcatenatedReLU",
-    "Cost",
-    "FrequencyConv2d",
-    "FrequencyLinear",
-    "LayerStats",
-    "Magnitude",
-    "Plan",
-    "Stats",
-    "Thin",
-    "Timing",
-    "Transform",
-    "TransformLinear",
-    "calibrate",
-    "code",
-    "compress",
-    "cost",
-    "export",
-    "fold",
-    "frequency_layers",
-    "interleaved",
-    "latency",
-    "load",
-    "load_frequency_layers",
-    "make_plan",
-    "prune_channels",
-    "reestimate_batchnorm",
-    "refit",
-    "replace",
-    "save",
-    "save_frequency_layers",
-]
+__version__ = "0.1.0"

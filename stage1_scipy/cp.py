@@ -96,9 +96,7 @@ def _normalise(factor: NDArray, before: NDArray) -> tuple[NDArray, NDArray]:
     return norms, np.where(norms > 0, factor, before) / np.where(norms > 0, norms, 1)
 
 
-def uncp(
-    code: CP[NDArray], rank: int | None = None, sweeps: int = 0, ridge: float = 0.0, bound: float | None = None
-) -> NDArray:
+def uncp(code: CP[NDArray]) -> NDArray:
     """vec(x_hat) = (A khatri-rao B khatri-rao ...) w."""
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))

@@ -67,12 +67,7 @@ def ht(
     return blocks[tree].code
 
 
-def unht(
-    code: Leaf[NDArray] | Node[NDArray],
-    rank: int | tuple[int, ...] | None = None,
-    tree: Tree | None = None,
-    tol: float | None = None,
-) -> NDArray:
+def unht(code: Leaf[NDArray] | Node[NDArray], tree: Tree | None = None) -> NDArray:
     """x_hat (n_0, ..., n_{d-1}): the basis of the root, every inner basis being (left kron right) b."""
     tree = dimension_tree(tree, (len(leaves(code)) + 1) // 2)
     check_nodes(code, tree)

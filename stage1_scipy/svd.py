@@ -16,7 +16,7 @@ def svd(x: NDArray, rank: int) -> SVD[NDArray]:
     return SVD(u[:, :rank], s[:rank], vt[:rank])
 
 
-def unsvd(code: SVD[NDArray], rank: int | None = None) -> NDArray:
+def unsvd(code: SVD[NDArray]) -> NDArray:
     """x_hat = u diag(s) vt, shape (m, n)."""
     check_svd(code)
     return code.u @ np.diag(code.s) @ code.vt

@@ -47,9 +47,7 @@ def tucker(x: NDArray, ranks: Sequence[int], modes: Sequence[int] | None = None,
     return Tucker(core.reshape([basis.shape[1] for basis in bases]), tuple(bases[mode] for mode in modes))
 
 
-def untucker(
-    code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 3
-) -> NDArray:
+def untucker(code: Tucker[NDArray], modes: Sequence[int] | None = None) -> NDArray:
     """vec(x_hat) = (U_1 kron ... kron U_d) vec(core), the identity for modes not in `modes`."""
     require(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
     modes = check_modes(modes, code.core.ndim)

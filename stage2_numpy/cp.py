@@ -100,9 +100,7 @@ def _normalise(factor: NDArray, before: NDArray) -> tuple[NDArray, NDArray]:
     return norms, np.where(norms > 0, factor, before) / np.where(norms > 0, norms, 1)
 
 
-def uncp(
-    code: CP[NDArray], rank: int | None = None, sweeps: int = 0, ridge: float = 0.0, bound: float | None = None
-) -> NDArray:
+def uncp(code: CP[NDArray]) -> NDArray:
     """x_hat = sum_k w_k a_k o b_k o ..., one outer product of all factors at a time."""
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))

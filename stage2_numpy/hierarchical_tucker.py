@@ -52,12 +52,7 @@ def ht(
     return codes[tree]
 
 
-def unht(
-    code: Leaf[NDArray] | Node[NDArray],
-    rank: int | tuple[int, ...] | None = None,
-    tree: Tree | None = None,
-    tol: float | None = None,
-) -> NDArray:
+def unht(code: Leaf[NDArray] | Node[NDArray], tree: Tree | None = None) -> NDArray:
     """x_hat (n_0, ..., n_{d-1}) as one contraction of the whole network, in the order that einsum finds cheapest."""
     tree = dimension_tree(tree, (len(leaves(code)) + 1) // 2)
     check_nodes(code, tree)

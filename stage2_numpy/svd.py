@@ -31,7 +31,7 @@ def svd(x: NDArray, rank: int) -> SVD[NDArray]:
     return SVD(q @ _orthonormal(w[:n]), np.maximum(s, 0), _orthonormal(w[n:]).T)
 
 
-def unsvd(code: SVD[NDArray], rank: int | None = None) -> NDArray:
+def unsvd(code: SVD[NDArray]) -> NDArray:
     """x_hat = (u * s) @ vt, shape (m, n)."""
     check_svd(code)
     return (code.u * code.s) @ code.vt

@@ -35,9 +35,7 @@ def _project(x: NDArray, bases: dict[int, NDArray], skip: int | None = None) -> 
     return x
 
 
-def untucker(
-    code: Tucker[NDArray], ranks: Sequence[int] | None = None, modes: Sequence[int] | None = None, sweeps: int = 3
-) -> NDArray:
+def untucker(code: Tucker[NDArray], modes: Sequence[int] | None = None) -> NDArray:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`."""
     require(code.core.ndim >= 1, "code.core.ndim", code.core.ndim, "at least 1")
     modes = check_modes(modes, code.core.ndim)

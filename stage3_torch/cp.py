@@ -73,14 +73,7 @@ def _start(x: Tensor, rank: int, batch: int) -> tuple[Tensor, list[Tensor]]:
     return weights, [units[mode] for mode in range(len(shape))]
 
 
-def uncp(
-    code: CP[Tensor],
-    rank: int | None = None,
-    sweeps: int = 0,
-    ridge: float = 0.0,
-    bound: float | None = None,
-    batch: int = 0,
-) -> Tensor:
+def uncp(code: CP[Tensor]) -> Tensor:
     """x_hat = sum_k w_k a_k o b_k o ..., as one matrix product; batch axes are those of the weights before (r,)."""
     head = code.weights.shape[:-1]
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")

@@ -65,13 +65,7 @@ def ht(
     return codes[tree]
 
 
-def unht(
-    code: Leaf[Tensor] | Node[Tensor],
-    rank: int | tuple[int, ...] | None = None,
-    tree: Tree | None = None,
-    tol: float | None = None,
-    batch: int = 0,
-) -> Tensor:
+def unht(code: Leaf[Tensor] | Node[Tensor], tree: Tree | None = None) -> Tensor:
     """x_hat (..., n_0, ..., n_{d-1}), the bases multiplied out from the leaves to the root.
 
     Of the arguments only `tree` is needed, to put the modes in order; the batch axes are those that the code has.

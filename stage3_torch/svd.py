@@ -94,7 +94,7 @@ def svd(x: Tensor, rank: int) -> SVD[Tensor]:
     return SVD(u.to(x.dtype), s.to(x.dtype), vt.to(x.dtype))
 
 
-def unsvd(code: SVD[Tensor], rank: int | None = None) -> Tensor:
+def unsvd(code: SVD[Tensor]) -> Tensor:
     """x_hat = (u * s) @ vt, shape (..., m, n)."""
     check_svd(code)
     u, s, vt = map(wide, code)

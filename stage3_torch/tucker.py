@@ -48,13 +48,7 @@ def _project(x: Tensor, bases: dict[int, Tensor], batch: int) -> Tensor:
     return x
 
 
-def untucker(
-    code: Tucker[Tensor],
-    ranks: Sequence[int] | None = None,
-    modes: Sequence[int] | None = None,
-    sweeps: int = 3,
-    batch: int = 0,
-) -> Tensor:
+def untucker(code: Tucker[Tensor], modes: Sequence[int] | None = None) -> Tensor:
     """x_hat = core x_1 U_1 ... x_d U_d over `modes`; the batch axes are those that the factors have before (n, r)."""
     require(len(code.factors) > 0, "code.factors", code.factors, "at least one matrix")
     batch = code.factors[0].ndim - 2

@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+collect_ignore = ["support", "layers/saved"]  # helpers and data: nothing in them is an example to run
+
 settings.register_profile("dev", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

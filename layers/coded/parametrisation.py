@@ -60,7 +60,7 @@ class Coded(Decoded):
     def decode(self, *arrays: Tensor) -> Tensor:
         """decode(code), in the shape of the weight."""
         code = refill(self.like, iter(arrays))
-        return getattr(stage3_torch, self.kernel.decode)(code, **self.spec).reshape(self.shape)
+        return getattr(stage3_torch, self.kernel.decode)(code, **self.kernel.decoding(self.spec)).reshape(self.shape)
 
 
 def code(layer: nn.Module, parametrisation: Decoded) -> nn.Module:

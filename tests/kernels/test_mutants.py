@@ -20,6 +20,7 @@ TESTS = {
     "fourier": "dct or dst or dft or dht or fourier",
     "wavelet": "dwt or shannon or wavelet",
     "filters": "dwt or wavelet",
+    "coiflets": "dwt or wavelet",
     "tables": "dct or dst or dft or dht or dwt or shannon or fourier or wavelet",
     "svd": "svd",
     "hierarchical_tucker": "ht or hierarchical",

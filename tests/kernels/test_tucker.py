@@ -8,6 +8,7 @@ import torch
 from test_contract import pair, stages, to_stage
 
 import stage3_torch
+from contract import KERNELS
 from stage3_torch.tensor import syrk
 
 EPS = 1e-12  # float64 rounding through a few SVDs of matrices with entries near 1
@@ -17,7 +18,11 @@ def both(stage, x, **spec):
     """(code, reconstruction) as NumPy arrays."""
     encode, decode = pair(stage, "tucker")
     code = encode(to_stage(stage, x), **spec)
-    return np.asarray(code.core), [np.asarray(u) for u in code.factors], np.asarray(decode(code, **spec))
+    return (
+        np.asarray(code.core),
+        [np.asarray(u) for u in code.factors],
+        np.asarray(decode(code, **KERNELS["tucker"].decoding(spec))),
+    )
 
 
 def error(x, x_hat):

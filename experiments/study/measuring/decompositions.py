@@ -115,6 +115,7 @@ def errors(method: Decomposition, x: Tensor, fraction: float) -> tuple[int, Tens
     if spec is None:
         return 0, torch.ones(len(y), dtype=y.dtype)
     batch = {} if method.kernel == "svd" else {"batch": 1}  # svd takes every axis before the last two for a batch
-    code = getattr(stage3_torch, KERNELS[method.kernel].encode)(y, **spec, **batch)
-    left = y - getattr(stage3_torch, KERNELS[method.kernel].decode)(code, **spec)
+    kernel = KERNELS[method.kernel]
+    code = getattr(stage3_torch, kernel.encode)(y, **spec, **batch)
+    left = y - getattr(stage3_torch, kernel.decode)(code, **kernel.decoding(spec))
     return count, left.flatten(1).norm(dim=1) / y.flatten(1).norm(dim=1)

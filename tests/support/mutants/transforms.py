@@ -28,9 +28,9 @@ MUTANTS = [
     ("stage2_numpy/filters.py", "bend.argmin()", "bend.argmax()"),
     ("stage2_numpy/filters.py", "2 ** (len(z) - 1)", "2 ** (len(z) - 2)"),
     (
-        "stage2_numpy/coiflets.py",
-        "-0.07273261951252645, 0.3378976624574818,",
-        "-0.07273261951252645, 0.3378976624564818,",
+        "stage2_numpy/coiflets.csv",
+        "-0.07273261951252645,0.3378976624574818,",
+        "-0.07273261951252645,0.3378976624564818,",
     ),
     ("stage2_numpy/wavelet.py", "h * (-1.0) ** (k + 1)", "h * (-1.0) ** k"),
     ("stage2_numpy/wavelet.py", "2 * row + len(h) // 2 - k", "2 * row + len(h) // 2 - 1 - k"),
