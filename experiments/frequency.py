@@ -68,10 +68,10 @@ def lines(result: dict, published: str) -> dict[tuple, list]:
         if row is dense:
             layers, epochs = "none", "given" if config["checkpoint"] else epochs
         low, high = wilson(row["top1"], result["test_images"])
-        score, share = PUBLISHED.get((published, layers, row["kernel"])), row["params"] / dense["params"]
+        score, share = PUBLISHED.get((published, layers, row["network"])), row["params"] / dense["params"]
         top1 = f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"
         rest = ["" if score is None else f"{score:.1f}", f"{row['params']:,}", f"{share:.1%}"]
-        found[layers, row["kernel"], epochs] = [layers, row["kernel"], epochs, top1, *rest]
+        found[layers, row["network"], epochs] = [layers, row["network"], epochs, top1, *rest]
     return found
 
 
@@ -88,7 +88,7 @@ def page(results: list[dict]) -> str:
             rows |= lines(result, "cifar10" if name.startswith("cifar10") else name)
         parts += [
             f"## {name}, {some[0]['test_images']:,} test images\n",
-            "| layers | kernel | epochs | top-1 | published | parameters | of dense |",
+            "| layers | network | epochs | top-1 | published | parameters | of dense |",
             "|---|---|--:|--:|--:|--:|--:|",
             *("| " + " | ".join(map(str, rows[key])) + " |" for key in sorted(rows, key=lambda k: order.index(k[:2]))),
             "",

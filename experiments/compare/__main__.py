@@ -54,7 +54,7 @@ def act(options: Compare) -> None:
         table = Table(title=run, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for name in header[1:]:
             words = name.replace(" ", "\n", 1)
-            table.add_column(words, justify="left" if name == "kernel" else "right", overflow="fold")
+            table.add_column(words, justify="left" if name == "network" else "right", overflow="fold")
         for row in rows:
             if row[0] == run:
                 table.add_row(*row[1:])

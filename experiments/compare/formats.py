@@ -33,10 +33,10 @@ def figure(comparison: Comparison) -> go.Figure:
                 marker={
                     "size": 12,
                     "color": colours[number % len(colours)],
-                    "symbol": ["diamond" if row["kernel"] == "dense" else "circle" for row in rows],
+                    "symbol": ["diamond" if row["network"] == "dense" else "circle" for row in rows],
                 },
                 name=label,
-                text=[row["kernel"] for row in rows],
+                text=[row["network"] for row in rows],
                 hovertemplate="%{text}<br>%{y:.2f} % top-1<br>%{x}",
                 legendgroup=label,
                 showlegend=panel == 1,

@@ -34,7 +34,7 @@ def measure(
         costs = cost(model, example[:1])
         rows.append(
             {
-                "kernel": name,
+                "network": name,
                 "budget": job.recipes[name].goal if name in job.recipes else "",
                 **accuracy(model, test, job.dataset, job.device)._asdict(),
                 "val_top1": val[name],
@@ -54,12 +54,12 @@ def measure(
         "latency_batches": sizes,
         "rows": rows,
     }
-    words = {kernel: how.words(job.calibration_images) for kernel, how in job.recipes.items()}
+    words = {name: recipe.words(job.calibration_images) for name, recipe in job.recipes.items()}
     texts = {}
-    for kernel, plan in plans.items():
-        zeros = zeros_of_layers(models[kernel]) if job.recipes[kernel].treatment else ""
-        parts = (words[kernel], widths_of_layers(job.model, plan.widths), str(plan) if plan.layers else "", zeros)
-        texts[kernel] = "\n\n".join(filter(None, parts))
+    for name, plan in plans.items():
+        zeros = zeros_of_layers(models[name]) if job.recipes[name].treatment else ""
+        parts = (words[name], widths_of_layers(job.model, plan.widths), str(plan) if plan.layers else "", zeros)
+        texts[name] = "\n\n".join(filter(None, parts))
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()

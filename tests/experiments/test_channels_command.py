@@ -38,7 +38,7 @@ def rows(out):
 def test_the_runner_takes_channels_out_before_all_else(arguments, name, kept, tmp_path, capsys):
     assert main([*f"{QUICK} --prune-channels 0.5 {arguments} --out {tmp_path}".split()]) == 0, capsys.readouterr().err
     folder, (dense, small) = rows(tmp_path)
-    assert small["kernel"] == name
+    assert small["network"] == name
     assert 0.8 * kept < small["params"] / dense["params"] <= kept
     assert small["macs"] < 0.35 * dense["macs"]
     plan = Plan.load(folder / name / "plan.json")

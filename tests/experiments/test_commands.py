@@ -179,7 +179,7 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     treated, thin = Treatment(given.get("--prune"), quantise=given.get("--quantise")), given.get("--prune-channels")
     if treated or thin:
         wanted = [treated.name("-".join(filter(None, (thin and "thin", kernel)))) for kernel in wanted or [None]]
-    assert [row["kernel"] for row in results["rows"]] == ["dense", *wanted]
+    assert [row["network"] for row in results["rows"]] == ["dense", *wanted]
     assert results["config"]["model"] == model
     layers = given.get("--layers", "all")
     assert results["config"]["layers"] == {"fc": "linear", "dense": "linear"}.get(layers, layers)

@@ -22,7 +22,7 @@ def scratch(tmp_path_factory):
 
 def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
     rows = results(scratch)["rows"]
-    assert [row["kernel"] for row in rows] == ["dense", "dct", "shannon"]
+    assert [row["network"] for row in rows] == ["dense", "dct", "shannon"]
     for row in rows[1:]:
         assert row["top1"] > 85  # of ten classes
         assert (row["params"], row["macs"]) == (50_880, rows[0]["macs"])

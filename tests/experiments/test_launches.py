@@ -104,7 +104,7 @@ def test_two_tasks_of_slurm_make_one_run(tmp_path):
     assert [text.count("report:") for text in said] == [1, 0]
     (folder,) = (tmp_path / "runs").iterdir()
     results = json.loads((folder / "results.json").read_text())
-    assert [row["kernel"] for row in results["rows"]] == ["dense", "svd"]
+    assert [row["network"] for row in results["rows"]] == ["dense", "svd"]
 
 
 def make_spoilt(classes, channels):
@@ -175,7 +175,7 @@ def test_the_whole_run_in_two_processes(launcher, tmp_path):
     assert done.stdout.count("report:") == 1  # of the first process alone
     (folder,) = tmp_path.iterdir()
     rows = json.loads((folder / "results.json").read_text())["rows"]
-    assert [row["kernel"] for row in rows] == ["dense", "svd"]
+    assert [row["network"] for row in rows] == ["dense", "svd"]
 
 
 @pytest.mark.slow

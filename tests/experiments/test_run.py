@@ -53,7 +53,7 @@ def test_the_folder_holds_the_table_the_report_and_the_networks(run):
     rows = results(folder)["rows"]
     with (folder / "results.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [row["kernel"] for row in rows] == [row["kernel"] for row in table] == ["dense", "dct", "svd", "spatial"]
+    assert [row["network"] for row in rows] == [row["network"] for row in table] == ["dense", "dct", "svd", "spatial"]
     for row, line in zip(rows, table):
         assert float(line["top1"]) == row["top1"] > 30  # of ten classes, after two epochs
         assert row["latency_1"] > 0
@@ -68,7 +68,7 @@ def test_the_folder_holds_the_table_the_report_and_the_networks(run):
 def test_the_saved_networks_are_the_measured_ones(run):
     folder, _ = run
     for row in results(folder)["rows"][1:]:
-        small = load(folder / row["kernel"], LeNet())
+        small = load(folder / row["network"], LeNet())
         assert sum(p.numel() for p in small.parameters()) == row["params"]
 
 
@@ -87,7 +87,7 @@ def test_a_complete_run_is_not_repeated_and_force_repeats_it_to_the_same_numbers
     assert (folder / "results.json").stat().st_mtime_ns == stamp
     assert main([*arguments, "--force"]) == 0
     assert (folder / "results.json").stat().st_mtime_ns != stamp
-    keys = ("kernel", "top1", "val_top1", "params", "macs", "bytes")
+    keys = ("network", "top1", "val_top1", "params", "macs", "bytes")
     assert [[row[k] for k in keys] for row in results(folder)["rows"]] == [
         [row[k] for k in keys] for row in before["rows"]
     ]

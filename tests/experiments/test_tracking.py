@@ -47,7 +47,7 @@ def out(tracked, tmp_path):
 
 def test_mlflow_has_what_the_folder_has(tracked):
     (folder,) = (path for path in tracked.iterdir() if path.is_dir())
-    written = {row["kernel"]: row for row in record.read_results(folder)["rows"]}
+    written = {row["network"]: row for row in record.read_results(folder)["rows"]}
     followed = client(tracked)
     experiment = followed.get_experiment_by_name("digits-lenet")
     found = {run.data.tags.get("network"): run for run in followed.search_runs([experiment.experiment_id])}

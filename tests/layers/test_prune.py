@@ -144,7 +144,7 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert main([*f"{QUICK} --kernel None --prune 0.6 --prune-score lamp --out {tmp_path}".split()]) == 0
     assert "bytes, zlib" in capsys.readouterr().out
     folder, (dense, pruned) = rows(tmp_path)
-    assert (dense["kernel"], pruned["kernel"], pruned["budget"]) == ("dense", "pruned", "")
+    assert (dense["network"], pruned["network"], pruned["budget"]) == ("dense", "pruned", "")
     assert pruned["top1"] > 30  # of ten classes, after two epochs
     assert pruned["deflated"] < 0.8 * dense["deflated"]
     assert pruned["params"] == dense["params"]
@@ -166,11 +166,11 @@ def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
     words = f"{QUICK} --kernel svd --budget params=0.7 --layers linear --prune 0.5 --quantise {bits} --out {tmp_path}"
     assert main(words.split()) == 0
     folder, (dense, small) = rows(tmp_path)
-    assert small["kernel"] == f"svd-pruned-{bits}"
+    assert small["network"] == f"svd-pruned-{bits}"
     assert small["params"] <= 0.7 * dense["params"]
     assert small["top1"] > 20
     assert small["deflated"] < 0.6 * dense["deflated"]
-    saved = load(folder / small["kernel"], LeNet())
+    saved = load(folder / small["network"], LeNet())
     assert saved.fc1[0].weight.dtype == torch.float32
     if bits == "half":
         assert small["bytes"] < 0.55 * dense["bytes"]

@@ -3,14 +3,14 @@
 from experiments.lab.runs import record
 
 
-def row(kernel, scale=1.0, **other):
+def row(network, scale=1.0, **other):
     """A row as results.json has it; every cost is `scale` times the dense network's."""
     costs = {"params": 60000, "macs": 400000, "bytes": 240000, "peak_memory": 3000000}
     times = {f"latency_{n}{end}": t * scale for n, t in ((1, 2e-4), (64, 3e-3)) for end in ("", "_low", "_high")}
     flags = {"latency_1_noisy": False, "latency_64_noisy": False}
     figures = {"top1": 98.0 + scale, "top5": 100.0, "loss": 0.05, "val_top1": 97.0, "training_seconds": 8.0 * scale}
     return (
-        {"kernel": kernel, "budget": ""}
+        {"network": network, "budget": ""}
         | figures
         | {k: int(v * scale) for k, v in costs.items()}
         | times
@@ -41,5 +41,5 @@ def write_runs(tmp_path):
     record.write_json(folders["unfinished"] / "history.json", [{"network": "svd", "epoch": 4, "seconds": 1.0}])
     (folders["torn"] / "results.json").write_text('{"version": 2, "ro')
     record.write_json(folders["old"] / "results.json", {"rows": []})
-    record.write_json(folders["odd"] / "results.json", results({"kernel": "dense"}))
+    record.write_json(folders["odd"] / "results.json", results({"network": "dense"}))
     return tmp_path

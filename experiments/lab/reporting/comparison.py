@@ -93,7 +93,7 @@ def cells(comparison: Comparison, between: str = " ") -> tuple[list[str], list[l
     for label, results in comparison.runs.items():
         dense = comparison.dense_row(label)
         for row in results["rows"]:
-            line = [label, row["kernel"]]
+            line = [label, row["network"]]
             for key, column in shown.items():
                 value, reference = row.get(key), dense.get(key)
                 words = "" if value is None else column.words(value)
@@ -102,7 +102,7 @@ def cells(comparison: Comparison, between: str = " ") -> tuple[list[str], list[l
                     ratio = column.against(value, reference)
                 line.append(f"{words}{between}{ratio}".strip() if ratio else words)
             table.append(line)
-    return ["run", "kernel", *(column.title for column in shown.values())], table
+    return ["run", "network", *(column.title for column in shown.values())], table
 
 
 def caption(comparison: Comparison) -> str:

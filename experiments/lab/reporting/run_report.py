@@ -33,8 +33,8 @@ def cells(results: dict) -> tuple[list[str], list[list[str]]]:
     for row in rows:
         numbers = [f"{short(row[c])} {row[c] / dense[c]:4.0%}" for c in costs(results)]
         latency = f"{1e3 * row[timed]:.3g} ms {row[timed] / dense[timed]:.2f}x"
-        table.append([row["kernel"], f"{row['top1']:.2f}", *numbers, latency])
-    return ["kernel", "top-1", *costs(results).values(), "latency"], table
+        table.append([row["network"], f"{row['top1']:.2f}", *numbers, latency])
+    return ["network", "top-1", *costs(results).values(), "latency"], table
 
 
 def caption(results: dict) -> str:
@@ -55,8 +55,8 @@ def terminal_table(results: dict) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, caption=caption(results), caption_justify="left")
     header, rows = cells(results)
     for name in header:
-        kernel = name == "kernel"  # it alone may take several lines: no number is cut
-        table.add_column(name, justify="left" if kernel else "right", no_wrap=not kernel, overflow="fold")
+        network = name == "network"  # it alone may take several lines: no number is cut
+        table.add_column(name, justify="left" if network else "right", no_wrap=not network, overflow="fold")
     for name, *numbers in rows:
         table.add_row(name.replace("-", " "), *numbers)
     return table
@@ -74,11 +74,11 @@ def figure(results: dict) -> go.Figure:
                 x=[row[key] / dense[key]],
                 y=[row["top1"]],
                 error_y={"array": [high - row["top1"]], "arrayminus": [row["top1"] - low], "width": 5, "thickness": 1},
-                name=row["kernel"],
+                name=row["network"],
                 mode="markers",
                 marker={"size": 13, "color": colour, "symbol": "diamond" if row is dense else "circle"},
-                hovertemplate=f"{row['kernel']}<br>%{{y:.2f}} % top-1<br>{row[key]:,} {label}<extra></extra>",
-                legendgroup=row["kernel"],
+                hovertemplate=f"{row['network']}<br>%{{y:.2f}} % top-1<br>{row[key]:,} {label}<extra></extra>",
+                legendgroup=row["network"],
                 showlegend=column == 1,
             )
             fig.add_trace(point, 1, column)

@@ -16,8 +16,8 @@ from ..config import Config
 
 CONFIG = "config.json"
 COMPLETE = "results.json"
-VERSION = 2  # of its layout
-ROW = {"kernel", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
+VERSION = 3  # of its layout: in 2 a row of a network had its name under "kernel"
+ROW = {"network", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
 
 
 def open_folder(config: Config) -> Path:
@@ -69,9 +69,13 @@ def read_results(folder: Path) -> dict:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # no JSON, or no text
         raise ValueError(f"run must have a whole {COMPLETE}, got {path} ({error}): repeat it with --force") from None
-    version = results.get("version") if isinstance(results, dict) else None
-    require(version == VERSION, "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
-    rows = results.get("rows")
+    ours = isinstance(results, dict) and "rows" in results
+    require(ours, "run", str(folder), "a folder that experiments.run wrote, not another verb")
+    version, rows = results.get("version"), results["rows"]
+    require(version in (2, 3), "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
+    if version == 2 and isinstance(rows, list):
+        rows = [{"network": row.pop("kernel", None), **row} if isinstance(row, dict) else row for row in rows]
+        results |= {"version": VERSION, "rows": rows}
     whole = isinstance(rows, list) and rows and all(isinstance(row, dict) and set(row) >= ROW for row in rows)
     require(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
     return results

@@ -46,7 +46,7 @@ class Tracker:
         """The row of one network: what is a number is a metric, the rest a parameter."""
         numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         words = {k: str(v) for k, v in row.items() if k not in numbers}
-        self._safely(lambda: self._log(self._run(str(row["kernel"])), numbers, 0, words))
+        self._safely(lambda: self._log(self._run(str(row["network"])), numbers, 0, words))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
