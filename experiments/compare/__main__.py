@@ -32,9 +32,8 @@ class Compare:
 def act(options: Compare) -> None:
     """Print a table of each run, and write the files."""
     from rich.console import Console
-    from rich.table import Table
 
-    from ..lab.reporting import comparison
+    from ..lab.reporting import comparison, run_report
     from ..lab.runs import record
     from . import formats
 
@@ -48,18 +47,7 @@ def act(options: Compare) -> None:
     shown = comparison.Comparison(results, folders[-1].resolve().name if options.dense else None)
     for path in options.out:
         formats.write(shown, path)
-    header, rows = comparison.cells(shown, "\n")
-    console = Console()
-    for run in results:
-        table = Table(title=run, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in header[1:]:
-            words = name.replace(" ", "\n", 1)
-            table.add_column(words, justify="left" if name == "network" else "right", overflow="fold")
-        for row in rows:
-            if row[0] == run:
-                table.add_row(*row[1:])
-        console.print(table)
-    console.print(comparison.caption(shown), style="italic", highlight=False)
+    run_report.print_comparison(shown, Console())
 
 
 def run_folder(name: str, runs: Path) -> Path:

@@ -51,6 +51,7 @@ def measure(
         "config": job.config.flat(),
         "environment": record.environment(),
         "test_images": len(test.labels),
+        "classes": len(job.dataset.classes),
         "latency_batches": sizes,
         "rows": rows,
     }

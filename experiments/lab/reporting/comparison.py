@@ -1,21 +1,24 @@
-"""Several runs as one table: every network of each, what it costs, and that as a ratio to a dense network."""
+"""Networks of one or several runs as one table: what each costs, and that as a ratio to a dense network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from .provenance import differences, machine
+from .style import wilson
+from .tables import Table
+from .units import BYTES, COUNTS, PLAIN, SECONDS, Unit, digits, unit_of
 
-class Column(NamedTuple):
-    """A figure of the table: its heading, how it is written, and how it is held against the dense network's."""
-
-    title: str
-    words: Callable[[float], str]
-    against: Callable[[float, float], str]
+MANY = 10  # classes: of no more, almost every network has the right one among its first five
 
 
 def _points(value: float, dense: float) -> str:
     return f"{value - dense:+.2f}"
+
+
+def _difference(value: float, dense: float) -> str:
+    return f"{value - dense:+.3f}"
 
 
 def _percent(value: float, dense: float) -> str:
@@ -26,29 +29,36 @@ def _times(value: float, dense: float) -> str:
     return f"{value / dense:.2f}x" if dense else ""  # nothing to compare a training time with where none was trained
 
 
-def _short(number: float) -> str:
-    power = min(3, (len(f"{max(number, 1):.0f}") - 1) // 3)
-    return f"{number / 1000**power:.3g}{('', ' k', ' M', ' G')[power]}"
+class Column(NamedTuple):
+    """A figure of the table: its heading, how it is held against the dense network's, how it is written."""
 
+    title: str
+    against: Callable[[float, float], str]
+    units: tuple[Unit, ...] = PLAIN
+    decimals: int | None = None  # None: four significant digits in one unit for the column
 
-def _seconds(value: float) -> str:
-    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
-    return f"{value * factor:.3g} {unit}" if value < 1000 else f"{value:,.0f} s"
+    def heading(self, unit: Unit) -> str:
+        """The title and the column's unit."""
+        return f"{self.title}, {unit.sign}" if unit.sign else self.title
+
+    def words(self, value: float, unit: Unit) -> str:
+        """The number in the column's unit."""
+        return digits(value / unit.size) if self.decimals is None else f"{value:.{self.decimals}f}"
 
 
 def columns(batches: Sequence[int], deflated: bool = False) -> dict[str, Column]:
     """Key of a row -> its column; `deflated` where a network is pruned or quantised."""
     return {
-        "top1": Column("top-1 %", "{:.2f}".format, _points),
-        "top5": Column("top-5 %", "{:.2f}".format, _points),
-        "loss": Column("loss", "{:.3f}".format, _points),
-        "params": Column("params", _short, _percent),
-        "macs": Column("MACs", _short, _percent),
-        "bytes": Column("bytes", _short, _percent),
-        **({"deflated": Column("bytes, zlib", _short, _percent)} if deflated else {}),
-        **{f"latency_{n}": Column(f"batch {n}", _seconds, _times) for n in batches},
-        "peak_memory": Column("peak memory", _short, _percent),
-        "training_seconds": Column("training", _seconds, _times),
+        "top1": Column("top-1, %", _points, decimals=2),
+        "top5": Column("top-5, %", _points, decimals=2),
+        "loss": Column("loss", _difference, decimals=3),
+        "params": Column("params", _percent, COUNTS),
+        "macs": Column("MACs", _percent, COUNTS),
+        "bytes": Column("size", _percent, BYTES),
+        **({"deflated": Column("zlib size", _percent, BYTES)} if deflated else {}),
+        **{f"latency_{n}": Column(f"batch {n}", _times, SECONDS) for n in batches},
+        "peak_memory": Column("peak memory", _percent, BYTES),
+        "training_seconds": Column("training", _times, SECONDS[:1]),
     }
 
 
@@ -64,55 +74,98 @@ class Comparison(NamedTuple):
         return sorted({n for results in self.runs.values() for n in results["latency_batches"]})
 
     @property
+    def rows(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """(run, row, the dense row that it is held against) of every network."""
+        for label, results in self.runs.items():
+            yield from ((label, row, self.dense_row(label)) for row in results["rows"])
+
+    @property
     def columns(self) -> dict[str, Column]:
-        """Those that any of the runs has."""
-        return columns(self.batches, any("deflated" in results["rows"][0] for results in self.runs.values()))
+        """The columns that any of the runs has something in."""
+        every = columns(self.batches, any("deflated" in results["rows"][0] for results in self.runs.values()))
+        few = all(results.get("classes", MANY + 1) <= MANY for results in self.runs.values())
+        return {key: column for key, column in every.items() if key != "top5" or not few}
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The unit of each column, one for all networks."""
+        return {
+            key: unit_of([row[key] for _, row, _ in self.rows if row.get(key) is not None], column.units)
+            for key, column in self.columns.items()
+        }
 
     def dense_row(self, label: str) -> dict[str, Any]:
         """What a run's rows are held against."""
         return self.runs[label if self.dense is None else self.dense]["rows"][0]
 
 
+def busy(row: Mapping[str, Any], key: str) -> bool:
+    """Whether the machine had other work while this latency was measured."""
+    return bool(row.get(f"{key}_noisy"))
+
+
+def ratio(row: Mapping[str, Any], dense: Mapping[str, Any], key: str) -> float | None:
+    """A cost over the dense network's; None where either is missing or zero, or was timed on a busy machine."""
+    if row.get(key) is None or not dense.get(key) or busy(row, key) or busy(dense, key):
+        return None
+    return row[key] / dense[key]
+
+
 def frame(comparison: Comparison) -> pd.DataFrame:
     """A row per network, in plain numbers: SI units, percent for accuracies, and `KEY / dense` for each cost."""
+    costs = [key for key in comparison.columns if key not in ("top1", "top5", "loss")]
     rows = []
-    for label, results in comparison.runs.items():
-        dense, config = comparison.dense_row(label), results["config"]
-        for row in results["rows"]:
-            costs = [key for key in comparison.columns if key not in ("top1", "top5", "loss")]
-            ratios = {f"{k} / dense": row[k] / dense[k] if k in row and dense.get(k) else None for k in costs}
-            which = {"run": label, "dataset": config["dataset"], "model": config["model"], "seed": config["seed"]}
-            where = {key: results["environment"].get(key) for key in ("threads", "gpu", "commit")}
-            rows.append({**which, **row, **ratios, "test_images": results["test_images"], **where})
+    for label, row, dense in comparison.rows:
+        results = comparison.runs[label]
+        config, environment = results["config"], results["environment"]
+        ratios = {f"{key} / dense": ratio(row, dense, key) for key in costs}
+        run = {"run": label, "dataset": config["dataset"], "model": config["model"], "seed": config["seed"]}
+        origin = {key: environment.get(key) for key in ("threads", "gpu", "torch", "commit")}
+        rows.append({**run, **row, **ratios, "test_images": results["test_images"], **origin})
     return pd.DataFrame(rows)
 
 
-def cells(comparison: Comparison, between: str = " ") -> tuple[list[str], list[list[str]]]:
-    """Header and rows for a reader: the number, then `between`, then how it compares to dense."""
-    shown, table = comparison.columns, []
-    for label, results in comparison.runs.items():
-        dense = comparison.dense_row(label)
-        for row in results["rows"]:
-            line = [label, row["network"]]
-            for key, column in shown.items():
-                value, reference = row.get(key), dense.get(key)
-                words = "" if value is None else column.words(value)
-                ratio = ""
-                if value is not None and reference is not None and row is not dense:
-                    ratio = column.against(value, reference)
-                line.append(f"{words}{between}{ratio}".strip() if ratio else words)
-            table.append(line)
-    return ["run", "network", *(column.title for column in shown.values())], table
+def cells(comparison: Comparison, between: str = " ") -> Table:
+    """For a reader: every number, `between`, how it compares to dense; first the run, if there are several."""
+    several, units = len(comparison.runs) > 1, comparison.units
+    lines = [
+        [label] * several
+        + [row["network"]]
+        + [_cell(row, dense, key, column, units[key], between) for key, column in comparison.columns.items()]
+        for label, row, dense in comparison.rows
+    ]
+    heads = [column.heading(units[key]) for key, column in comparison.columns.items()]
+    return Table(["run"] * several + ["network", *heads], lines, 1 + several)
 
 
-def caption(comparison: Comparison) -> str:
-    """How the numbers were measured, and which are to be taken with care."""
+def _cell(row: dict[str, Any], dense: dict[str, Any], key: str, column: Column, unit: Unit, between: str) -> str:
+    if row.get(key) is None:
+        return ""
+    words = column.words(row[key], unit)
+    if busy(row, key) or busy(dense, key):
+        return f"{words}{between}busy" if busy(row, key) else words  # a ratio would be one of the other work
+    against = "" if row is dense or dense.get(key) is None else column.against(row[key], dense[key])
+    return f"{words}{between}{against}" if against else words
+
+
+def caption(comparison: Comparison) -> list[str]:
+    """Sentences: how the numbers were measured, in what the runs differ, which numbers are to be taken with care."""
     against = "of its own run" if comparison.dense is None else f"of {comparison.dense}"
-    parts = [f"second figures: against the dense network {against}; memory in bytes"]
-    for label, results in comparison.runs.items():
-        device = results["environment"]["gpu"] or f"CPU, {results['environment']['threads']} threads"
-        parts.append(f"{label}: {results['test_images']:,} test images, seed {results['config']['seed']}, {device}")
-        noisy = [n for n in results["latency_batches"] if results["rows"][0].get(f"latency_{n}_noisy")]
+    sentences = [
+        f"Second figures: against the dense network {against}. "
+        "Latency: median of a forward pass of so many images, the networks in turn."
+    ]
+    options = differences([results["config"] for results in comparison.runs.values()])
+    for (label, results), given in zip(comparison.runs.items(), options):
+        parts = [f"{results['test_images']:,} test images", f"seed {results['config']['seed']}"]
+        widest = max(high - low for low, high in (wilson(r["top1"], results["test_images"]) for r in results["rows"]))
+        parts.append(f"one run, 95 % interval of top-1 (Wilson) at most ± {widest / 2:.2f}")
+        if results["config"].get("reestimate_batchnorm"):  # runs of before it existed lack it
+            parts.append("BatchNorm statistics of compressed networks measured anew on training images")
+        parts += [machine(results["environment"]), *([given] if given else [])]
+        sentences.append(f"{label}: {'; '.join(parts)}.")
+        noisy = [n for n in results["latency_batches"] if any(busy(row, f"latency_{n}") for row in results["rows"])]
         if noisy:
-            parts.append(f"{label}: timed on a busy machine at batch {', '.join(map(str, noisy))}, take with care")
-    return "; ".join(parts)
+            many = ", ".join(map(str, noisy))
+            sentences.append(f"{label}: timed on a busy machine at batch {many}, take with care.")
+    return sentences

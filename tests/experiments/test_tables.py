@@ -1,0 +1,66 @@
+"""Tables for readers: no number and no word is broken at any width, one unit a column, the same in Markdown."""
+
+import io
+import math
+
+import pytest
+from hypothesis import given, strategies as st
+from rich.console import Console
+
+from experiments.lab.reporting.tables import Table, markdown, print_table
+from experiments.lab.reporting.units import BYTES, COUNTS, SECONDS, digits, unit_of, with_unit
+
+
+def printed(table, width, title=""):
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width), title)
+    return out.getvalue()
+
+
+def test_columns_that_do_not_fit_follow_below_and_nothing_is_broken():
+    names = ["digits-mylab.net.make-2ffd8b07", "svd-half", "[red]thin[/]"]
+    table = Table(["network", *(f"batch {n}" for n in range(12))], [[name, *["4050.25"] * 12] for name in names])
+    for width in (40, 80, 200):
+        text = printed(table, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert all(name in text for name in names)
+        assert text.count("4050.25") == 36
+        assert all(f"batch {n}" in text for n in range(12))
+
+
+def test_words_are_wrapped_between_words_and_a_name_too_long_has_a_line_of_its_own():
+    table = Table(["work", "ms"], [["svd of 512x4608, rank 128\nagainst torch.linalg.svd, full", "55.69"]])
+    text = printed(table, 30)
+    assert max(map(len, text.splitlines())) <= 30
+    assert "torch.linalg.svd," in text
+    long = "folder-" + "x" * 100
+    lines = printed(Table(["run", "state", "top-1, %"], [[long, "complete", "99.44"]], 2), 80).splitlines()
+    assert lines[0] == long  # whole: it can be copied
+    assert lines[1].strip() == "state complete, top-1, % 99.44"
+
+
+@given(st.lists(st.lists(st.from_regex(r"[a-z0-9.\-]{0,30}", fullmatch=True), min_size=4, max_size=4), max_size=5))
+def test_every_cell_is_printed_whole_at_80_columns(rows):
+    text = printed(Table(["network", "params, k", "MACs, k", "batch 64, ms"], rows), 80)
+    assert max(map(len, text.splitlines()), default=0) <= 80
+    assert all(cell in text for row in rows for cell in row)
+
+
+def test_a_unit_for_a_column_and_digits_by_hand():
+    assert unit_of([61706, 30853, 0], COUNTS).sign == "k"
+    assert unit_of([4.05, 0.2], SECONDS).sign == "s"
+    assert unit_of([0, 0], SECONDS).sign == "s"
+    assert unit_of([math.nan, 2e6], BYTES).sign == "MB"
+    assert [digits(x) for x in (4050, 0.00305, 99.996, 1e6, -2.5, 0, math.inf)] == [
+        *("4050", "0.00305", "100", "1000000", "-2.5", "0", "inf")
+    ]
+    assert with_unit(4.05e-3, SECONDS) == "4.05 ms"
+
+
+def test_markdown_by_hand():
+    assert markdown(Table(["a", "b"], [["x|y", "1\n50%"]])) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 50% |\n"
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_an_empty_table_is_its_header(width):
+    assert "network" in printed(Table(["network", "top-1, %"], []), width)
