@@ -29,7 +29,7 @@ def figure(comparison: Comparison) -> go.Figure:
         number = networks.index(row["network"])
         name, colour = row["network"], COLOURS[number % len(COLOURS)]
         if len(runs) > 1:
-            name, colour = f"{label} {row['kernel']}", COLOURS[1 + runs.index(label) % (len(COLOURS) - 1)]
+            name, colour = f"{label} {row['network']}", COLOURS[1 + runs.index(label) % (len(COLOURS) - 1)]
         symbol = "diamond" if number == 0 else SYMBOLS[(number - 1) % len(SYMBOLS)]
         marker = {"size": 13, "color": colour, "symbol": symbol}
         for panel, key in enumerate(keys, 1):
