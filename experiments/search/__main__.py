@@ -28,7 +28,7 @@ def act(search: Search) -> None:
     name = search.name(weights)
     folder = record.make_folder(options.out, name)
     if database is None:
-        url = f"sqlite:///{(folder / 'study.db').absolute()}"
+        url = storage.sqlite_url(folder / "study.db")
         database = storage.open_storage(url, options.heartbeat, options.retries)
     studies = {}
     for budget, recipe in recipes.items():

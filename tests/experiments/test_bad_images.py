@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from images_on_disk import damage, noise, said, save, write_images, write_named
+from images_on_disk import damage, noise, png_of_16_bits, said, save, write_images, write_named
 from PIL import Image
 
 from experiments.run.__main__ import main
@@ -46,12 +46,36 @@ def empty_test_class(root):
         path.unlink()
 
 
+def none_but_other_endings(root):
+    for path in (root / "train" / "dog").iterdir():
+        path.rename(path.with_suffix(".gif"))
+
+
+def one_class(root):
+    for part in ("train", "test"):
+        shutil.rmtree(root / part / "dog")
+
+
+def train_alone(root):
+    shutil.rmtree(root / "test")
+
+
+def nothing_to_train(root):
+    shutil.rmtree(root / "train")
+
+
 def other_classes(root):
     (root / "test" / "dog").rename(root / "test" / "wolf")
 
 
 def sixteen_bits(root):
     save(root / "train" / "cat" / "deep.png", Image.fromarray(noise(32, 32).astype(np.uint16) * 257))
+
+
+def deep_colour(root):
+    """48-bit PNG, which PIL opens as RGB and cuts to its high bytes."""
+    pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3)
+    (root / "train" / "cat" / "deep.png").write_bytes(png_of_16_bits(pixels))
 
 
 def single_image(root):
@@ -71,8 +95,13 @@ FOLDERS = {
     other_size_in_a_small_set: r"images must be of one size, got .*; pass --image-size",
     empty_class: "class 'eel' in .*train must be a class with images, got 'no image'",
     empty_test_class: "class 'dog' in .*test must be a class with images, got 'no image'",
+    none_but_other_endings: "class 'dog' in .*train must be a class with images, got 'none but 10 .gif'",
+    one_class: r"classes of .*data must be two or more, to tell apart, got \['cat'\]",
+    train_alone: "data root must be a folder with images as train/CLASS/FILE and test/CLASS/FILE, or as",
+    nothing_to_train: "data root must be one with train/CLASS/FILE to train or calibrate",
     other_classes: r"classes in .*test must be those of train: \['cat', 'dog'\], got \['cat', 'wolf'\]",
     sixteen_bits: "mode of .*deep.png must be RGB, or one that becomes RGB: .*, got 'I;16'",
+    deep_colour: "bits a channel of .*deep.png must be at most 8: of more the range is not known, got 16",
     single_image: "class 'cat' must be one of 2 images or more, to train and to validate",
     only_large: "image size must be given for images of more than 64 pixels .*, got '.* of 90 x 70 pixels'",
 }
@@ -105,7 +134,7 @@ def deep_image(root):
 IMAGENET = {  # of JPEG files of 90 x 80 pixels; what is seen before training leaves nothing behind
     "a missing class": (
         lambda root: shutil.rmtree(root / "train" / "dog"),
-        r"classes in .*train must be those of train: \['cat', 'dog'\], got \['cat'\]",
+        r"classes in .*train must be those of val: \['cat', 'dog'\], got \['cat'\]",
     ),
     "an empty class": (
         lambda root: [path.unlink() for path in (root / "train" / "dog").iterdir()],

@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import tarfile
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -67,6 +68,19 @@ def save(path, image, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)
     return path
+
+
+def png_of_16_bits(pixels):
+    """A PNG file of pixels (h, w, 2, 3 or 4) in 16 bits a channel: grey with alpha, colour, or colour with alpha."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, channels = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)  # each row begins with its filter: none
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def write_images(root, parts=("train", "test"), size=(32, 32), classes=("cat", "dog"), n=10, suffix="png"):

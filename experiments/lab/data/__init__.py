@@ -50,4 +50,6 @@ DATASETS = {
 def load_dataset(data: Data, seed: int) -> Dataset:
     """The dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
     require(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
-    return DATASETS[data.dataset](data, seed)
+    dataset = DATASETS[data.dataset](data, seed)
+    require(len(dataset.classes) > 1, f"classes of {data.data_root}", dataset.classes, "two or more, to tell apart")
+    return dataset

@@ -62,15 +62,15 @@ def check_classes(labels: Tensor, classes: list[str], where: str) -> None:
         require(count > 0, f"class {name!r} in {where}", "no image", "a class with images")
 
 
-def halves(split: S, classes: list[str], part: float, seed: int) -> tuple[S, S]:
+def halves(
+    split: S, classes: list[str], part: float, seed: int, purpose: str = "to train and to validate"
+) -> tuple[S, S]:
     """(rest, part) of a split, drawn by seed with the classes in the same proportions, each in its order.
 
     Every class gives at least one image to either side; ValueError names one that has too few for that.
     """
     for name, count in zip(classes, np.bincount(split.labels.numpy(), minlength=len(classes))):
-        require(
-            count > 1, f"class {name!r}", f"{count} in training", "one of 2 images or more, to train and to validate"
-        )
+        require(count > 1, f"class {name!r}", str(count), f"one of 2 images or more, {purpose}")
     size = max(math.ceil(part * len(split.labels)), len(classes))
     places = np.arange(len(split.labels))
     rest, some = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
@@ -88,7 +88,7 @@ def divide(get: Callable[[str], S], there: Collection[str], classes: list[str], 
     @cache
     def tested() -> tuple[S, S]:
         log.info("no part of the images is named test: a fifth of them, drawn by seed, is the test set")
-        return halves(get("all"), classes, 0.2, seed)
+        return halves(get("all"), classes, 0.2, seed, "some of them to test")
 
     if "all" in there:
         rest = cache(lambda: halves(tested()[0], classes, part, seed))

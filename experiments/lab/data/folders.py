@@ -1,40 +1,80 @@
 """Images in folders named after their class: one's own, Caltech-UCSD Birds, ImageNet."""
 
+import logging
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.datasets.folder import find_classes, make_dataset
 
 from checks import require
 
 from ..config import Data
-from .dataset import IMAGENET, Dataset, Split, check_classes, divide, existing
+from .dataset import IMAGENET, Dataset, Split, divide, existing
 from .images import EXTENSIONS, decode
 from .shards import shards
 from .stream import SMALL, Files, Reader, Stream, Views
 
+log = logging.getLogger(__name__)
 MEMORY = 2**30  # bytes of images that a split may hold in memory
 
 
+def subfolders(root: Path) -> list[Path]:
+    """The folders in the root, sorted, without what programs leave there: .git, .ipynb_checkpoints, __MACOSX."""
+    folders = (path for path in root.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+    return sorted(path for path in folders if path.is_dir())
+
+
 def classes_of(root: Path) -> list[str]:
-    """Names of the class folders, sorted."""
-    try:
-        return find_classes(root)[0]
-    except FileNotFoundError:
-        raise ValueError(f"data root must have one folder of images per class in {root}, got none") from None
+    """Names of the class folders, sorted; ValueError if there is none."""
+    classes = [path.name for path in subfolders(root)]
+    require(bool(classes), "data root", str(root), "a folder with one folder of images per class in it")
+    return classes
 
 
-def files(root: Path, classes: list[str]) -> Stream:
-    """All images below CLASS/ of the root, as stored; ValueError names a class without images."""
-    mine = classes_of(root)
-    require(mine == classes, f"classes in {root}", mine, f"those of train: {classes}")
-    found = make_dataset(root, {name: i for i, name in enumerate(classes)}, EXTENSIONS, allow_empty=True)
-    labels = torch.tensor([label for _, label in found], dtype=torch.int64)
-    check_classes(labels, classes, str(root))
-    paths = Files(root, (os.path.relpath(path, root) for path, _ in found))
-    return Stream(paths, np.arange(len(found)), labels, None)
+def names_below(folder: Path) -> list[str]:
+    """The path, from the folder on, of every file below it but the hidden ones, folder by folder, each sorted."""
+    walked = []
+    for base, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        walked.append((os.path.relpath(base, folder), names))
+    paths = [(base, name) for base, names in sorted(walked) for name in sorted(names) if not name.startswith(".")]
+    return [name if base == os.curdir else os.path.join(base, name) for base, name in paths]
+
+
+def counted_endings(names: list[str]) -> str:
+    """Of files: "4 .gif, 1 .txt, 1 without an ending"."""
+    endings = Counter(Path(name).suffix.lower() or "without an ending" for name in names)
+    return ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+
+
+def files(root: Path, classes: list[str], like: str = "train") -> Stream:
+    """All images below CLASS/ of the root, as stored; ValueError names a class without images.
+
+    The classes must be those of the part `like`.  Hidden files and folders are passed over; of others that are no
+    images by their ending it is said how many there are.
+    """
+    there = classes_of(root)
+    require(there == classes, f"classes in {root}", there, f"those of {like}: {classes}")
+    paths, labels, left_out = [], [], []
+    for label, name in enumerate(classes):
+        below = [os.path.join(name, path) for path in names_below(root / name)]
+        images = [path for path in below if path.lower().endswith(EXTENSIONS)]
+        others = [path for path in below if not path.lower().endswith(EXTENSIONS)]
+        got = f"none but {counted_endings(others)}" if others else "no image"
+        require(bool(images), f"class {name!r} in {root}", got, "a class with images")
+        paths, labels, left_out = paths + images, labels + [label] * len(images), left_out + others
+    if left_out:
+        endings = ", ".join(EXTENSIONS)
+        log.warning(
+            "%d files in %s are left out, as they do not end in %s: %s",
+            len(left_out),
+            root,
+            endings,
+            counted_endings(left_out),
+        )
+    return Stream(Files(root, paths), np.arange(len(paths)), torch.tensor(labels, dtype=torch.int64), None)
 
 
 def in_memory(stream: Stream) -> Split:
@@ -64,7 +104,7 @@ def held(stream: Stream, data: Data) -> Split | Stream:
 
 def inner(root: Path) -> Path:
     """The root, or the one folder in it, as an archive unpacks."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    folders = subfolders(root)
     known = ("train", "val", "test", "train_test_split.txt")
     alone = len(folders) == 1 and not any((root / name).exists() for name in known)
     return folders[0] if alone else root
@@ -98,8 +138,9 @@ def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
 def folder(data: Data, seed: int) -> Dataset:
     """Images as train/CLASS/FILE and test/CLASS/FILE, or below one more folder; or tar shards.
 
-    val/ is the validation set if it and test/ exist, else a tenth of train/ is; a lone val/ is the test set.  Without
-    train/, CLASS/FILE is divided by seed, and Caltech-UCSD Birds by its own list.
+    val/ is the validation set if it and test/ exist, else a tenth of train/ is; a lone val/ is the test set, and where
+    train/ is missing a network can be evaluated.  With none of the three, CLASS/FILE is divided by seed, and
+    Caltech-UCSD Birds by its own list.
     """
     if data.data_root is not None and data.data_root.suffix == ".tar":
         return shards(data, seed)
@@ -109,16 +150,20 @@ def folder(data: Data, seed: int) -> Dataset:
     if (root / "train_test_split.txt").is_file() and (root / "images").is_dir():
         classes, streams = _birds(root)
         there = list(streams)
-    elif not there and len(folders := [path for path in root.iterdir() if path.is_dir()]) > 1:
-        classes, there = sorted(path.name for path in folders), ["all"]
+    elif not there and len(folders := subfolders(root)) > 1:
+        classes, there = [path.name for path in folders], ["all"]
     else:
-        expected = "a folder with images as train/CLASS/FILE and test/CLASS/FILE"
-        require({"train"} < set(there), "data root", str(root), expected)
-        classes = classes_of(root / "train")
+        expected = "a folder with images as train/CLASS/FILE and test/CLASS/FILE, or as test/CLASS/FILE to evaluate"
+        require(there not in ([], ["train"]), "data root", str(root), expected)
+        classes = classes_of(root / there[0])
 
     def get(part: str) -> Split | Stream:
-        where = root if part == "all" else root / part
-        return held(streams[part] if part in streams else files(where, classes), data)
+        if part in streams:
+            return held(streams[part], data)
+        require(
+            part in there or part == "all", "data root", str(root), f"one with {part}/CLASS/FILE to train or calibrate"
+        )
+        return held(files(root if part == "all" else root / part, classes, there[0]), data)
 
     train, val, test = divide(get, there, classes, 0.1, seed)
     return Dataset(train, val, test, classes, *IMAGENET, epochs=30, shift=4, flip=True)

@@ -52,7 +52,7 @@ def imagenet(data: Data, seed: int) -> Dataset:
 
     def get(part: str) -> Stream:
         require((root / part).is_dir(), "data root", str(root), f"a folder with {part}/SYNSET/FILE, to train")
-        return files(root / part, classes)._replace(size=data.image_size or 224, workers=data.workers)
+        return files(root / part, classes, "val")._replace(size=data.image_size or 224, workers=data.workers)
 
     train, val, test = divide(get, ("train", "val"), classes, 0.04, seed)
     return Dataset(train, val, test, classes, *IMAGENET, epochs=90, shift=0, flip=True)

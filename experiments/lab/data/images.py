@@ -1,14 +1,40 @@
-"""One image file becomes 8-bit RGB, or is refused by name."""
+"""One image file becomes 8-bit RGB, upright, or is refused by name."""
 
 import io
 import struct
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from checks import require
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer a channel
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+
+def bits(image: Image.Image, data: bytes) -> int:
+    """The bits a channel has in the file, which PIL hides: it opens 48-bit colour as RGB, without its low bytes.
+
+    `image` is opened and not loaded, `data` its file; 8 for formats that have no more.
+    """
+    if image.format == "PNG":
+        return data[24]  # IHDR comes first: signature 8, length 4, name 4, width 4, height 4
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
+    if isinstance(image, PpmImageFile) and image.tile and isinstance(image.tile[0][3], tuple):
+        return int(image.tile[0][3][1]).bit_length()  # (raw mode, the largest value a channel may have)
+    return 8
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; as it is stored where it says nothing that can be read."""
+    try:
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+    except (SyntaxError, ValueError, OSError, struct.error):  # a broken EXIF block tells no orientation
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def decode(name: str, data: bytes) -> tuple[Image.Image, str]:
@@ -19,15 +45,19 @@ def decode(name: str, data: bytes) -> tuple[Image.Image, str]:
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data))
+        depth = bits(image, data)
         image.load()
     except UnidentifiedImageError:
         raise ValueError(f"image must be one that PIL can read, got {name}") from None
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"image must be a whole file, got {name} ({error})") from None
     mode = image.mode
+    allowed = f"RGB, or one that becomes RGB: {', '.join(CONVERTED)}"
+    require(mode == "RGB" or mode in CONVERTED, f"mode of {name}", mode, allowed)
+    require(depth <= 8, f"bits a channel of {name}", depth, "at most 8: of more the range is not known")
+    image = upright(image)
     if mode == "RGB":
         return image, mode
-    require(mode in CONVERTED, f"mode of {name}", mode, f"RGB, or one that becomes RGB: {', '.join(CONVERTED)}")
     if mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # by way of RGBA, or PIL warns that transparency is lost
     return image.convert("RGB"), mode

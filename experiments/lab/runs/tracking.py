@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..config import Config
+from ..trials.sqlite import sqlite_url
 
 PATIENCE = {  # what MLflow is told unless its user said otherwise: by itself it would hold a run up for many minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -29,7 +30,7 @@ class Tracker:
     def __init__(self, config: Config, folder: Path, first: bool = True) -> None:
         """Of several processes only the `first` one tracks."""
         self.config, self.folder, self.on = config, folder, config.tracking.track and first
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{config.output.out.absolute()}/mlflow.db"
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(config.output.out / "mlflow.db")
         self.client: Any = None
         self.experiment, self.parent = "", ""
         self.runs: dict[str, str] = {}  # network -> MLflow's name of its run

@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial
 
 from checks import require
 
+from .sqlite import sqlite_url as sqlite_url
+
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
     "hyperband": optuna.pruners.HyperbandPruner,
