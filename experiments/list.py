@@ -1,9 +1,11 @@
 """`python -m experiments.list`: the runs in a folder, complete or not."""
 
+import json
 import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from checks import require
 
@@ -18,41 +20,65 @@ class List:
     """folder of the run folders"""
 
 
-def line(folder: Path) -> tuple[str, ...]:
+class Line(NamedTuple):
+    """A run as the table shows it."""
+
+    name: str
+    state: str
+    dense: str  # top-1 in percent
+    compressed: str  # from the least to the largest
+    changed: str
+    reason: str = ""  # why it cannot be read
+
+
+def line(folder: Path) -> Line:
     """Name, state, top-1 of the dense network and the range of the compressed ones, time of the last change."""
+    from .lab.reporting.units import counted
     from .lab.runs import history, record
 
-    changed = max(path.stat().st_mtime for path in folder.iterdir())
-    when = datetime.fromtimestamp(changed).strftime("%Y-%m-%d %H:%M")
+    latest = max(path.stat().st_mtime for path in folder.iterdir())
+    changed = datetime.fromtimestamp(latest).strftime("%Y-%m-%d %H:%M")
     try:
         rows = record.read_results(folder)["rows"]
     except ValueError as error:
         if (folder / record.COMPLETE).is_file():
-            return folder.name, f"unreadable: {error}", "", "", when
-        epochs = [f"{row['network']} {row['epoch'] + 1}" for row in history.read(folder)[-1:]]
-        return folder.name, f"unfinished{', epoch of ' if epochs else ''}{''.join(epochs)}", "", "", when
+            return Line(folder.name, "unreadable", "", "", changed, str(error))
+        last = "".join(f", {row['network']} epoch {row['epoch'] + 1}" for row in history.read(folder)[-1:])
+        return Line(folder.name, f"unfinished{last}", "", "", changed)
     others = sorted(row["top1"] for row in rows[1:])
     spread = f"{others[0]:.2f} to {others[-1]:.2f}" if others else ""
-    return folder.name, f"complete, {len(rows)} networks", f"{rows[0]['top1']:.2f}", spread, when
+    return Line(folder.name, f"complete, {counted(len(rows), 'network')}", f"{rows[0]['top1']:.2f}", spread, changed)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The run's config.json; empty where it cannot be read, which the run's state will say."""
+    from .lab.runs import record
+
+    try:
+        config = json.loads((folder / record.CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def act(options: List) -> None:
     """Print the table."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
+    from .lab.reporting.provenance import differences
+    from .lab.reporting.tables import Table, print_table
+    from .lab.reporting.units import counted
     from .lab.runs import record
 
     require(options.runs.is_dir(), "runs", str(options.runs), "a folder of run folders: pass --runs")
-    folders = sorted(path.parent for path in options.runs.glob(f"*/{record.CONFIG}"))
-    lines = [line(folder) for folder in folders]
-    table = Table(box=SIMPLE_HEAD, caption=f"{len(lines)} runs in {options.runs}", caption_justify="left")
-    for name in ("run", "state", "dense top-1", "compressed", "last change"):
-        table.add_column(name, justify="right" if name in ("dense top-1", "compressed") else "left", overflow="fold")
-    for words in lines:
-        table.add_row(*words)
-    Console().print(table)
+    configs = {path.parent: configuration(path.parent) for path in sorted(options.runs.glob(f"*/{record.CONFIG}"))}
+    configs = {folder: config for folder, config in configs.items() if "fractions" not in config}  # a sweep's has them
+    lines, given = [line(folder) for folder in configs], differences(list(configs.values()))
+    header = ["run, and how it differs", "state", "dense, %", "compressed, %", "last change"]
+    rows = [[f"{run.name}\n{own}".rstrip(), *run[1:5]] for run, own in zip(lines, given)]
+    print_table(Table(header, rows, len(header)), Console())
+    reasons = "".join(f"\n{run.name}: {run.reason}\n" for run in lines if run.reason)
+    sys.stdout.write(f"{reasons}\n{counted(len(lines), 'run')} in {options.runs}\n")
 
 
 main = door("list", List, act)
