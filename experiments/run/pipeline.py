@@ -4,12 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 from safetensors import SafetensorError
-from safetensors.torch import save_model
 from torch import nn
 
 from layers import Plan, Thin, load, load_frequency_layers, save, save_frequency_layers
 from layers.fitting import NO_ROOM
-from layers.network import load_tensors, whole
+from layers.network import load_tensors, write_tensors
 
 from ..lab.recipes.calibration import Calibration
 from ..lab.recipes.fit import _fit
@@ -30,8 +29,7 @@ def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
     if not finished:
         val = _fit(job, "dense", job.model, stages, [History(job.folder, "dense", tracker)])
         if rank() == 0:
-            with whole(path) as temporary:
-                save_model(job.model, str(temporary))
+            write_tensors(job.model, path)
             stages.finish("dense", val)
     agreed(None)
     load_tensors(job.model, path)

@@ -8,6 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from layers.network import whole
+
 from .measuring.clock import FRACTION
 from .measuring.measure import Tables, pooled
 from .measuring.versions import CONDITIONS
@@ -155,5 +157,6 @@ def drawn(results: Tables, clock: pd.DataFrame, facts: dict) -> Iterator[tuple[s
 def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
     """Every figure as PNG and PDF."""
     for name, figure in drawn(results, clock, facts):
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        for ending, options in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
+            with whole(folder / f"{name}.{ending}") as temporary:
+                figure.savefig(temporary, format=ending, **options)

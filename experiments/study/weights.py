@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from checks import require
-from layers.network import fill
+from layers.network import fill_network, write_tensors
 
 from ..lab.config import Config
 from ..lab.models import build
@@ -50,7 +49,7 @@ def _from_checkpoint(name: str, path: Path) -> nn.Module:
         if weight.shape[2:] == stem.weight.shape[2:] and tensors.keys() == model.state_dict().keys():
             break
     model = build(name, classes, channels, size)
-    fill(model, tensors, path)
+    fill_network(model, tensors, path)
     return model
 
 
@@ -70,7 +69,7 @@ def source(study: Study) -> Source:
 def train(job: Job, folder: Path) -> None:
     """Train the dense network as the run would, and keep it with the study."""
     train_dense(job)
-    save_model(job.model, str(folder / "dense.safetensors"))
+    write_tensors(job.model, folder / "dense.safetensors")
 
 
 def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:

@@ -1,7 +1,6 @@
 """The four figures of a study: optimisation history, parameter importance, parallel coordinates, contours."""
 
 import html
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from layers.network import write_text
+from layers.network import whole, write_text
 
 from ..lab.reporting.page import page
 
@@ -48,9 +47,8 @@ def draw(study: Study, backend: Any) -> dict[str, Any]:
 
 
 def _png(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
 
 
 def _resized(name: str, figure: Figure) -> Figure:

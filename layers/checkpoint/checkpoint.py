@@ -1,56 +1,116 @@
 """Keep a compressed network in a folder, and read it back."""
 
 import copy
+import dataclasses
+import json
 import os
-import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 from torch import Tensor, nn
 
 from checks import require
 
-from ..network import load_tensors
+from ..loader import materialise
+from ..network import load_tensors, whole_folder, write_tensors, write_text
 from ..planning import Plan, carry_out
-from ..thinning import resize
+from ..thinning import resize, widths_of
 from .export import export
-from .portable import describe, write_loader
+from .portable import describe, loader_text
+
+# All that `save` may write; the last one, without which the others are not read, is replaced last.
+FILES = ("plan.json", "loader.py", "program.pt2", "preprocessing.json", "model.safetensors")
 
 
-def save(small: nn.Module, plan: Plan, folder: str | os.PathLike[str], example: Tensor | None = None) -> None:
+def save(
+    small: nn.Module,
+    plan: Plan,
+    folder: str | os.PathLike[str],
+    example: Tensor | None = None,
+    *,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> None:
     """Write model.safetensors, plan.json and loader.py into a folder that appears whole or not at all.
 
-    loader.py has the same `load` and needs torch and safetensors only.  With an example input (n, ...) there is also
-    program.pt2 for torch.export.load, which does not even need the model's code.
+    loader.py has the same `load` and needs torch and safetensors only.  In a folder that `save` wrote before, these
+    files are replaced and all others stay.
+
+    Args:
+        small: what `compress` made of the network that the plan is of; also pruned, refitted or trained on.
+        plan: the plan; the widths that `prune_channels` changed beforehand are added where it has none.
+        folder: a folder that is new, empty, or was written by `save`.
+        example: an input (n, ...), for program.pt2 as well, which torch.export.load reads without the model's code.
+        preprocessing: how images become inputs, plain values for preprocessing.json.
+
+    Raises:
+        ValueError: for a folder that holds anything else, in which nothing is changed; for a network that is not one
+            of the plan, or that `export` refuses.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from layers import Budget, compress, load, make_plan, save
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(32, 32)), torch.ones(1, 32)
+        >>> plan = make_plan(model, Budget(params=0.5), ("svd",), example=x)
+        >>> small = compress(model, plan)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(small, plan, folder)
+        ...     bool((load(folder, model)(x) == small(x)).all())
+        True
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        safetensors.torch.save_model(small, str(temporary / "model.safetensors"))
-        plan.save(temporary / "plan.json", describe(small, plan))
-        write_loader(temporary)
+    _check_folder(Path(folder))
+    plan = dataclasses.replace(plan, widths=widths_of(small) or plan.widths)
+    modules = describe(small, plan)
+    facts = None if preprocessing is None else json.dumps(dict(preprocessing), indent=1) + "\n"
+    with whole_folder(folder, FILES) as temporary:
+        write_tensors(small, temporary / "model.safetensors")
+        plan.save(temporary / "plan.json", modules)
+        write_text(temporary / "loader.py", loader_text())
+        if facts is not None:
+            write_text(temporary / "preprocessing.json", facts)
         if example is not None:
             export(small, example, temporary / "program.pt2")
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that `save` may not write to, for it holds what others wrote."""
+    allowed = "a folder that is new, empty, or was written by layers.save"
+    require(folder.is_dir() or not folder.exists(), "folder", str(folder), f"{allowed}, not a file")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        ours = "modules" in json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        ours = False
+    others = ", ".join(sorted(path.name for path in folder.iterdir())[:3])
+    require(ours, "folder", f"{folder} with {others}", allowed)
+    odd = [name for name in FILES if (folder / name).is_dir()]
+    require(not odd, "folder", f"{folder} with folders {odd}", allowed)
 
 
 def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
-    """The compressed network from what `save` wrote and a fresh dense instance, which is untouched.
+    """Return the compressed network, from what `save` wrote and a fresh dense instance, which is untouched.
 
-    Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
+    Nothing is unpickled.
+
+    Args:
+        folder: what `save` wrote, of this version or an earlier one.
+        model: the dense network, its numbers of no account; tensors on the meta device get memory on the CPU.
+
+    Returns:
+        A network with the numbers that were saved, bit for bit, in the mode of `model`.
+
+    Raises:
+        ValueError: names what is missing, corrupt or of another network.
+
+    Example: see `save`.
     """
     folder = Path(folder)
     for name in ("plan.json", "model.safetensors"):
         require((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
-    thin = resize(copy.deepcopy(model), plan.widths)
-    small = carry_out(thin, plan, lambda _, method, layer, spec: method.shell(layer, spec))
+    dense = copy.deepcopy(model)
+    materialise(dense)
+    small = carry_out(resize(dense, plan.widths), plan, lambda _, method, layer, spec: method.shell(layer, spec))
     load_tensors(small, folder / "model.safetensors")
     return small

@@ -1,15 +1,14 @@
-"""What `save` adds so that the result runs where we are not: a loader that needs torch and safetensors only."""
+"""Describe a compressed network for loader.py, which needs torch and safetensors only."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..coded import TransformLinear
+from .. import loader
+from ..coded import Transform, TransformLinear
 from ..planning import Plan
 from ..thinning import arguments
-from .recipe import recipe
 
 CODE = "parametrizations.weight"  # where torch keeps the code of a coded layer
 
@@ -21,43 +20,52 @@ def _constructed(layer: nn.Module) -> tuple[str, dict[str, Any]]:
 
 
 def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
-    """What loader.py is told.
+    """Return what loader.py reads beside the tensors, as plain values for JSON.
 
-    layers: prefix of their names -> plain layers in a row, or one that has fewer channels;  recipes: name of a weight
-    -> [place -> name of a tensor, place -> number of a table, number of the steps of its decoding];  tables and steps:
-    each different one once, for weights of the same shape and spec share them.
+    layers: prefix of their names -> plain layers in a row, or one that has fewer channels;  codes: name of a weight ->
+    its transform and the names of its tensors;  tables: numbers of the transforms, each different table once.
     """
     rows: dict[str, Any] = {}
-    recipes: dict[str, Any] = {}
+    codes: dict[str, Any] = {}
     tables: list[Any] = []
-    steps: list[Any] = []
     for name in (row.name for row in plan.layers if row.kernel is not None):
         module: Any = small.get_submodule(name)
-        at = f"{name}." if name else ""
+        prefix = f"{name}." if name else ""
         if isinstance(module, nn.Sequential):
-            rows[at] = [_constructed(layer) for layer in module]  # two or more
-            continue
-        linear = isinstance(module, TransformLinear)
-        transform = module.transform if linear else module.parametrizations.weight[0]
-        values, inside = ("values", "transform.") if linear else (f"{CODE}.original0", f"{CODE}.0.")
-        names, lists, decoding = recipe(transform, module.get_parameter(values))
-        stored = dict(enumerate([f"{at}{values}", *(f"{at}{inside}{name}" for name in names)]))
-        numbers = dict(enumerate((_number(table, tables) for table in lists), len(stored)))
-        recipes[f"{at}weight"] = stored, numbers, _number(decoding, steps)
+            rows[prefix] = [_constructed(layer) for layer in module]  # two or more
+        elif isinstance(module, TransformLinear):
+            codes[f"{prefix}weight"] = _code(module.transform, f"{prefix}values", f"{prefix}transform.", tables)
+        else:
+            values, inside = f"{prefix}{CODE}.original0", f"{prefix}{CODE}.0."
+            codes[f"{prefix}weight"] = _code(module.parametrizations.weight[0], values, inside, tables)
     for name in plan.widths:
         if f"{name}." not in rows:
             module = small.get_submodule(name)
             rows[f"{name}."] = [_constructed(module.materialize() if isinstance(module, TransformLinear) else module)]
-    return {"layers": rows, "recipes": recipes, "tables": tables, "steps": steps}
+    return {"layers": rows, "codes": codes, "tables": tables}
 
 
-def _number(item: Any, known: list[Any]) -> int:
-    """Its place among those that are known, which it joins if it is new."""
-    if item not in known:
-        known.append(item)
-    return known.index(item)
+def _code(transform: Transform, values: str, prefix: str, tables: list[Any]) -> dict[str, Any]:
+    """How loader.py decodes one weight; its tables join those that are known."""
+    buffers = {name: f"{prefix}{name}" for name in transform.state_dict()}
+    return {
+        "tensors": {"values": values, **buffers},
+        "shape": list(transform.shape),
+        "transform": transform.name,
+        "axes": list(transform.axes),
+        "levels": transform.levels,
+        "tables": [[_number(table, tables) for table in known] for known in transform.tables()],
+    }
 
 
-def write_loader(folder: Path) -> None:
-    """loader.py, a copy of the file beside this one."""
-    shutil.copyfile(Path(__file__).parents[1] / "loader.py", folder / "loader.py")
+def _number(table: Tensor, known: list[Any]) -> int:
+    """The place of a table among those that are known, which it joins if it is new."""
+    numbers = table.tolist()
+    if numbers not in known:
+        known.append(numbers)
+    return known.index(numbers)
+
+
+def loader_text() -> str:
+    """The text of loader.py."""
+    return Path(loader.__file__).read_text(encoding="utf-8")

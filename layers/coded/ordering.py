@@ -30,11 +30,3 @@ def place_type(n: int) -> torch.dtype:
 def narrow(order: Tensor) -> Tensor:
     """The same permutation in the smallest signed type that holds it: it is stored with the coefficients."""
     return order.to(place_type(len(order)))
-
-
-def sorted_back(y: Tensor, *orders: Tensor | None) -> Tensor:
-    """The channels, output and input, in the order that they had before they were sorted."""
-    for axis, order in enumerate(orders):
-        if order is not None:
-            y = y.index_select(axis, order.long().argsort())
-    return y

@@ -8,13 +8,19 @@ from torch import Tensor
 
 from checks import require
 
-from .bits import pack, unpack
-from .ordering import narrow, smooth_order, sorted_back
+from ..loader import Tables, decode, lowest, positions, sorted_back
+from .ordering import narrow, smooth_order
 from .parametrisation import Decoded
-from .spectrum import analyse, check_transform, row_frequencies, synthesise
-from .synthesis import Tables, synthesis, tables
+from .spectrum import analyse, check_transform, synthesise
+from .tables import tables
 
 SELECTIONS = ("magnitude", "lowest")
+
+
+def pack(mask: Tensor) -> Tensor:
+    """A flat boolean mask as bytes, first element in the lowest bit; 1/32 of the float32 weight it belongs to."""
+    bits = F.pad(mask.to(torch.uint8), (0, -mask.numel() % 8)).reshape(-1, 8)
+    return (bits << torch.arange(8, device=mask.device, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
 
 
 class Transform(Decoded):
@@ -55,7 +61,7 @@ class Transform(Decoded):
 
     def _derive(self) -> None:
         if self.mask is not None:
-            self.index = unpack(self.mask, self.shape.numel()).nonzero()[:, 0]
+            self.index = positions(self.mask, self.shape.numel())
             require(len(self.index) == self.keep, "ones in the mask", len(self.index), f"{self.keep}, the values kept")
         for order in (self.order_0, self.order_1):
             if order is not None:
@@ -63,28 +69,15 @@ class Transform(Decoded):
                 require(whole, "order", f"{len(order)} numbers", "each place once")
         self._cache = None
 
-    def frequencies(self) -> list[Tensor]:
-        """The squared frequency of each row, in float64, for one axis after the other; they broadcast to the weight."""
-        found = []
-        for axis in self.axes:
-            line = [-1 if other == axis % len(self.shape) else 1 for other in range(len(self.shape))]
-            found.append(row_frequencies(self.name, self.shape[axis], self.levels).square().reshape(line))
-        return found
-
-    def lowest(self, frequencies: list[Tensor]) -> Tensor:
-        """The flat positions of the `keep` lowest frequencies, from the lowest on; of equal ones the first."""
-        total = sum(frequencies[1:], frequencies[0])
-        return total.expand(self.shape).flatten().argsort(stable=True)[: self.keep]
-
     def spectrum(self, weight: Tensor) -> Tensor:
         """The coefficients of the weight, its channels sorted if asked for; sets the permutations."""
         self.shape = weight.shape
         y = weight
         for axis in (0, 1):
             if self.order and axis in self.axes:
-                found = smooth_order(weight, axis)
-                setattr(self, f"order_{axis}", narrow(found))
-                y = y.index_select(axis, found)
+                order = smooth_order(weight, axis)
+                setattr(self, f"order_{axis}", narrow(order))
+                y = y.index_select(axis, order)
         for axis in self.axes:
             y = analyse(y, self.name, axis, self.wavelet, self.levels)
         return y
@@ -94,7 +87,7 @@ class Transform(Decoded):
         require(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
         y = self.spectrum(weight).flatten()
         if self.select == "lowest":
-            self.index = self.lowest(self.frequencies()).sort().values.to(y.device)
+            self.index = lowest(self.name, self.shape, self.axes, self.keep, self.levels).to(y.device)
         else:
             self.index = y.abs().topk(self.keep).indices.sort().values
             self.mask = pack(torch.zeros_like(y, dtype=torch.bool).scatter_(0, self.index, True))
@@ -107,26 +100,20 @@ class Transform(Decoded):
     def decode(self, *arrays: Tensor) -> Tensor:
         """Scatter the coefficients, invert the transform axis by axis, put the channels back.
 
-        In training by the fast functions of stage 3; in eval, where the weight is cached, by those that a recipe can
-        repeat, in float64 and rounded once.
+        In training by the fast functions of stage 3; in eval, where the weight is cached, as loader.py does.
         """
-        y = self.coefficients(arrays[0])
+        (values,) = arrays
+        orders = self.order_0, self.order_1
         if not (self.training or torch.compiler.is_compiling()):
-            known = [self.known(axis) for axis in self.axes]
-            return self.exact(y.double(), known, self.order_0, self.order_1).to(y.dtype)
+            return decode(values, self.index, self.shape, self.name, self.axes, self.tables(), self.levels, orders)
+        y = self.coefficients(values)
         for axis in reversed(self.axes):
             y = synthesise(y, self.name, axis, self.wavelet, self.levels)
-        return sorted_back(y, self.order_0, self.order_1)
+        return sorted_back(y, *orders)
 
-    def known(self, axis: int) -> Tables:
-        """The tables of the synthesis along this axis."""
-        return tables(self.name, self.shape[axis], self.wavelet, self.levels)
-
-    def exact(self, y: Tensor, known: Sequence[Tables], order_0: Tensor | None, order_1: Tensor | None) -> Tensor:
-        """The weight of the coefficients y, in float64; `known` has the tables of each axis."""
-        for axis, found in [*zip(self.axes, known)][::-1]:
-            y = synthesis(y, self.name, axis, found, self.levels)
-        return sorted_back(y, order_0, order_1)
+    def tables(self) -> list[Tables]:
+        """What loader.py looks up to invert the transform, for one axis after the other."""
+        return [tables(self.name, self.shape[axis], self.wavelet, self.levels) for axis in self.axes]
 
     def linear(self, x: Tensor, values: Tensor) -> Tensor:
         """x W^T of the (out, in) weight W = T_0^T Y T_1 without building W: x to the frequencies, Y, and back.

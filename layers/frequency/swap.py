@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 from torch import nn
 from torch.nn.modules.utils import _pair
 
 from checks import require
 
-from ..network import load_tensors, replace
+from ..network import load_tensors, replace, write_tensors
 from .modules import FrequencyConv2d, FrequencyLinear
 
 IN_REAL_MODELS = {"dft": "dht", "complex_shannon": "shannon"}
@@ -68,15 +67,8 @@ def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.M
 
 
 def save_frequency_layers(model: nn.Module, kernel: str, layers: str, path: str | os.PathLike[str]) -> None:
-    """What `frequency_layers(_, kernel, layers)` made, trained, as one safetensors file that names both, whole or not
-    at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        safetensors.torch.save_model(model, str(temporary), metadata={"kernel": kernel, "layers": layers})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write what `frequency_layers(_, kernel, layers)` made, trained, as one whole safetensors file that names both."""
+    write_tensors(model, path, {"kernel": kernel, "layers": layers})
 
 
 def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.Module:

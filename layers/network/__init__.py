@@ -1,10 +1,13 @@
 """Serve any nn.Module: find and swap its layers, run it, fill it, write its files whole."""
 
 from .files import (
-    fill as fill,
+    fill_network as fill_network,
     load_tensors as load_tensors,
     read_tensors as read_tensors,
+    remove_partial as remove_partial,
     whole as whole,
+    whole_folder as whole_folder,
+    write_tensors as write_tensors,
     write_text as write_text,
 )
 from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted

@@ -1,36 +1,122 @@
-"""Write files whole, read tensors, fill networks with them."""
+"""Write files and folders whole, read tensors, fill networks with them."""
 
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
+from checks import require
 
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+from ..loader import fill
+
+PARTIAL = ".partial-"  # begins the name of what is being written
+
+
+def _partial(path: Path) -> Path:
+    """A hidden name beside `path` that no other writer takes, on this machine or another."""
+    return path.with_name(f"{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed writers left in the folder, and nothing else."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it reaches the disk, then `path`, which after a crash is the old file or the new.
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name to write to; it reaches the disk, then `path`: after a crash the old file or the new.
 
-    Where writing fails, for lack of room say, the old file is untouched and the temporary one gone.
+    Where writing fails, for lack of room say, the old file is untouched and the temporary one gone.  The file gets the
+    permissions that the umask leaves, whatever the writer gives it.  A link stays one, to the new file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path = Path(os.path.realpath(path))
+    temporary = _partial(path)
     try:
+        with temporary.open("xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Path]:
+    """Give a temporary folder to fill with files of these names; then `path` has them, and what else lay there stays.
+
+    A folder that is not there appears whole.  In one that is there all of `names` are replaced, and removed where the
+    writer left them out; the last one, without which nobody reads the rest, goes first and comes last: after a crash
+    it is missing, and old and new files are never taken for one.
+    """
+    path = Path(os.path.realpath(path))
+    anew = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _partial(path if anew else path / path.name)  # inside: what is beside may be another disk
+    try:
+        temporary.mkdir()
+        yield temporary
+        if anew:
+            temporary.replace(path)
+        else:
+            for name in (names[-1], *(name for name in names if not (temporary / name).exists())):
+                (path / name).unlink(missing_ok=True)
+            for name in names:
+                if (temporary / name).exists():
+                    (temporary / name).replace(path / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file whole."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_tensors(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write the state of a network as a safetensors file, whole; of tied tensors one, and each view in full.
+
+    ValueError for what the format cannot hold, such as tensors without numbers on the meta device.
+    """
+    state = model.state_dict()
+    for name in sorted(state):
+        tensor, allowed = state[name], "dense tensors with numbers, on a device that has them"
+        held = isinstance(tensor, Tensor) and tensor.layout is torch.strided and not tensor.is_quantized
+        require(held and not tensor.is_meta, f"state of {type(model).__name__}: {name}", _kind(tensor), allowed)
+    kept: dict[tuple, str] = {}  # what a tensor is -> the first name of it
+    first = {name: kept.setdefault(_identity(state[name]), name) for name in sorted(state)}
+    memory = [state[name].untyped_storage().data_ptr() for name in kept.values()]
+    tensors = {
+        name: state[name].clone(memory_format=torch.contiguous_format) if memory.count(place) > 1 else state[name]
+        for name, place in zip(kept.values(), memory)
+    }
+    tensors = {name: tensors[name].contiguous() for name in state if name in tensors}
+    aliases = {name: other for name, other in first.items() if other != name}
+    with whole(path) as temporary:
+        safetensors.torch.save_file(tensors, str(temporary), {**aliases, **(metadata or {})} or None)
+
+
+def _identity(tensor: Tensor) -> tuple:
+    """Equal for tensors that are the same numbers in the same memory; those without numbers are all different."""
+    place = tensor.data_ptr() if tensor.numel() else id(tensor)
+    return place, tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _kind(value: object) -> str:
+    """What a value of a state is, in short."""
+    return f"{value.layout}, {value.dtype} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -43,23 +129,16 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def load_tensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Fill the model from a safetensors file, in place; ValueError names the tensors that do not fit."""
-    fill(model, read_tensors(path), path)
+    fill_network(model, read_tensors(path), path)
 
 
-def fill(model: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Put the tensors of a file into the model, in place; ValueError names those that do not fit."""
-    wanted = model.state_dict()
-    # tied tensors are saved once, so a name may be absent if one of its aliases is there
-    alias = {name: tensor.data_ptr() for name, tensor in wanted.items() if tensor.numel()}
-    present = {alias[name] for name in tensors if name in alias}
-    wrong = [f"{name} is missing" for name in wanted if name not in tensors and alias.get(name) not in present]
-    wrong += [f"{name} is not in the model" for name in tensors if name not in wanted]
-    wrong += [
-        f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"{path} must hold the tensors of {type(model).__name__}, got: {'; '.join(wrong[:5])}{more}")
-    model.load_state_dict(tensors, strict=False)
+def fill_network(model: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Put the tensors of a file into the model, in place; ValueError names those that do not fit.
+
+    Of tensors that share memory in the model one may stand for all in the file.  Tensors on the meta device get memory
+    on the CPU.
+    """
+    try:
+        fill(model, tensors)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} must hold the tensors of {type(model).__name__}, got: {error}") from None

@@ -3,4 +3,4 @@
 from .channels import Thin as Thin, prune_channels as prune_channels
 from .quantise import Half as Half, binarise as binarise
 from .weights import mask as mask, masks as masks, zeros as zeros
-from .widths import Widths as Widths, arguments as arguments, resize as resize
+from .widths import Widths as Widths, arguments as arguments, resize as resize, widths_of as widths_of

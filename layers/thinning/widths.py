@@ -18,13 +18,14 @@ ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm1d: _BATCHNORM,
     nn.BatchNorm2d: _BATCHNORM,
 }
+KEPT = "widths_of_layers"  # the attribute of a network in which they are kept; copies have it as well
 Widths = Mapping[str, Mapping[str, int]]  # layer -> those of its widths that are not the dense network's
 
 
 def arguments(layer: nn.Module) -> tuple[type[nn.Module], dict[str, Any]]:
     """The class of a plain layer and what its constructor was given; ValueError for any other layer."""
     kind = next((kind for kind in ARGUMENTS if is_plain(layer, kind)), None)
-    plain = f"a plain {', '.join(each.__name__ for each in ARGUMENTS)}, with a weight"
+    plain = f"a plain {', '.join(plain.__name__ for plain in ARGUMENTS)}, with a weight"
     if kind is None or getattr(layer, "weight", None) is None:
         raise ValueError(f"layer must be {plain}, got {type(layer).__name__}")
     given = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
@@ -32,20 +33,29 @@ def arguments(layer: nn.Module) -> tuple[type[nn.Module], dict[str, Any]]:
 
 
 def changed(dense: nn.Module, thin: nn.Module) -> dict[str, dict[str, int]]:
-    """The widths of a network in which only they may differ from the dense one."""
-    found = {}
+    """Compare two networks that differ in the widths of layers alone: layer -> the widths that `thin` has instead."""
+    widths = {}
     for name, module in dense.named_modules():
         other = thin.get_submodule(name)
         new = {key: getattr(other, key) for key in WIDTHS if getattr(other, key, None) != getattr(module, key, None)}
         if new:
-            found[name] = new
-    return found
+            widths[name] = new
+    return widths
+
+
+def widths_of(model: nn.Module) -> Widths:
+    """The widths that `resize` gave the layers of a network, or of the one that it was compressed from.
+
+    A network keeps them, for `save`: what reads it back begins with the dense one.
+    """
+    return dict(vars(model).get(KEPT, {}))
 
 
 def resize(model: nn.Module, widths: Widths) -> nn.Module:
-    """The network with layers of these widths, their numbers unset, in place; use the return value.
+    """Give layers of a network these widths, their numbers unset, in place; use the return value.
 
-    ValueError for a layer that the network lacks or that cannot be swapped, and for a width that is none of its own or
+    `widths_of` the result tells all that differs from the dense network, however often it is made thinner.  ValueError
+    for a layer that the network lacks or that cannot be swapped, and for a width that is none of its own or
     above what it has: channels are taken out, never added.
     """
     unknown = sorted(set(widths) - {name for name, _ in model.named_modules()})
@@ -68,4 +78,8 @@ def resize(model: nn.Module, widths: Widths) -> nn.Module:
             parameter.requires_grad_(old.requires_grad)
         return new
 
-    return replace(model, rule)
+    resized, before = replace(model, rule), widths_of(model)
+    if widths:
+        merged = {name: {**before.get(name, {}), **new} for name, new in widths.items()}
+        setattr(resized, KEPT, {**before, **merged})
+    return resized

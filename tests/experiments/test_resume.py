@@ -30,7 +30,7 @@ PLACES = {
     "training": (Classifier, "training_step"),
     "validation": (Classifier, "validation_step"),
     "compression": (compression, "compress"),
-    "saving a checkpoint": (checkpoint.os, "fsync"),
+    "saving a checkpoint": (checkpoint.Path, "write_bytes"),
     "saving a network": (pipeline, "save"),
     "closing a stage": (Stages, "finish"),
     "measuring": (measure, "latencies"),

@@ -95,7 +95,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, monkeypatch):
     export(network(), X, path)
     before = path.read_bytes()
 
-    def fail(program, where):
+    def fail(program, where, **_):
         Path(where).write_bytes(b"half")
         raise OSError("no space left")
 

@@ -1,11 +1,11 @@
-"""The formulas that decode a weight in eval mode are the inverse transforms of stage 3."""
+"""The formulas of loader.py, which decode a weight in eval mode, are the inverse transforms of stage 3."""
 
 import pytest
 import torch
 
-from layers.checkpoint.recipe import record
 from layers.coded.spectrum import REAL, synthesise
-from layers.coded.synthesis import synthesis, tables
+from layers.coded.tables import tables
+from layers.loader import synthesis
 
 WAVELETS = [("haar", None), ("db4", 2), ("sym5", 3), ("coif17", None), ("db38", 1)]
 CASES = [(name, None, None) for name in REAL if name != "dwt"] + [("dwt", *how) for how in WAVELETS]
@@ -24,11 +24,3 @@ def test_synthesis_is_that_of_stage_3(name, wavelet, levels):
 def test_tables_do_not_grow_with_the_axis(name, wavelet, levels):
     sizes = {sum(t.numel() for t in tables(name, n, wavelet, levels)) for n in (512, 2048)}
     assert len(sizes) == 1
-
-
-def test_a_recorded_function_keeps_few_values_at_a_time():
-    x = torch.arange(4.0)
-    steps = record(lambda x: ((x * 2).cos() + (x * 3).sin()).argsort(), [x])
-    assert [name for _, name, _ in steps] == ["mul", "cos", "mul", "sin", "add", "argsort"]
-    assert {place for place, *_ in steps} == {"0", "1"}  # the second product takes the place of x
-    assert steps[0] == ["1", "mul", {"self": "0", "other": 2}]

@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 import stage1_scipy
 from layers import METHODS, Coded, Cost, Transform, TransformLinear, code, cost, fold
 from layers.coded.ordering import smooth_order
-from layers.coded.spectrum import REAL, analyse, row_frequencies, synthesise
+from layers.coded.spectrum import REAL, analyse, synthesise
+from layers.loader import row_frequencies
 
 real = pytest.mark.parametrize("name", REAL)
 

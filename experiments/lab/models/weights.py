@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights, list_models
 
 from checks import require
-from layers.network import fill, read_tensors
+from layers.network import fill_network, read_tensors
 
 from . import MODELS
 from .imagenet import SMALL
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
     """Fill the model from a safetensors or a .pth file, in place; ValueError names what does not fit."""
-    fill(model, _counted(model, read_checkpoint(path)), path)
+    fill_network(model, _counted(model, read_checkpoint(path)), path)
 
 
 def _published(name: str, file: Path | None) -> Path:
@@ -98,9 +98,9 @@ def load_pretrained(model: nn.Module, name: str, size: int, file: Path | None = 
     thousand, classes = len(tensors.get(f"{head}.bias", ())), layers[head].out_features
     if thousand != classes:
         own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(f"{head}.")}
-        fill(model, tensors | own, path)
+        fill_network(model, tensors | own, path)
         log.info("%s is torchvision's %s but for %s: %d classes, not %d", name, path.name, head, classes, thousand)
         return False
-    fill(model, tensors, path)
+    fill_network(model, tensors, path)
     log.info("%s is torchvision's %s", name, path.name)
     return True

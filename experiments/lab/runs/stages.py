@@ -9,6 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
+from layers.network import remove_partial
+
 from . import record
 
 UNFINISHED = "unfinished"
@@ -26,8 +28,8 @@ class Stages:
             shutil.rmtree(self.folder, ignore_errors=True)
             (self.run / record.COMPLETE).unlink(missing_ok=True)  # last: while it is there the run is not under way
         self.folder.mkdir(exist_ok=True)
-        for left in (*self.run.glob(".*"), *self.folder.glob(".*")):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for folder in (self.run, self.folder):
+            remove_partial(folder)
 
     def finished(self) -> dict[str, float | None]:
         """Stage -> the validation accuracy of its best epoch, None where there was no epoch."""
