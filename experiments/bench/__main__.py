@@ -44,7 +44,9 @@ def act(bench: Bench) -> int:
     """Measure and print; 1 if a ratio is below what is asked."""
     if bench.out is not None:
         check_file(bench.out)
-    from .tables import TABLES, measure, show
+    from .report import show
+    from .row import measure
+    from .tables import TABLES
 
     try:
         rows = [row for cases in TABLES[bench.table] for row in cases() if bench.only in row.work]
@@ -61,7 +63,7 @@ def act_planner(bench: PlannerBench) -> int:
         check_file(bench.measurement.out)
     from .planner.report import report
 
-    return 0 if report(bench.run(), bench.measurement) else 1
+    return 0 if report(bench) else 1
 
 
 tables, planner = door("bench", Bench, act), door("bench planner", PlannerBench, act_planner)

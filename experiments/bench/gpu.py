@@ -16,13 +16,13 @@ from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
 from .kernels.tensors import cp_cases, tucker_cases
 from .kernels.transforms import dct_cases, dwt_cases
 from .networks import forward
-from .row import Later, Row
+from .row import LazyRow, Row
 
 BATCH, SIZE, MULTIPLE = 64, 224, 64
 MIXES = (("svd",), ("svd", "spatial"), ("svd", "tucker"))
 
 
-def gpu_cases() -> list[Row | Later]:
+def gpu_cases() -> list[Row | LazyRow]:
     """All of them; ValueError on a machine without CUDA."""
     require(
         torch.cuda.is_available(), "device", "none (torch.cuda.is_available() is False)", "a CUDA GPU for bench gpu"
@@ -43,13 +43,13 @@ def kernel_cases(device: str) -> list[Row]:
     return [*peers, *on_cpu.values()]
 
 
-def network_cases(device: str, batch: int = BATCH, size: int = SIZE) -> list[Later]:
+def network_cases(device: str, batch: int = BATCH, size: int = SIZE) -> list[LazyRow]:
     """ResNet-50 at half the MACs in bf16 against the dense one, with and without torch.compile: 1.5 times as fast."""
     rows = []
     for kernels in MIXES:
         for compiled in ("", ", torch.compile"):
             work = f"resnet50, {' + '.join(kernels)}, bf16, batch {batch}{compiled}"
-            rows.append(Later(work, partial(_speed, work, kernels, compiled, device, batch, size)))
+            rows.append(LazyRow(work, partial(_speed, work, kernels, compiled, device, batch, size)))
     return rows
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from layers import Coded, FrequencyConv2d, FrequencyLinear, Transform, TransformLinear, code
 from layers.coded import Decoded
 
-from .row import Later, Row
+from .row import LazyRow, Row
 
 BATCH = 32
 
@@ -34,7 +34,7 @@ def _training_step(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     return step
 
 
-def _rows(layers: Mapping[str, Callable[[], nn.Module]], where: str, dense: nn.Module, x: Tensor) -> list[Later]:
+def _rows(layers: Mapping[str, Callable[[], nn.Module]], where: str, dense: nn.Module, x: Tensor) -> list[LazyRow]:
     """Two rows for each layer, which is built when its turn comes: some take seconds, all together gigabytes."""
 
     def row(name: str, make: Callable[[], nn.Module], training: bool) -> Row:
@@ -48,7 +48,7 @@ def _rows(layers: Mapping[str, Callable[[], nn.Module]], where: str, dense: nn.M
     for name, make in layers.items():
         for training, what in ((False, "eval"), (True, "training step")):
             work = f"{name}, {where}, {what}"
-            rows.append(Later(work, partial(row, work, make, training)))
+            rows.append(LazyRow(work, partial(row, work, make, training)))
     return rows
 
 
@@ -60,7 +60,7 @@ def _coded(dense: nn.Module, make: Callable[[], Decoded]) -> nn.Module:
     return code(copy.deepcopy(dense), make())
 
 
-def linear_cases(inputs: int = 9216, outputs: int = 4096) -> list[Later]:
+def linear_cases(inputs: int = 9216, outputs: int = 4096) -> list[LazyRow]:
     """The first fully connected layer of AlexNet: a tenth of its coefficients, or frequencies."""
     x, dense = torch.randn(BATCH, inputs, requires_grad=True), nn.Linear(inputs, outputs)
     layers: dict[str, Callable[[], nn.Module]] = {}
@@ -73,7 +73,7 @@ def linear_cases(inputs: int = 9216, outputs: int = 4096) -> list[Later]:
     return _rows(layers, f"Linear {inputs} to {outputs}", dense, x)
 
 
-def conv_cases(channels: int = 256, size: int = 14) -> list[Later]:
+def conv_cases(channels: int = 256, size: int = 14) -> list[LazyRow]:
     """A 3 x 3 convolution in the middle of a network."""
     x = torch.randn(BATCH, channels, size, size, requires_grad=True)
     dense = nn.Conv2d(channels, channels, 3, padding=1)
@@ -93,7 +93,7 @@ def conv_cases(channels: int = 256, size: int = 14) -> list[Later]:
     return _rows(layers, f"Conv2d {channels} to {channels}, 3x3", dense, x)
 
 
-def complex_cases(features: int = 1024) -> list[Later]:
+def complex_cases(features: int = 1024) -> list[LazyRow]:
     """Against a dense Linear of complex numbers, the layer that they stand for."""
     x = torch.randn(BATCH, features, dtype=torch.complex64, requires_grad=True)
     dense = nn.Linear(features, features, device="meta")
@@ -106,6 +106,6 @@ def complex_cases(features: int = 1024) -> list[Later]:
     return _rows(layers, f"Linear {features} to {features}", dense, x)
 
 
-def layer_cases() -> list[Later]:
+def layer_cases() -> list[LazyRow]:
     """All of them."""
     return [*linear_cases(), *conv_cases(), *complex_cases()]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from layers import Budget, Plan, compress, export, make_plan
 from stage3_torch import evbmf_spectrum
 
-from .row import Later, Row
+from .row import LazyRow, Row
 
 BATCH, SIZE, MULTIPLE = 8, 224, 16
 KERNELS = ("svd", "spatial", "tucker")
@@ -22,10 +22,10 @@ BOUNDS = "at most 0.53 of dense", "at least 0.42"
 SHARES = {"resnet18": 0.9, "vgg16": 0.75}  # of the reduction of MACs that must be a speed-up
 
 
-def speed_cases() -> list[Later]:
+def speed_cases() -> list[LazyRow]:
     """Half the MACs of the convolutions by one kernel, in torch and in onnxruntime."""
     return [
-        Later(f"{name}, {kernel}{runtime}", partial(_speed, name, kernel, runtime))
+        LazyRow(f"{name}, {kernel}{runtime}", partial(_speed, name, kernel, runtime))
         for name in SHARES
         for kernel in KERNELS
         for runtime in ("", ", onnxruntime")
@@ -64,10 +64,10 @@ def _planned(model: nn.Module, budget: Budget, kernels: Sequence[str], selector:
     return make_plan(model, budget, kernels, selector, example=x, where=where, rank_multiple=MULTIPLE)
 
 
-def latency_cases() -> list[Later]:
+def latency_cases() -> list[LazyRow]:
     """What a plan for half the measured time measures, from both sides: 0.42 to 0.53 of the dense."""
     return [
-        Later(f"{name}, latency=0.5, {bound}", partial(_halved, name, bound)) for name in SHARES for bound in BOUNDS
+        LazyRow(f"{name}, latency=0.5, {bound}", partial(_halved, name, bound)) for name in SHARES for bound in BOUNDS
     ]
 
 
@@ -114,12 +114,12 @@ DECOMPOSED = "tensorly partial_tucker of the same layers at the same ranks"
 RANKED = "EVBMF on full SVDs of the unfoldings, then tensorly partial_tucker"
 
 
-def compress_cases() -> list[Later]:
+def compress_cases() -> list[LazyRow]:
     """ResNet-50, Tucker-2 with EVBMF's ranks, from the dense network to the compressed one; at most 10 s are asked.
 
     Against tensorly, which has no EVBMF, at ranks that are given to it, and with an EVBMF on full SVDs before it.
     """
-    return [Later(f"{COMPRESS} ({words})", partial(_compression, words)) for words in (DECOMPOSED, RANKED)]
+    return [LazyRow(f"{COMPRESS} ({words})", partial(_compression, words)) for words in (DECOMPOSED, RANKED)]
 
 
 def _compression(against: str) -> Row:

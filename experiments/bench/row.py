@@ -20,8 +20,8 @@ class Row(NamedTuple):
     at_most: float | None = None  # seconds of ours, where something is asked of them alone
 
 
-class Later(NamedTuple):
-    """A row that takes time or memory to make ready: `make` is called when its turn comes; `work` begins that row's."""
+class LazyRow(NamedTuple):
+    """A row that takes time or memory to prepare: `make` is called when its turn comes; its `work` begins with this."""
 
     work: str
     make: Callable[[], Row]
@@ -39,30 +39,36 @@ class Measured(NamedTuple):
     our_error: float | None
     their_error: float | None
     at_most: float | None = None
+    spread: float = 0.0  # half of what lies between the quartiles over the median, the larger of the two sides
+    rounds: int = 0
+    busy: bool = False  # the machine had other work: the ratio is to be taken with care
 
     @property
     def asked(self) -> str:
-        """In words."""
+        """The least ratio, and the most seconds of ours where those are asked too, as the table shows them."""
         return f"{self.at_least:.2f}" + ("" if self.at_most is None else f", {self.at_most:g} s")
 
     @property
     def reached(self) -> bool:
-        """Whether all that is asked is."""
+        """Whether the ratio and the seconds of ours are as asked."""
         return self.ratio >= self.at_least and (self.at_most is None or self.ours <= self.at_most)
 
 
-def measure(rows: Sequence[Row | Later], threads: int, seconds: float) -> list[Measured]:
+def measure(rows: Sequence[Row | LazyRow], threads: int, seconds: float) -> list[Measured]:
     """Every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return [_one(row.make() if isinstance(row, Later) else row, seconds) for row in rows]
+        return [_measure(row.make() if isinstance(row, LazyRow) else row, seconds) for row in rows]
     finally:
         torch.set_num_threads(before)
 
 
-def _one(row: Row, seconds: float) -> Measured:
+def _measure(row: Row, seconds: float) -> Measured:
     times = interleaved({"ours": row.ours, "theirs": row.theirs}, rounds=50, warmup=1, seconds=seconds)
-    ours, theirs = times["ours"].median, times["theirs"].median
+    ours, theirs = times["ours"], times["theirs"]
     errors = (None, None) if row.error is None else (row.error(row.ours()), row.error(row.theirs()))
-    return Measured(row.work, row.against, ours, theirs, theirs / ours, row.at_least, *errors, row.at_most)
+    spread = max((side.high - side.low) / 2 / side.median for side in (ours, theirs))
+    medians = (ours.median, theirs.median, theirs.median / ours.median)
+    noise = (spread, ours.rounds, ours.noisy or theirs.noisy)
+    return Measured(row.work, row.against, *medians, row.at_least, *errors, row.at_most, *noise)

@@ -5,25 +5,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
-from layers.network import whole
 from layers.planning import LayerForms, LayerPlan, Option
 
 from ...lab.recipes.calibration import Calibration, drawn
 from ...lab.recipes.evaluate import accuracy
 from ...lab.recipes.job import Job
 from ...lab.recipes.recipe import MIXED, Recipe
+from ...lab.reporting.canvas import canvas, save
+from ...lab.reporting.style import COLOURS, GREY
 
 SHARES = (0.3, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws; below, most plans are at chance
 SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan
 
 
-class Compared(NamedTuple):
-    """Rises of the cross-entropy, one of each plan."""
+class Ranking(NamedTuple):
+    """The predicted and the measured rise of the cross-entropy of every plan."""
 
     predicted: list[float]
     measured: list[float]
@@ -35,25 +35,25 @@ class Compared(NamedTuple):
         return float(spearmanr(self.predicted, self.measured).statistic)
 
 
-def compare(job: Job, calibrating: int, held_out: int, plans: int, seed: int, say: Callable[[str], None]) -> Compared:
-    """Random plans, built without a refit; the loss is that of training images which did not calibrate."""
+def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: Callable[[str], None]) -> Ranking:
+    """Draw plans, build them without a refit, and measure the loss on training images that did not calibrate."""
     train = job.dataset.train()
     chosen = drawn(len(train.labels), calibrating + held_out, seed)
     order = np.random.default_rng(seed).permutation(chosen)
-    held, mine = train.part(np.sort(order[:held_out])), train.part(np.sort(order[held_out:]))
-    images = Calibration(job.model, mine, job.dataset, seed, job.device)
-    how, generator = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False), np.random.default_rng(seed)
-    layers = how.survey(job.model, job.example, images.stats).layers
+    held, others = train.part(np.sort(order[:held_out])), train.part(np.sort(order[held_out:]))
+    images = Calibration(job.model, others, job.dataset, seed, job.device)
+    recipe, generator = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False), np.random.default_rng(seed)
+    layers = recipe.survey(job.model, job.example, images.stats).layers
     dense = accuracy(job.model, held, job.dataset, job.device).loss
     predicted, measured = [], []
     for number in range(plans):
         share = float(np.geomspace(*SHARES, plans)[number])
         choice = [_draw(layer, share * float(np.exp(SPREAD * generator.normal())), generator) for layer in layers]
-        small = how.build(job.model, _plan(job, layers, choice), images)
+        small = recipe.build(job.model, _plan(job, layers, choice), images)
         predicted.append(sum(option.error for option in choice))
         measured.append(accuracy(small, held, job.dataset, job.device).loss - dense)
-        say(f"random plan {number + 1} of {plans}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
-    return Compared(predicted, measured, held_out)
+        log(f"random plan {number + 1} of {plans}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
+    return Ranking(predicted, measured, held_out)
 
 
 def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Option:
@@ -77,26 +77,26 @@ def _plan(job: Job, layers: list[LayerForms], choice: list[Option]) -> Plan:
     return Plan(tuple(rows), Budget(macs=1.0), "loss", before, after)
 
 
-def draw(compared: Compared, model: str, path: Path) -> None:
-    """Measured against predicted, a point for each plan, as PNG."""
-    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    ax = figure.subplots()
-    points = np.array([compared.predicted, compared.measured])
-    ax.scatter(*points, s=18, color="#0072B2")
+def draw(ranking: Ranking, model: str) -> Figure:
+    """The measured rise of the loss against the predicted one, a point for each plan."""
+    figure, (ax,) = canvas(1, (5.2, 4.8))
+    points = np.array([ranking.predicted, ranking.measured])
+    ax.scatter(*points, s=18, color=COLOURS[1])
     top = float(points.max())
     low = float(points[points > 0].min(initial=top))
-    ax.plot([low, top], [low, top], color="#888888", linewidth=0.8, linestyle=":", label="equal")
+    ax.plot([low, top], [low, top], color=GREY, linewidth=0.8, linestyle=":", label="equal")
     ax.set_xscale("log")
     linear = max(low, 1e-3)  # around 0: the loss of a few images may even fall
     ax.set_yscale("symlog", linthresh=linear)
     ax.set_ylim(min(0.0, float(points[1].min())) - linear / 4, 2 * max(top, linear))
     ax.set_xlabel("predicted rise of the loss")
-    ax.set_ylabel(f"measured on {compared.images:,} held-out training images")
-    ax.set_title(f"{model}: {len(compared.measured)} random plans, Spearman {compared.spearman:.3f}", fontsize=11)
-    ax.grid(alpha=0.3, linewidth=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_ylabel(f"measured on {ranking.images:,} held-out training images")
+    ax.set_title(f"{model}: {len(ranking.measured)} random plans, Spearman {ranking.spearman:.3f}", fontsize=11)
     ax.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    return figure
+
+
+def write(ranking: Ranking, model: str, table: Path) -> None:
+    """The figure as PNG, beside the table and of its name."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    save(draw(ranking, model), table.with_suffix(""), ("png",))

@@ -7,18 +7,21 @@ from rich.console import Console
 
 from checks import require
 
-from ...lab.config import Config
 from ...lab.recipes.calibration import Calibration, image_count
 from ...lab.recipes.trained import look_up
+from ...lab.reporting.provenance import command_of, provenance
+from ...lab.reporting.units import counted
+from ...lab.runs.record import environment
 from . import random_plans, table as planner_table
 from .trials import others, tested, trials
 
 if TYPE_CHECKING:
-    from .config import Accuracies
+    from .config import PlannerBench
 
 
-def report(config: Config, options: "Accuracies") -> bool:
+def report(bench: "PlannerBench") -> bool:
     """Measure, print and write; whether all that is asked is reached.  ValueError for what cannot be measured."""
+    config, options = bench.run(), bench.measurement
     for name, least in (("seeds", 1), ("plans", 0), ("held_out", 1), ("threads", 1)):
         require(getattr(options, name) >= least, name.replace("_", " "), getattr(options, name), f"at least {least}")
     require(options.plans != 1, "plans", 1, "0, or at least 2: one plan has no rank")
@@ -26,7 +29,7 @@ def report(config: Config, options: "Accuracies") -> bool:
     torch.set_num_threads(options.threads)
     console = Console(stderr=True)
 
-    def say(words: str) -> None:
+    def log(words: str) -> None:
         console.print(words, soft_wrap=True, highlight=False)
 
     try:
@@ -38,20 +41,21 @@ def report(config: Config, options: "Accuracies") -> bool:
             enough, "held out", options.held_out, f"at most {there - count}, the training images that do not calibrate"
         )
         dense = tested(job, job.model)
-        foreign = [] if options.foreign is None else trials(job, [others(job, options.foreign)], say)
+        foreign = [] if options.foreign is None else trials(job, [others(job, options.foreign)], log)
         draws = (Calibration.draw(job.model, job.dataset, count, seed, job.device) for seed in range(options.seeds))
-        found = trials(job, draws, say)
-        ranked = None
+        measured = trials(job, draws, log)
+        ranking = None
         if options.plans:
-            ranked = random_plans.compare(job, count, options.held_out, options.plans, 0, say)
+            ranking = random_plans.rank(job, count, options.held_out, options.plans, 0, log)
             if options.out is not None:
-                random_plans.draw(ranked, config.network.model, options.out.with_suffix(".png"))
-        rows = planner_table.lines(config.network.model, job.dataset.classes, dense.top1, found, foreign, ranked)
+                random_plans.write(ranking, config.network.model, options.out)
+        rows = planner_table.lines(config.network.model, job.dataset.classes, dense.top1, measured, foreign, ranking)
         images = len(job.dataset.test().labels)
-        caption = (
+        how = (
             f"{config.network.model} on all {images:,} test images; {count:,} calibration images, "
-            f"mean ± standard deviation over {options.seeds} draws of them"
+            f"mean ± standard deviation over {counted(options.seeds, 'draw')} of them"
         )
-        return planner_table.show(rows, caption, options.out, found)
+        conditions = provenance(command_of("bench planner", bench), environment(), how)
+        return planner_table.show(rows, conditions, options.out, measured)
     finally:
         torch.set_num_threads(before)

@@ -45,44 +45,44 @@ class Trial(NamedTuple):
 
 
 def tested(job: Job, model: nn.Module) -> Accuracy:
-    """On the whole test set."""
+    """The accuracy on the whole test set."""
     return accuracy(model, job.dataset.test(), job.dataset, job.device)
 
 
 def others(job: Job, root: Path) -> Calibration:
-    """All images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
+    """Calibrate with all images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
     split = in_memory(files(root, classes_of(root))._replace(size=job.example.shape[-1]))
     if job.dataset.channels == 1:
         split = split._replace(images=rgb_to_grayscale(split.images))
     return Calibration(job.model, split, job.dataset, 0, job.device)
 
 
-def trials(job: Job, draws: Iterable[Calibration], say: Callable[[str], None]) -> list[Trial]:
-    """Every budget with every draw of calibration images, before and after the refit."""
-    found = []
+def trials(job: Job, draws: Iterable[Calibration], log: Callable[[str], None]) -> list[Trial]:
+    """Measure every budget with every draw of calibration images, before and after the refit."""
+    measured = []
     for images in draws:
         batches, calibrating = images.batches, []  # reading images from disk is not what is timed
         with _clock(calibrating):
             stats = images.stats
         for fraction in FRACTIONS:
-            how, times = Recipe(MIXED, Budget(macs=fraction), "loss", refit=False), [*calibrating]
+            recipe, times = Recipe(MIXED, Budget(macs=fraction), "loss", refit=False), [*calibrating]
             with _clock(times):
-                plan = how.plan(job.model, job.example, stats)
+                plan = recipe.plan(job.model, job.example, stats)
             with _clock(times):
-                small = how.build(job.model, plan, images)
+                small = recipe.build(job.model, plan, images)
             with _clock(times):
                 better = refit(small, job.model, batches, stats=stats, seed=images.seed)
             kept = plan.after.macs / plan.before.macs
             last = Trial(images.seed, fraction, kept, tested(job, small), tested(job, better), *times)
-            found.append(last)
+            measured.append(last)
             tops = f"{last.refitted.top1:.2f}, {last.plain.top1:.2f} without refit"
-            say(f"seed {images.seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
-    return found
+            log(f"seed {images.seed}, macs={fraction:g}: {tops}, {last.seconds:.0f} s")
+    return measured
 
 
 @contextmanager
 def _clock(times: list[float]) -> Iterator[None]:
-    """Adds the seconds that its block takes to the list."""
+    """Add the seconds that its block takes to the list."""
     start = time.perf_counter()
     yield
     times.append(time.perf_counter() - start)
