@@ -24,7 +24,7 @@ def act(tune: Tune) -> None:
 
     job = objective.check(tune)
     # with --storage the folder comes last: a database that cannot be used leaves nothing behind
-    url = options.storage or f"sqlite:///{(record.make_folder(options.out, tune.name) / 'study.db').absolute()}"
+    url = options.storage or storage.sqlite_url(record.make_folder(options.out, tune.name) / "study.db")
     database = storage.open_storage(url, options.heartbeat, options.retries)
     sampler = SeededByTrial(tune.training.seed)
     study = storage.open_study(database, tune.name, tune.flat(), sampler, tune.search.pruner)
