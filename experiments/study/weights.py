@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from checks import require
-from layers.network import fill_network, write_tensors
+from layers.network import write_tensors
 
 from ..lab.config import Config
 from ..lab.models import build
-from ..lab.models.weights import read_checkpoint
+from ..lab.models.checkpoints import fill_from, named_for, read_groups
 from ..lab.recipes.fit import train_dense
 from ..lab.recipes.job import Job, check
 from ..lab.runs import record
@@ -36,20 +36,21 @@ class Source(NamedTuple):
 
 def _from_checkpoint(name: str, path: Path) -> nn.Module:
     """The network with the tensors of the file, which says how many classes, image channels and pixels it is for."""
-    tensors = read_checkpoint(path)
+    groups = read_groups(path)
     channels, classes = 3, 10
     for size in (224, 32):  # the stem tells them apart where a network is built by the size of its images
         model = build(name, classes, channels, size)
         layers = [(key, m) for key, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         require(bool(layers), "model", name, "a network with Conv2d or Linear layers")
         (first, stem), (last, _) = layers[0], layers[-1]
+        tensors = named_for(model, groups, path)
         weight, head = (tensors.get(f"{key}.weight", torch.empty(0)) for key in (first, last))
         classes = len(head) or classes
         channels = weight.shape[1] if isinstance(stem, nn.Conv2d) and weight.ndim == 4 else channels
         if weight.shape[2:] == stem.weight.shape[2:] and tensors.keys() == model.state_dict().keys():
             break
     model = build(name, classes, channels, size)
-    fill_network(model, tensors, path)
+    fill_from(model, groups, path)
     return model
 
 

@@ -2,13 +2,16 @@
 
 import hashlib
 import re
+import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import Weights, WeightsEnum
+from torchvision.transforms._presets import ImageClassification
 
 from experiments.lab.models import MODELS, build, weights
 from experiments.lab.models.cifar_resnet import resnet20
@@ -139,50 +142,48 @@ def test_liu_and_torchvision_are_the_same_resnet18():
     )
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "pth", "nested", "parallel"])
-def test_checkpoints_of_either_format(suffix, tmp_path):
-    torch.manual_seed(0)
-    model, other = resnet20(), resnet20()
-    state, path = model.state_dict(), tmp_path / f"a.{'safetensors' if suffix == 'safetensors' else 'pth'}"
-    if suffix == "safetensors":
-        save_file(state, path)
-    elif suffix == "pth":
-        torch.save({k: v for k, v in state.items() if "num_batches" not in k}, path)  # as before torch 0.4.1
-    elif suffix == "nested":
-        torch.save({"epoch": 3, "state_dict": state}, path)
-    else:
-        torch.save({"model": {f"module.{key}": tensor for key, tensor in state.items()}}, path)
-    load_checkpoint(other, path)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values()))
+def test_torchvisions_own_names_are_factories():
+    with torch.device("meta"):
+        assert build("torchvision.models:squeezenet1_1", 7, 3)(torch.empty(1, 3, 32, 32)).shape == (1, 7)
 
 
-class Code:
-    """What a hostile file could hold."""
+FACTORIES = {  # a module of the user's: what is said of it
+    "def make(classes, channels): return 3": "what theirs:make returns must be a torch.nn.Module, got 'int'",
+    "make = 3": "model must be package.module:factory of something that can be called, got 'theirs:make'",
+    "def make(): pass": "model must be a factory that takes classes= and channels=, or num_classes=, got 'theirs:make'",
+    "x = 1\nprint(y)": r"imported, got 'theirs:make' \(NameError: name 'y' is not defined at .*theirs.py:2\)$",
+    "x = (": r"imported, got 'theirs:make' \(SyntaxError: .* at .*theirs.py:1\)$",
+    "import torch\ntorch.ones(2) @ torch.ones(3)": r"\(RuntimeError: .* at .*theirs.py:2\)$",
+    "import sys\nsys.exit(3)": r"\(SystemExit: 3 at .*theirs.py:2\)$",
+    "import nowhere_to_be_found": r"\(ModuleNotFoundError: No module named 'nowhere_to_be_found' at .*theirs.py:1\)$",
+    "other = 1": r"\(AttributeError: module 'theirs' has no attribute 'make'\)$",
+    "def make(classes, channels):\n    raise KeyError('[red]')": r"classes=2, .* \(KeyError: '\[red\]' at .*:2\)$",
+    "def make(**kwargs):\n    return dict()[kwargs['size']]": r"\(KeyError: 'size' at .*theirs.py:2\)$",
+}
 
-    def __reduce__(self):
-        return (open, ("written", "w"))
+
+@pytest.mark.parametrize("source", FACTORIES)
+def test_factories_that_cannot_be_used_are_named_with_their_line(source, tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text(source + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    with pytest.raises(ValueError, match=FACTORIES[source]) as refusal:
+        build("theirs:make", 2, 3)
+    assert "\n" not in str(refusal.value)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": Code()}, "a.pth")
-    with pytest.raises(ValueError, match=r"^checkpoint must be a whole .pth file of tensors alone, got a.pth"):
-        load_checkpoint(resnet20(), tmp_path.relative_to(tmp_path) / "a.pth")
-    assert not (tmp_path / "written").exists()
+def test_a_module_that_is_missing_is_not_looked_for_in_any_line():
+    with pytest.raises(ValueError, match=r"\(ModuleNotFoundError: No module named 'nowhere'\)$"):
+        build("nowhere:make", 2, 3)
 
 
-def test_other_bad_checkpoints(tmp_path):
-    whole = tmp_path / "whole.pth"
-    torch.save(resnet20().state_dict(), whole)
-    cut = tmp_path / "cut.pth"
-    cut.write_bytes(whole.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"^checkpoint must be a whole .pth file"):
-        load_checkpoint(resnet20(), cut)
-    torch.save([1, 2], cut)
-    with pytest.raises(ValueError, match=r"^checkpoint must be a file of a state_dict"):
-        load_checkpoint(resnet20(), cut)
-    with pytest.raises(ValueError, match=r"linear.weight has shape \(10, 64\) instead of \(3, 64\)"):
-        load_checkpoint(resnet20(classes=3), whole)
+@pytest.mark.parametrize("channels", ["channels", "in_chans", "in_channels"])
+def test_other_names_of_the_same_numbers_are_understood(channels, tmp_path, monkeypatch):
+    body = f"import torch\ndef make(num_classes, {channels}): return torch.nn.Linear({channels}, num_classes)\n"
+    (tmp_path / "theirs.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    assert build("theirs:make", 5, 4).weight.shape == (5, 4)
 
 
 @pytest.fixture
@@ -192,8 +193,16 @@ def published(tmp_path, monkeypatch):
     model = torchvision.models.resnet18()
     torch.save(model.state_dict(), tmp_path / "any.pth")
     digest = hashlib.sha256((tmp_path / "any.pth").read_bytes()).hexdigest()[:8]
-    enum = SimpleNamespace(DEFAULT=SimpleNamespace(url=f"http://localhost:9/models/resnet18-{digest}.pth"))
-    monkeypatch.setattr(weights, "get_model_weights", lambda name: enum)
+
+    class Enum(WeightsEnum):
+        IMAGENET1K_V1 = Weights(
+            "http://localhost:9/models/resnet18-old.pth", partial(ImageClassification, crop_size=224), {}
+        )
+        DEFAULT = Weights(
+            f"http://localhost:9/models/resnet18-{digest}.pth", partial(ImageClassification, crop_size=200), {}
+        )
+
+    monkeypatch.setattr(weights, "get_model_weights", lambda name: Enum)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     return SimpleNamespace(model=model, file=tmp_path / "any.pth", name=f"resnet18-{digest}.pth")
 
@@ -218,8 +227,20 @@ def test_pretrained_refusals(published, tmp_path):
     with pytest.raises(ValueError, match=rf"^pretrained weights of resnet18 must .* put the file at {where}"):
         load_pretrained(model, "resnet18", 224)
     published.file.write_bytes(published.file.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"^SHA-256 of .*any.pth must be .* as torchvision says"):
+    with pytest.raises(ValueError, match=r"^checkpoint must be a whole .pth file of tensors alone, got .*any.pth"):
         load_pretrained(model, "resnet18", 224, published.file)
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / published.name
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(published.file.read_bytes())
+    with pytest.raises(
+        ValueError, match=rf"^pretrained weights of resnet18 must be a whole file: delete it, .*{where}"
+    ):
+        load_pretrained(model, "resnet18", 224)
+    torch.save(torchvision.models.alexnet().state_dict(), published.file)
+    with pytest.raises(ValueError, match=r"any.pth must hold the tensors of ResNet, got: conv1.weight is missing"):
+        load_pretrained(model, "resnet18", 224, published.file)
+    with pytest.raises(ValueError, match=r"^checkpoint must be a file that exists, got '.*gone.pth'"):
+        load_pretrained(model, "resnet18", 224, tmp_path / "gone.pth")
     with pytest.raises(ValueError, match=r"must be larger than 64: pass --image-size 224, got '32 pixels'"):
         load_pretrained(model, "resnet18", 32)
     with pytest.raises(ValueError, match=r"pretrained model must be one of alexnet, .*, got 'resnet20'"):
