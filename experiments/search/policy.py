@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from layers.planning import Option, Survey, Weight
+from layers.factored import Form
+from layers.planning import Survey, Weight
 
 # Standard deviation, before the first trial, of each coefficient.  The plan of selector `loss` is near the best: with
 # twice as much, an early trial of ResNet-20 at 35 % of its MACs lost 4 points of accuracy.
@@ -31,10 +32,10 @@ class Policy(NamedTuple):
         sensitivity: the logarithm of the predicted loss at half the layer's cost; size: that of its parameters.
         residual: the spread of a coefficient for each layer alone, if above 0.
         """
-        free = [layer for layer in survey.layers if len(layer.options) > 1]
+        free = [layer for layer in survey.layers if len(layer.forms) > 1]
         columns = {
-            "sensitivity": normalised(logarithms([sensitivity(layer.options) for layer in free])),
-            "size": normalised(logarithms([layer.options[-1].cost.params for layer in free])),
+            "sensitivity": normalised(logarithms([sensitivity(layer.forms) for layer in free])),
+            "size": normalised(logarithms([layer.forms[-1].cost.params for layer in free])),
         }
         features = {}
         for place, layer in enumerate(free):
@@ -46,7 +47,7 @@ class Policy(NamedTuple):
         return cls(features, offsets, spreads)
 
     def weight(self, coefficients: Mapping[str, float]) -> Weight:
-        """For `choose`."""
+        """Return what a survey's plans weigh errors by."""
 
         def weight(layer: str, kernel: str) -> float:
             of_layer = sum(coefficients[name] * z for name, z in self.features[layer].items())
@@ -55,10 +56,10 @@ class Policy(NamedTuple):
         return weight
 
 
-def sensitivity(options: Sequence[Option]) -> float:
+def sensitivity(forms: Sequence[Form]) -> float:
     """The least error at no more than half the dense layer's price, or at the layer's cheapest; dense comes last."""
-    within = max(options[-1].price / 2, min(option.price for option in options))
-    return min(option.error for option in options if option.price <= within)
+    within = max(forms[-1].price / 2, min(form.price for form in forms))
+    return min(form.error for form in forms if form.price <= within)
 
 
 def logarithms(values: Sequence[float]) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import nn
 from checks import require
 from layers import Plan
 from layers.costs import Cost
-from layers.planning import Survey, check_kernels, choose
+from layers.planning import Survey, check_kernels
 
 from ..lab.recipes.calibration import Calibration, drawn, image_count
 from ..lab.recipes.evaluate import accuracy
@@ -40,7 +40,7 @@ class Site(NamedTuple):
 
     def plan(self, how: Recipe, coefficients: Mapping[str, float]) -> Plan:
         """Within the budget; its selector is `loss` where all coefficients are 0, else `search`."""
-        plan = choose(self.job.model, self.survey, how.budget, self.policy.weight(coefficients))
+        plan = self.survey.plan(how.budget, self.policy.weight(coefficients))
         return replace(plan, selector="search") if any(coefficients.values()) else plan
 
     def start(self, coefficients: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -97,9 +97,7 @@ def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
     images, how = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
     found = how.survey(job.model, job.example, images.stats)
-    require(
-        any(len(layer.options) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice"
-    )
+    require(any(len(layer.forms) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice")
     site = Site(job, images, found, Policy.of(found, how.kernels, residual))
     for each in recipes.values():
         site.plan(each, site.start())

@@ -9,13 +9,13 @@ from ..network import Layer
 
 
 def grouped_weight(layer: Layer) -> Tensor:
-    """The weight in float64 as (groups, outputs / groups, inputs / groups, height, width), without its history."""
+    """Return the weight in float64 as (groups, outputs / groups, inputs / groups, height, width), detached."""
     w = layer.weight.detach().double()
     return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
 
 
 def compose(weights: Sequence[Tensor], groups: Sequence[int]) -> Tensor:
-    """The weight (g, o, i, h, w) that factors with these groups stand for, in the order in which they are applied.
+    """Multiply factors with these groups, in the order in which they are applied, to one weight (g, o, i, h, w).
 
     Each spatial axis is worked on by one factor and has length 1 in the others.  Differentiable.
     """

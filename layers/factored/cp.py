@@ -5,7 +5,7 @@ separable  W(o, i, h, w) ~ sum_k a_k(o) b_k(i) c_k(h) d_k(w):  1 x 1, depthwise 
            2015, section 3.2).
 
 Groups are decomposed one by one, all to the same rank.  The alternating least squares start from slices' SVDs and draw
-nothing at random, so planning and building meet the same factors: the energy of a candidate is that of its layer.
+nothing at random, so planning and building meet the same factors: the error of a candidate is that of its layer.
 """
 
 from collections.abc import Sequence
@@ -14,67 +14,76 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 import stage3_torch
+from checks import require
 from contract import CP
 
 from ..network import Layer
-from .scheme import Shape, grouped, matrix_refusal
-from .specs import Candidate, Limits, Spec, count
-from .spectra import rounded
-from .tucker import sides as unfoldings
+from .scheme import Shape, grouped, matrix_refusal, unfoldings
+from .specs import Form, Spec, check_count, check_keys
+from .spectra import energy_of, rounded
 
 SWEEPS = 25  # per candidate: on trained 3 x 3 layers the error is then within 13 % of that after fifty
 RANKS = 8  # tried per layer: each has to be decomposed anew
 
 
-class Scheme(NamedTuple):
+class CPScheme(NamedTuple):
     """Whether height and width are one mode or two."""
 
+    kernel: str
     separable: bool
 
     def refusal(self, layer: nn.Module) -> str | None:
-        """Matrices are left to the svd, depthwise kernels to spatial separation."""
+        """Leave matrices to the svd, depthwise kernels to spatial separation."""
         return matrix_refusal(layer, spatial=self.separable)
 
     def tensors(self, layer: Layer) -> Tensor:
-        """The weight as (groups, outputs, inputs, height x width), or the last two apart."""
+        """Return the weight as (groups, outputs, inputs, height x width), or with the last two apart."""
         return grouped(layer) if self.separable else grouped(layer).flatten(3)
 
     def full(self, layer: Layer) -> int:
-        """The rank at which the start of stage 3's cp is exact: all sizes multiplied, the largest left out."""
+        """Return the rank at which the start of stage 3's cp is exact: all sizes multiplied, the largest left out."""
         shape = self.tensors(layer).shape[1:]
         return shape.numel() // max(shape)
 
-    def limits(self, layer: Layer) -> Limits:
-        """Up to the rank that suffices for every tensor of this shape."""
-        return {"rank": count(self.full(layer))}
+    def check(self, layer: Layer, spec: Spec) -> None:
+        """Refuse all but a rank up to the one that suffices for every tensor of this shape, and a bound below 1.
 
-    def decomposed(self, layer: Layer, rank: int) -> CP[Tensor]:
-        """The factors; at full rank the start is the tensor itself and no sweep is needed."""
-        sweeps = 0 if rank == self.full(layer) else SWEEPS
-        return stage3_torch.cp(self.tensors(layer), rank, sweeps, batch=1)
+        bound: the largest relative error that the terms may have when their norms are made as small as they can be
+        (Phan et al. 2019, 2020): terms that nearly cancel make a layer hard to fine-tune.
+        """
+        check_keys(spec, "rank", optional=["bound"])
+        check_count(spec["rank"], "rank", self.full(layer))
+        bound = spec.get("bound")
+        number = isinstance(bound, int | float) and not isinstance(bound, bool) and 0 <= bound < 1
+        require(bound is None or number, "bound", bound, "a relative error from 0 to below 1")
 
-    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
-        """A few ranks, each sqrt(2) times the one before, up to 0.7 of the dense layer's parameters; and full rank."""
+    def decomposed(self, layer: Layer, rank: int, bound: float | None = None) -> CP[Tensor]:
+        """Return the factors; at full rank the start is the tensor itself and no sweep is needed but for a bound."""
+        sweeps = 0 if rank == self.full(layer) and bound is None else SWEEPS
+        return stage3_torch.cp(self.tensors(layer), rank, sweeps, bound=bound, batch=1)
+
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Form]:
+        """Offer a few ranks, each sqrt(2) times the one before, up to 0.7 of the dense parameters; and full rank."""
         x, full = self.tensors(layer), self.full(layer)
-        total = max(float(x.double().square().sum()), 1e-300)
+        total = energy_of(x)
         most = min(full, max(1, x.numel() // (x.shape[0] * sum(x.shape[1:]))))
         ranks = {rounded(max(1, round(most / 2 ** (step / 2))), multiple, full) for step in range(1, RANKS + 1)}
-        found = []
+        forms = []
         for rank in sorted(ranks - {full}):
             left = (x.double() - stage3_torch.uncp(self.decomposed(layer, rank)).double()).square().sum()
-            found.append(Candidate({"rank": rank}, max(0.0, 1 - float(left) / total)))
-        return [*found, Candidate({"rank": full}, 1.0)]
+            forms.append(Form(self.kernel, {"rank": rank}, error=1 - max(0.0, 1 - float(left) / total)))
+        return [*forms, Form(self.kernel, {"rank": full})]
 
     def sides(self, layer: Layer) -> list[Tensor]:
-        """The unfoldings by outputs and by inputs."""
+        """Return the unfoldings by outputs and by inputs."""
         return unfoldings(layer)
 
     def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
-        """The larger of both ranks, below which no CP of them exists."""
+        """Return the spec of the larger of both ranks, below which no CP of them exists."""
         return {"rank": max(ranks)}
 
     def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
-        """1 x 1, depthwise (both axes at once, or height before width), 1 x 1."""
+        """Return 1 x 1, depthwise (both axes at once, or height before width), 1 x 1."""
         assert isinstance(layer, nn.Conv2d)
         g, r = layer.groups, layer.groups * spec["rank"]
         middle = [(True, False), (False, True)] if self.separable else [(True, True)]
@@ -85,11 +94,11 @@ class Scheme(NamedTuple):
         ]
 
     def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
-        """The factors, the weight of each term shared out among them in equal parts."""
-        terms, units = self.decomposed(layer, spec["rank"])
+        """Return the factors, the weight of each term shared out among them in equal parts."""
+        terms, units = self.decomposed(layer, spec["rank"], spec.get("bound"))
         share = (terms ** (1 / len(units)))[:, None, :]
         out, into, *kernel = (unit * share for unit in units)  # (g, n, r)
         return [into.mT, *(k.mT for k in kernel), out]
 
 
-JOINT, SEPARABLE = Scheme(separable=False), Scheme(separable=True)
+JOINT, SEPARABLE = CPScheme("cp", separable=False), CPScheme("cp4", separable=True)

@@ -6,26 +6,87 @@ are decomposed one by one, all to the same ranks.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 import stage3_torch
+from checks import require
 from trees import Tree, dimension_tree, post_order
 
 from ..network import Layer
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
-from .scheme import Shape, balanced, grouped, matrix_refusal
-from .specs import Candidate, Limit, Limits, Spec, counts
-from .spectra import equal_energy, grid, spectrum
+from .scheme import Shape, balanced, grouped, matrix_refusal, unfoldings
+from .specs import Form, Spec, check_counts, check_keys
+from .spectra import energy_of, equal_energy, grid, spectrum
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
 RANKS = 12  # tried per layer: each has to be decomposed anew
 
 
-def refusal(layer: nn.Module) -> str | None:
-    """Matrices are left to the svd, depthwise kernels and those with one spatial axis to fewer factors."""
-    return matrix_refusal(layer, spatial=True)
+class HTScheme(NamedTuple):
+    """Three ranks, along the row of four factors, and the tree that orders it."""
+
+    kernel: str
+
+    def refusal(self, layer: nn.Module) -> str | None:
+        """Leave matrices to the svd, depthwise kernels and those with one spatial axis to fewer factors."""
+        return matrix_refusal(layer, spatial=True)
+
+    def check(self, layer: Layer, spec: Spec) -> None:
+        """Refuse all but ranks that the matricisations have, whichever axis comes first, and the tree of a row."""
+        _, out, into, height, width = grouped(layer).shape
+        middle = max(min(into * height, out * width), min(into * width, out * height))
+        check_keys(spec, "ranks", "tree")
+        check_counts(spec["ranks"], "ranks", into=into, middle=middle, out=out)
+        require(is_row(spec["tree"]), "tree", spec["tree"], TREES)
+
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Form]:
+        """Offer ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
+        w, tree = grouped(layer), dimension_tree(TREE, 4)
+        out, into, mid = map(spectrum, self.sides(layer))
+        total, size = energy_of(w), w.shape[1:].numel()
+        path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
+        full = path.pop()
+
+        def stored(r: tuple[int, int, int]) -> int:
+            _, o, i, height, width = w.shape
+            return i * r[0] + r[0] * height * r[1] + r[1] * width * r[2] + r[2] * o
+
+        small = [r for r in dict.fromkeys(path) if r != full and stored(r) < size]
+        forms = []
+        for index in grid(len(small), most=RANKS) if small else []:
+            root = _decomposed(w, small[index - 1], tree).b  # it alone carries the norm
+            lost = max(0.0, 1 - float(root.double().square().sum()) / total)
+            forms.append(Form(self.kernel, {"ranks": [*small[index - 1]], "tree": TREE}, error=lost))
+        return [*forms, Form(self.kernel, {"ranks": [*full], "tree": TREE})]
+
+    def sides(self, layer: Layer) -> list[Tensor]:
+        """Return the matricisations by outputs, by inputs, and by inputs and height."""
+        return [*unfoldings(layer), grouped(layer).permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
+
+    def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
+        """Return the spec of the three ranks along the row."""
+        out, into, middle = ranks
+        return {"ranks": [*_cut(grouped(layer), (into, middle, out), HEIGHT)], "tree": TREE}
+
+    def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
+        """Return 1 x 1, one spatial axis, the other, 1 x 1, each in the groups of the layer."""
+        assert isinstance(layer, nn.Conv2d)
+        first, g = first_axis(spec["tree"]), layer.groups
+        into, mid, out = (g * rank for rank in _cut(grouped(layer), spec["ranks"], first))
+        return [
+            Shape(layer.in_channels, into, groups=g),
+            Shape(into, mid, height=first == HEIGHT, width=first == WIDTH, groups=g),
+            Shape(mid, out, height=first == WIDTH, width=first == HEIGHT, groups=g),
+            Shape(out, layer.out_channels, groups=g),
+        ]
+
+    def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
+        """Return the transfer tensors absorbed into the row, scaled to the same norm."""
+        w, tree = grouped(layer), dimension_tree(spec["tree"], 4)
+        ranks = _cut(w, spec["ranks"], first_axis(tree))
+        return balanced(row(_decomposed(w, ranks, tree), tree))
 
 
 def _cut(w: Tensor, ranks: Any, first: int) -> tuple[int, int, int]:
@@ -39,15 +100,8 @@ def _cut(w: Tensor, ranks: Any, first: int) -> tuple[int, int, int]:
     return into, mid, out
 
 
-def limits(layer: Layer) -> Limits:
-    """Up to what the matricisations have, whichever spatial axis comes first."""
-    _, out, into, height, width = grouped(layer).shape
-    middle = max(min(into * height, out * width), min(into * width, out * height))
-    return {"ranks": counts(into=into, middle=middle, out=out), "tree": Limit(TREES, is_row)}
-
-
-def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
-    """The code with these ranks on the edges of the row; the other edges have full rank."""
+def _decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
+    """Decompose with these ranks on the edges of the row; the other edges have full rank."""
     known = {frozenset({IN}): ranks[0], frozenset({OUT}): ranks[2]}
 
     def rank(t: Tree) -> int:
@@ -60,54 +114,4 @@ def decomposed(w: Tensor, ranks: tuple[int, int, int], tree: Tree) -> Any:
     return stage3_torch.ht(w, tuple(rank(t) for t in post_order(tree)[:-1]), tree, batch=1)
 
 
-def sides(layer: Layer) -> list[Tensor]:
-    """The matricisations by outputs, by inputs, and by inputs and height."""
-    w = grouped(layer)
-    return [w.flatten(2), w.transpose(1, 2).flatten(2), w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)]
-
-
-def candidates(layer: Layer, multiple: int = 1) -> list[Candidate]:
-    """Ranks of equal energy in the three matricisations: a few that save parameters, and full rank."""
-    w, tree = grouped(layer), dimension_tree(TREE, 4)
-    out, into, mid = map(spectrum, sides(layer))
-    total, size = max(float(w.double().square().sum()), 1e-300), w.shape[1:].numel()
-    path = [_cut(w, ranks, HEIGHT) for ranks in equal_energy([into, mid, out], multiple)]
-    full = path.pop()
-
-    def stored(r: tuple[int, int, int]) -> int:
-        _, o, i, height, width = w.shape
-        return i * r[0] + r[0] * height * r[1] + r[1] * width * r[2] + r[2] * o
-
-    small = [r for r in dict.fromkeys(path) if r != full and stored(r) < size]
-    found = []
-    for index in grid(len(small), most=RANKS) if small else []:
-        root = decomposed(w, small[index - 1], tree).b  # it alone carries the norm
-        energy = min(1.0, float(root.double().square().sum()) / total)
-        found.append(Candidate({"ranks": [*small[index - 1]], "tree": TREE}, energy))
-    return [*found, Candidate({"ranks": [*full], "tree": TREE}, 1.0)]
-
-
-def at_ranks(layer: Layer, ranks: Sequence[int]) -> Spec:
-    """The ranks of the three along the row."""
-    out, into, middle = ranks
-    return {"ranks": [*_cut(grouped(layer), (into, middle, out), HEIGHT)], "tree": TREE}
-
-
-def shapes(layer: Layer, spec: Spec) -> list[Shape]:
-    """1 x 1, one spatial axis, the other, 1 x 1, each in the groups of the layer."""
-    assert isinstance(layer, nn.Conv2d)
-    first, g = first_axis(spec["tree"]), layer.groups
-    into, mid, out = (g * rank for rank in _cut(grouped(layer), spec["ranks"], first))
-    return [
-        Shape(layer.in_channels, into, groups=g),
-        Shape(into, mid, height=first == HEIGHT, width=first == WIDTH, groups=g),
-        Shape(mid, out, height=first == WIDTH, width=first == HEIGHT, groups=g),
-        Shape(out, layer.out_channels, groups=g),
-    ]
-
-
-def weights(layer: Layer, spec: Spec) -> list[Tensor]:
-    """The transfer tensors absorbed into the row, scaled to the same norm."""
-    w, tree = grouped(layer), dimension_tree(spec["tree"], 4)
-    ranks = _cut(w, spec["ranks"], first_axis(tree))
-    return balanced(row(decomposed(w, ranks, tree), tree))
+HT = HTScheme("ht")

@@ -21,12 +21,12 @@ TREES += "[[1, 2], [3, 0]] or [1, [2, [3, 0]]], or one with height and width exc
 
 
 def modes(tree: Tree) -> set[int]:
-    """The modes in a subtree."""
+    """Return the modes in a subtree."""
     return {t for t in post_order(tree) if isinstance(t, int)}
 
 
 def first_axis(tree: Any) -> int:
-    """The spatial axis that is joined to the inputs; ValueError for a tree that gives no sequence of convolutions."""
+    """Return the spatial axis that is joined to the inputs; ValueError for a tree that gives no row of convolutions."""
     nested = dimension_tree(tree, 4)
     for t in post_order(nested):
         pair = modes(t)
@@ -38,7 +38,7 @@ def first_axis(tree: Any) -> int:
 
 
 def is_row(tree: Any) -> bool:
-    """Whether the tree gives a sequence of convolutions."""
+    """Tell whether the tree gives a row of convolutions."""
     try:
         return first_axis(tree) in (HEIGHT, WIDTH)
     except ValueError:
@@ -58,7 +58,7 @@ class Part(NamedTuple):
 
 
 def row(code: Leaf[Tensor] | Node[Tensor], tree: Tree) -> list[Tensor]:
-    """The four weights (g, channels out, channels in, taps) whose product is the decoded tensor."""
+    """Return the four weights (g, channels out, channels in, taps) whose product is the decoded tensor."""
     front, left, back = _part(code, tree)
     if left is None:
         return [*front, *back]

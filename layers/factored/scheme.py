@@ -1,5 +1,7 @@
 """What a low-rank scheme says of itself, and what all schemes ask of a layer."""
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -7,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Layer, is_plain
-from .specs import Candidate, Limits, Spec
+from .specs import Form, Spec
+
+SAFE = 2.0**40  # weights below it and above its inverse have squares, and products of a few, in every dtype's range
 
 
 class Shape(NamedTuple):
@@ -21,32 +25,98 @@ class Shape(NamedTuple):
 
 
 class Scheme(Protocol):
-    """What a file such as tucker.py says about a decomposition; its module, or a NamedTuple of its variant, is one."""
+    """One way to write a layer as a sequence of a few plain layers; CHANNEL, SPATIAL, TUCKER, JOINT, SEPARABLE and HT.
+
+    For a new one write a NamedTuple with these methods, and give it a row in `layers.planning.METHODS`.  A scheme that
+    splits the inputs of a Linear layer in two, say, and keeps r channels of the first half:
+
+        class HalfScheme(NamedTuple):
+            kernel: str  # its name in METHODS
+
+            def refusal(self, layer):
+                return None if is_plain(layer, nn.Linear) else f"{type(layer).__name__} is not a plain Linear"
+
+            def check(self, layer, spec):
+                check_keys(spec, "rank")
+                check_count(spec["rank"], "rank", min(layer.weight.shape))
+
+            def candidates(self, layer, multiple=1):  # from the smallest to the largest, which is exact
+                ranks = grid(min(layer.weight.shape), multiple)
+                return [Form(self.kernel, {"rank": r}, error=share_of_energy_lost(layer, r)) for r in ranks]
+
+            def sides(self, layer):  # one matrix for each rank of a spec; leading axis: groups
+                return [layer.weight.detach()[None]]
+
+            def at_ranks(self, layer, ranks):
+                return {"rank": ranks[0]}
+
+            def shapes(self, layer, spec):
+                return [Shape(layer.in_features, spec["rank"]), Shape(spec["rank"], layer.out_features)]
+
+            def weights(self, layer, spec):  # one tensor for each shape
+                return [first_factor, last_factor]
+
+    The first and the last factor must each work on inputs and on outputs alone: the fit in the metric of the loss
+    whitens them (`layers.fitting.Whitening`).  Add the row; the tests go over METHODS.
+    """
+
+    @property
+    def kernel(self) -> str:
+        """Name of its row in METHODS."""
 
     def refusal(self, layer: nn.Module) -> str | None:
-        """Why the layer cannot take this scheme, or None."""
+        """Say why the layer cannot take this scheme, or None."""
 
-    def limits(self, layer: Layer) -> Limits:
-        """What `spec` may be."""
+    def check(self, layer: Layer, spec: Spec) -> None:
+        """Raise ValueError for a spec that the layer cannot take."""
 
-    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
-        """From the smallest to full rank, ranks being multiples of `multiple` or full."""
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Form]:
+        """Offer forms from the smallest to full rank, ranks being multiples of `multiple` or full."""
 
     def sides(self, layer: Layer) -> list[Tensor]:
-        """The matricisations (groups, m, n) whose ranks make a spec."""
+        """Return the matricisations (groups, m, n) whose ranks make a spec."""
 
     def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
-        """The spec for these ranks of the `sides`."""
+        """Return the spec of these ranks of the `sides`."""
 
     def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
-        """The factors, in the order in which they are applied."""
+        """Return the factors, in the order in which they are applied."""
 
     def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
-        """The factors' weights, each in the order of axes of its own layer's weight."""
+        """Return the factors' weights, each in the order of axes of its own layer's weight."""
+
+
+def candidates(scheme: Scheme, layer: Layer, multiple: int = 1) -> list[Form]:
+    """Return the scheme's forms of a layer whose weight may be of any size: shares of its energy know no unit."""
+    return scheme.candidates(in_range(layer)[0], multiple)
+
+
+def weights(scheme: Scheme, layer: Layer, spec: Spec) -> list[Tensor]:
+    """Return the scheme's factors of a layer whose weight may be of any size, the size shared out among them."""
+    near, exponent = in_range(layer)
+    factors = scheme.weights(near, spec)
+    if not exponent:
+        return factors
+    share, rest = divmod(exponent, len(factors))
+    return [factor * 2.0 ** (share + (number < rest)) for number, factor in enumerate(factors)]
+
+
+def in_range(layer: Layer) -> tuple[Layer, int]:
+    """(layer, 0), or a copy of it with the weight times 2^-k and k, where squares of the weight might leave the range.
+
+    A power of two: nothing is rounded.  NaN and infinity stay what they are.
+    """
+    largest = float(layer.weight.detach().abs().max())
+    if largest == 0 or 1 / SAFE <= largest <= SAFE or not math.isfinite(largest):
+        return layer, 0
+    exponent = math.frexp(largest)[1]
+    near = copy.deepcopy(layer)
+    near.weight.data = torch.ldexp(near.weight.data, torch.tensor(-exponent, device=near.weight.device))
+    return near, exponent
 
 
 def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:
-    """Why a layer has not three modes (four, if `spatial`) to take apart: outputs, inputs, kernel (height, width)."""
+    """Say why the weight has fewer modes than a tensor decomposition needs (three; four with `spatial`), or None."""
     if is_plain(layer, nn.Linear):
         return "a Linear layer is a matrix, which svd decomposes"
     if not isinstance(layer, nn.Conv2d) or not is_plain(layer, nn.Conv2d):
@@ -62,13 +132,19 @@ def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:
 
 
 def grouped(layer: Layer) -> Tensor:
-    """The weight as (groups, outputs / groups, inputs / groups, height, width), without its history."""
+    """Return the weight as (groups, outputs / groups, inputs / groups, height, width), detached from autograd."""
     assert isinstance(layer, nn.Conv2d)
     return layer.weight.detach().unflatten(0, (layer.groups, -1))
 
 
+def unfoldings(layer: Layer) -> list[Tensor]:
+    """Return the unfoldings by outputs (g, o, i h w) and by inputs (g, i, o h w)."""
+    w = grouped(layer)
+    return [w.flatten(2), w.transpose(1, 2).flatten(2)]
+
+
 def balanced(weights: Sequence[Tensor]) -> list[Tensor]:
-    """The same product with factors of the same norm, so that gradients reach them at the same scale."""
+    """Return the same product with factors of the same norm, so that gradients reach them at the same scale."""
     norms = torch.stack([torch.linalg.vector_norm(w, dtype=torch.float64) for w in weights])
     mean = norms.prod() ** (1 / len(weights))
     if not mean > 0:

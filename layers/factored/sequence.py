@@ -44,15 +44,15 @@ def _factor(layer: Layer, shape: Shape, bias: bool) -> nn.Module:
 
 
 def weight_shapes(layer: Layer, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
-    """Of the factors' weights."""
+    """Return the shapes of the factors' weights."""
     if isinstance(layer, nn.Linear):
         return [(s.outputs, s.inputs) for s in shapes]
     h, w = layer.kernel_size
     return [(s.outputs, s.inputs // s.groups, h if s.height else 1, w if s.width else 1) for s in shapes]
 
 
-def price(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
-    """What the sequence costs for these calls of the dense layer, without building it.
+def sequence_cost(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
+    """Count what the sequence costs for these calls of the dense layer, without building it.
 
     A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
     """
@@ -72,7 +72,7 @@ def price(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) -> Cost:
 
 
 def shell(layer: Layer, shapes: Sequence[Shape]) -> nn.Sequential:
-    """The sequence with unset weights; the bias belongs to the last factor."""
+    """Build the sequence with unset weights; the bias belongs to the last factor."""
     last = len(shapes) - 1
     factors = nn.Sequential(*(_factor(layer, s, i == last and layer.bias is not None) for i, s in enumerate(shapes)))
     for name, parameter in factors.named_parameters():
@@ -85,7 +85,7 @@ def shell(layer: Layer, shapes: Sequence[Shape]) -> nn.Sequential:
     return factors.train(layer.training)
 
 
-def fill(factors: nn.Sequential, weights: Sequence[Tensor], bias: Tensor | None) -> nn.Sequential:
+def set_weights(factors: nn.Sequential, weights: Sequence[Tensor], bias: Tensor | None) -> nn.Sequential:
     """Copy the weights, reshaped to the factors' own, and the dense layer's bias into a shell."""
     with torch.no_grad():
         for factor, weight in zip(factors, weights):

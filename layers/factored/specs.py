@@ -1,78 +1,54 @@
-"""What a method may be told about one layer: specs, the limits of their values, and grids of ranks."""
+"""One form of a layer, and the checks that the specs of all kernels share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from checks import require
 
+from ..costs import Cost
+
 Spec = Mapping[str, Any]  # ints, floats, strings and lists: it is written into plans
 
 
-class Candidate(NamedTuple):
-    """One compressed form of a layer: the arguments of `build`, and the part of |W|^2 it keeps."""
+class Form(NamedTuple):
+    """One form that a layer can take, from what a kernel offers to what a plan chooses.
 
+    A kernel names `spec` and, as `error`, the part of |W|^2 that is lost; a selector's judge puts its own error, or its
+    level, in the place; the planner adds cost and price.
+    """
+
+    kernel: str | None  # None: the dense layer itself
     spec: Spec
-    energy: float
+    cost: Cost = Cost(0, 0, 0)
+    price: float = 0.0  # in the unit of the budget: a field of the cost, or seconds
+    error: float = 0.0  # what the selector minimises
+    level: float = 1.0  # from which level of a selector on, if it chooses by one
 
 
-class Limit(NamedTuple):
-    """What one value of a spec may be, in words and as a predicate."""
-
-    allowed: str
-    holds: Callable[[Any], bool]
-    optional: bool = False  # whether a spec may lack it
-
-
-Limits = Mapping[str, Limit]  # key of the spec -> its limit; a spec has no other keys
+def check_keys(spec: Any, *needed: str, optional: Sequence[str] = ()) -> None:
+    """Refuse what is no mapping, lacks a needed key or has an unknown one."""
+    keys = " and ".join(needed) + (f", with or without {', '.join(optional)}" if optional else "")
+    require(isinstance(spec, Mapping), "spec", spec, f"a table of {keys}")
+    fits = set(needed) <= set(spec) <= {*needed, *optional}
+    require(fits, "keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
 
 
-def _is_count(value: object, most: int) -> bool:
+def is_count(value: object, most: int) -> bool:
+    """Tell whether a value is an integer from 1 to `most`."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
-def count(most: int) -> Limit:
-    """An integer from 1."""
-    return Limit(f"1 to {most}", lambda value: _is_count(value, most))
+def check_count(value: object, name: str, most: int) -> None:
+    """Refuse all but an integer from 1 to `most`."""
+    require(is_count(value, most), name, value, f"1 to {most}")
 
 
-def counts(**most: int) -> Limit:
-    """One integer from 1 for each name, in a list."""
-    words = ", ".join(f"{name} 1 to {largest}" for name, largest in most.items())
-    return Limit(
-        f"[{words}]",
-        lambda value: (
-            isinstance(value, list | tuple) and len(value) == len(most) and all(map(_is_count, value, most.values()))
-        ),
-    )
+def check_counts(values: object, name: str, **most: int) -> None:
+    """Refuse all but a list of one integer, from 1, for each name."""
+    fits = isinstance(values, list | tuple) and len(values) == len(most) and all(map(is_count, values, most.values()))
+    require(fits, name, values, f"[{', '.join(f'{part} 1 to {largest}' for part, largest in most.items())}]")
 
 
-def distinct(most: int) -> Limit:
-    """A list of one or more different integers below `most`."""
-
-    def holds(value: Any) -> bool:
-        ok = isinstance(value, list | tuple) and all(isinstance(v, int) and 0 <= v < most for v in value)
-        return ok and 0 < len(value) == len(set(value))
-
-    return Limit(f"a list of different integers in 0 to {most - 1}", holds)
-
-
-def one_of(names: Sequence[str]) -> Limit:
-    """One of these words."""
-    return Limit(f"one of {', '.join(names)}", lambda value: value in names)
-
-
-def truth() -> Limit:
-    """True or False."""
-    return Limit("true or false", lambda value: isinstance(value, bool))
-
-
-def check_spec(limits: Limits, spec: Any) -> None:
-    """Refuse a spec with a missing or unknown key or an impossible value."""
-    needed = [key for key, limit in limits.items() if not limit.optional]
-    optional = [key for key in limits if key not in needed]
-    keys = " and ".join(needed) + (f", with or without {', '.join(optional)}" if optional else "")
-    require(isinstance(spec, Mapping), "spec", spec, f"a table of {keys}")
-    ok = set(needed) <= set(spec) <= set(limits)
-    require(ok, "keys of the spec", sorted(map(str, spec)), f"exactly {keys}")
-    for key, value in spec.items():
-        require(limits[key].holds(value), key, value, limits[key].allowed)
+def check_word(value: object, name: str, words: Sequence[str]) -> None:
+    """Refuse all but one of the words."""
+    require(value in words, name, value, f"one of {', '.join(words)}")

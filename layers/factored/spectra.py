@@ -9,12 +9,12 @@ from stage3_torch.tensor import syrk
 
 
 def rounded(rank: int, multiple: int, most: int) -> int:
-    """The rank rounded up to a multiple, but at most the full one."""
+    """Return `rank` rounded up to a multiple of `multiple`, at most `most`."""
     return min(-(-rank // multiple) * multiple, most)
 
 
 def grid(largest: int, multiple: int = 1, most: int = 128) -> list[int]:
-    """At most `most` multiples, evenly spaced, ascending, and the largest.
+    """Return at most `most` multiples, evenly spaced, ascending, the last one `largest`.
 
     Finer steps than 1/128 of the ranks do not pay for planning time.
     """
@@ -23,7 +23,7 @@ def grid(largest: int, multiple: int = 1, most: int = 128) -> list[int]:
 
 
 def spectrum(matrices: Tensor) -> Tensor:
-    """Squared singular values of (g, m, n), descending, summed over the first axis, in float64.
+    """Return the squared singular values of (g, m, n), descending, summed over the first axis, in float64.
 
     Eigenvalues of the smaller Gram matrix: exact to rounding as squares, and many times faster than an SVD.
     """
@@ -33,13 +33,18 @@ def spectrum(matrices: Tensor) -> Tensor:
 
 
 def kept(squares: Tensor) -> Tensor:
-    """The part of the energy in the first 1, 2, ..., all of the squared singular values, in float64."""
+    """Return the cumulative share of the energy in the first r squared singular values, r = 1 to n, in float64."""
     sums = squares.double().clamp_min(0).cumsum(-1)
     return sums / sums[-1].clamp_min(torch.finfo(torch.float64).tiny)
 
 
+def energy_of(w: Tensor) -> float:
+    """|W|^2 in float64, above 0 even for a weight of zeros, so that shares of it are numbers."""
+    return max(float(w.double().square().sum()), 1e-300)
+
+
 def equal_energy(spectra: Sequence[Tensor], multiple: int = 1, most: int = 64) -> list[tuple[int, ...]]:
-    """Ranks, one per spectrum of squared singular values, that keep equal parts of the energy of each; ascending.
+    """Return ascending ranks, one per spectrum of squared singular values, that keep equal parts of the energy of each.
 
     The steps are even in the ranks of the longest spectrum.  The last has full rank everywhere.
     """
@@ -47,6 +52,6 @@ def equal_energy(spectra: Sequence[Tensor], multiple: int = 1, most: int = 64) -
     longest = max(parts, key=len)
     path = []
     for rank in grid(len(longest), multiple, most)[:-1]:
-        found = [int((part < longest[rank - 1]).sum()) + 1 for part in parts]
-        path.append(tuple(rounded(r, multiple, len(part)) for r, part in zip(found, parts)))
+        ranks = [int((part < longest[rank - 1]).sum()) + 1 for part in parts]
+        path.append(tuple(rounded(r, multiple, len(part)) for r, part in zip(ranks, parts)))
     return [*path, tuple(map(len, parts))]

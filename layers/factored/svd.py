@@ -18,17 +18,18 @@ from stage3_torch import svd
 
 from ..network import Layer, is_plain
 from .scheme import Shape, grouped
-from .specs import Candidate, Limits, Spec, count
+from .specs import Form, Spec, check_count, check_keys
 from .spectra import grid, kept, spectrum
 
 
-class Scheme(NamedTuple):
+class SVDScheme(NamedTuple):
     """One matricisation: groups of matrices from a weight, and the two factors' shapes and weights back from them."""
 
+    kernel: str
     spatial: bool
 
     def refusal(self, layer: nn.Module) -> str | None:
-        """Why the layer cannot take this scheme, or None."""
+        """Say why the layer cannot be factored so, or None."""
         if is_plain(layer, nn.Linear) and not self.spatial:
             return None
         if not isinstance(layer, nn.Conv2d) or not is_plain(layer, nn.Conv2d):
@@ -38,31 +39,33 @@ class Scheme(NamedTuple):
         return None
 
     def matrices(self, layer: Layer) -> Tensor:
-        """The weight as (groups, rows, columns)."""
+        """Return the weight as (groups, rows, columns)."""
         if isinstance(layer, nn.Linear):
             return layer.weight.detach()[None]
         w = grouped(layer)
         return w.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2) if self.spatial else w.flatten(2)
 
-    def limits(self, layer: Layer) -> Limits:
-        """Any rank that the matrices have."""
-        return {"rank": count(min(self.matrices(layer).shape[1:]))}
+    def check(self, layer: Layer, spec: Spec) -> None:
+        """Refuse all but a rank that the matrices have."""
+        check_keys(spec, "rank")
+        check_count(spec["rank"], "rank", min(self.matrices(layer).shape[1:]))
 
-    def candidates(self, layer: Layer, multiple: int = 1) -> list[Candidate]:
-        """All ranks, or as many as a grid has; energies by Eckart & Young 1936."""
+    def candidates(self, layer: Layer, multiple: int = 1) -> list[Form]:
+        """Offer all ranks, or as many as a grid has; errors by Eckart & Young 1936."""
         energies = kept(spectrum(self.matrices(layer))).tolist()
-        return [Candidate({"rank": rank}, energies[rank - 1]) for rank in grid(len(energies), multiple)]
+        ranks = grid(len(energies), multiple)
+        return [Form(self.kernel, {"rank": rank}, error=max(0.0, 1 - energies[rank - 1])) for rank in ranks]
 
     def sides(self, layer: Layer) -> list[Tensor]:
-        """The matrices alone."""
+        """Return the matrices alone."""
         return [self.matrices(layer)]
 
     def at_ranks(self, layer: Layer, ranks: Sequence[int]) -> Spec:
-        """The rank of the matrices."""
+        """Return the spec of this rank of the matrices."""
         return {"rank": ranks[0]}
 
     def shapes(self, layer: Layer, spec: Spec) -> list[Shape]:
-        """The two factors, in the order in which they are applied."""
+        """Return the two factors, in the order in which they are applied."""
         rank = spec["rank"]
         if isinstance(layer, nn.Linear):
             return [Shape(layer.in_features, rank), Shape(rank, layer.out_features)]
@@ -71,7 +74,7 @@ class Scheme(NamedTuple):
         return [first, Shape(g * rank, layer.out_channels, width=self.spatial, groups=g)]
 
     def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
-        """The factors of the best approximation of the weight of this rank, in the weight's own norm."""
+        """Return the factors of the best approximation of the weight of this rank, in the weight's own norm."""
         u, s, vt = svd(self.matrices(layer), spec["rank"])
         left, right = u * s.sqrt()[:, None, :], s.sqrt()[:, :, None] * vt  # (g, rows, r), (g, r, columns)
         if not self.spatial:
@@ -80,4 +83,4 @@ class Scheme(NamedTuple):
         return [left.transpose(1, 2), right]
 
 
-CHANNEL, SPATIAL = Scheme(spatial=False), Scheme(spatial=True)
+CHANNEL, SPATIAL = SVDScheme("svd", spatial=False), SVDScheme("spatial", spatial=True)

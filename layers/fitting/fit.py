@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..factored import Scheme, Shape, Spec, compose, grouped_weight, weight_shapes
+from ..factored import Scheme, Shape, Spec, compose, grouped_weight, weight_shapes, weights
 from ..network import Layer
 from .metric import Metric
 from .whitening import Whitening
@@ -19,7 +19,7 @@ STEPS = 20
 
 
 def whitened(scheme: Scheme, layer: Layer, metric: Metric) -> tuple[Layer, Whitening]:
-    """A copy of the layer in float64 whose weight is R^T W L, for the scheme's first factor, and how to undo it."""
+    """(the layer in float64 with the whitened weight R^T W L for the scheme's first factor, the whitening)."""
     first = scheme.shapes(layer, scheme.at_ranks(layer, [1] * len(scheme.sides(layer))))[0]
     whitening, white = Whitening.of(layer, metric, first), copy.deepcopy(layer).double()
     white.weight.data = whitening.apply(grouped_weight(layer)).reshape(layer.weight.shape)
@@ -27,21 +27,21 @@ def whitened(scheme: Scheme, layer: Layer, metric: Metric) -> tuple[Layer, White
 
 
 def start(scheme: Scheme, layer: Layer, spec: Spec, white: Layer, whitening: Whitening) -> list[Tensor]:
-    """The scheme's own factors of R^T W L, undone: exact for svd of patches, else a good beginning.  In float64."""
+    """Return the scheme's own factors of R^T W L, undone, in float64: exact for svd of patches, else a beginning."""
     shapes = weight_shapes(layer, scheme.shapes(layer, spec))
-    return whitening.undo([w.reshape(shape) for w, shape in zip(scheme.weights(white, spec), shapes)])
+    return whitening.undo([w.reshape(shape) for w, shape in zip(weights(scheme, white, spec), shapes)])
 
 
 def sees_patches(layer: Layer, first: Shape) -> bool:
-    """Whether the first factor reads all that the layer reads: the two-factor form is then a matrix's SVD."""
+    """Tell whether the first factor reads all that the layer reads: the two-factor form is then a matrix's SVD."""
     size = layer.kernel_size if isinstance(layer, nn.Conv2d) else (1, 1)
     return all(own or k == 1 for own, k in zip((first.height, first.width), size))
 
 
 def fit(
-    weights: Sequence[Tensor], shapes: Sequence[Shape], layer: Layer, target: Tensor, metric: Metric, steps: int = STEPS
+    factors: Sequence[Tensor], shapes: Sequence[Shape], layer: Layer, target: Tensor, metric: Metric, steps: int = STEPS
 ) -> list[Tensor]:
-    """argmin 1/2 |R^T (target - W_hat) L|_F^2 over the factors, from `weights`; target (g, o, i, h, w), all float64.
+    """argmin 1/2 |R^T (target - W_hat) L|_F^2 over the factors, from `factors`; target (g, o, i, h, w), all float64.
 
     By an SVD where the form is a matrix of that rank (Eckart & Young 1936), else by L-BFGS on whitened factors.
     """
@@ -51,9 +51,9 @@ def fit(
         like = whitening.apply(target)
         u, s, vt = svd(like.flatten(2), shapes[1].inputs // shapes[1].groups)
         pair = [s.sqrt()[:, :, None] * vt, u * s.sqrt()[:, None, :]]
-        return whitening.undo([part.reshape(w.shape) for part, w in zip(pair, weights)])
-    free = [w.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for w in whitening.do(weights)]
-    distance = _distance(metric, target, groups, pointwise=weights[-1][0, 0].numel() == 1)
+        return whitening.undo([part.reshape(w.shape) for part, w in zip(pair, factors)])
+    free = [w.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for w in whitening.do(factors)]
+    distance = _distance(metric, target, groups, pointwise=factors[-1][0, 0].numel() == 1)
     scale = metric.loss(target).clamp_min(torch.finfo(torch.float64).tiny)
     solver = torch.optim.LBFGS(
         free, max_iter=steps, history_size=steps, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
@@ -73,7 +73,7 @@ def fit(
 def _distance(
     metric: Metric, target: Tensor, groups: Sequence[int], pointwise: bool
 ) -> Callable[[Sequence[Tensor]], Tensor]:
-    """The loss as a function of the factors; the last one, where it is pointwise, is a matrix times the others."""
+    """Return the loss as a function of the factors; a pointwise last one is a matrix times the others."""
     if not pointwise:
         return lambda weights: metric.loss(target - compose(weights, groups))
     loss = metric.distance(target)
@@ -87,16 +87,16 @@ def _distance(
 
 
 def loss_aware(scheme: Scheme, layer: Layer, spec: Spec, metric: Metric) -> tuple[list[Tensor], Tensor | None]:
-    """The factors that raise the loss least, and the bias that takes the mean of what they change away."""
-    weights, shapes = start(scheme, layer, spec, *whitened(scheme, layer, metric)), scheme.shapes(layer, spec)
+    """Return the factors that raise the loss least, and the bias that keeps the layer's mean output."""
+    factors, shapes = start(scheme, layer, spec, *whitened(scheme, layer, metric)), scheme.shapes(layer, spec)
     target = grouped_weight(layer)
     if not (len(shapes) == 2 and sees_patches(layer, shapes[0])):
-        weights = fit(weights, shapes, layer, target, metric)
-    return weights, bias_after(layer, target - compose(weights, [s.groups for s in shapes]), metric)
+        factors = fit(factors, shapes, layer, target, metric)
+    return factors, bias_after(layer, target - compose(factors, [s.groups for s in shapes]), metric)
 
 
 def bias_after(layer: Layer, change: Tensor, metric: Metric) -> Tensor | None:
-    """b + D E[x], D (g, o, i, h, w) what the weight lost."""
+    """Return b + D E[x], D (g, o, i, h, w) what the weight lost; None for a layer without a bias."""
     if layer.bias is None or metric.mean is None:
         return None
     return layer.bias.detach().double() + (change.flatten(2) @ metric.mean[:, :, None]).flatten()

@@ -1,8 +1,9 @@
 """Many forward passes of one network side by side, all stopped before the same layer.
 
 A layer can then be changed with every image's input at hand, and no part of the network runs twice.  Each batch has a
-thread of its own, of which one runs at a time: that works for any `forward`, which needs not be traced.  What waits is
-what a forward pass keeps alive at that point, for all batches together.
+thread of its own, of which one runs at a time: that works for any `forward`, which needs not be traced, and what a
+network sets for its thread (autocast, gradients) stays in its own pass, which coroutines of one thread would share.
+What waits is what a forward pass keeps alive at that point, for all batches together.
 """
 
 import threading
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 
 class _Left(BaseException):
-    """The caller has seen enough; no `except Exception` of a network's own is to stop that."""
+    """Unwinds an abandoned forward pass; a BaseException, so that the network's own handlers let it through."""
 
 
-class _Walker(threading.Thread):
+class _Pass(threading.Thread):
     """One forward pass that stops where `pause` is called and goes on with `advance`."""
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
@@ -43,7 +44,7 @@ class _Walker(threading.Thread):
         self.theirs.release()
 
     def pause(self, name: str, x: Tensor) -> None:
-        """Called in the forward pass."""
+        """Stop here, within the forward pass, until the caller goes on."""
         self.place = name, x
         self.theirs.release()
         self.mine.acquire()
@@ -66,10 +67,10 @@ class _Walker(threading.Thread):
         return self.place
 
 
-def walk(
+def in_lockstep(
     network: nn.Module, stops: Mapping[str, nn.Module], batches: Sequence[Tensor]
 ) -> Iterator[tuple[str, list[Tensor]]]:
-    """Yields (name, the input of every batch) before each call of a stop; the network goes on when asked for the next.
+    """Yield (name, the input of every batch) before each call of a stop; the network goes on when asked for the next.
 
     Raises ValueError for a network that does not call the same layers for every batch.
     """
@@ -78,11 +79,11 @@ def walk(
         for name, module in stops.items():
             hook = module.register_forward_pre_hook(lambda _, args, name=name: _pause(name, args[0]))
             cleaning.callback(hook.remove)
-        walkers = [_Walker(network, images) for images in batches]
-        for walker in walkers:
-            cleaning.callback(walker.give_up)
+        passes = [_Pass(network, images) for images in batches]
+        for forward in passes:
+            cleaning.callback(forward.give_up)
         while True:
-            places = [walker.advance() for walker in walkers]
+            places = [forward.advance() for forward in passes]
             names = {None if place is None else place[0] for place in places}
             if len(names) > 1:
                 raise ValueError(
@@ -94,6 +95,6 @@ def walk(
 
 
 def _pause(name: str, x: Tensor) -> None:
-    walker = threading.current_thread()
-    if isinstance(walker, _Walker):
-        walker.pause(name, x)
+    forward = threading.current_thread()
+    if isinstance(forward, _Pass):
+        forward.pause(name, x)

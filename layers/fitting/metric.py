@@ -6,16 +6,24 @@ second-order term with the Kronecker-factored Fisher information (Martens & Gros
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
-from ..calibration import LayerStats, covariance, shrinkage, shrunk
+from ..calibration import LayerStats, covariance, root, shrinkage, shrunk
 from ..network import Layer
 
+DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
 
-class Metric(NamedTuple):
-    """C in blocks (g, b, k / b, k / b), G (g, o, o), and the mean of x (g, k) where a bias can take it away."""
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """C in blocks (g, b, k / b, k / b), G (g, o, o), and the mean of x (g, k) where a bias can take it away.
+
+    Prepared once for a layer and handed to all kernels: the roots are computed when first asked for, and kept.
+    """
 
     inputs: Tensor
     outputs: Tensor
@@ -23,7 +31,7 @@ class Metric(NamedTuple):
 
     @classmethod
     def of(cls, layer: Layer, stats: LayerStats) -> "Metric":
-        """C is that of x less its mean where the layer has a bias, which can make up for it exactly.
+        """Prepare the moments of a layer; C is that of x less its mean where a bias can make up for it exactly.
 
         Both are shrunk as far as the rows that calibration saw are few.
         """
@@ -32,6 +40,33 @@ class Metric(NamedTuple):
             inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
         inputs, outputs = (shrunk(moment, shrinkage(moment, stats.rows)) for moment in (inputs, outputs))
         return cls(inputs, outputs, None if layer.bias is None else mean)
+
+    @cached_property
+    def outputs_root(self) -> Tensor:
+        """R (g, o, o) with R R^T = G."""
+        return root(self.outputs, DAMPING)
+
+    @cached_property
+    def _inputs_roots(self) -> dict[tuple[int, ...], Tensor]:
+        return {}
+
+    def inputs_root(self, channels: int, height: int, width: int, owns: tuple[bool, bool]) -> Tensor:
+        """L (g, b, n, n) with L L^T = C, over channels and the spatial axes that a factor owns: height, width.
+
+        Where it owns one or none, C is the mean over the taps of the others.
+        """
+        key = (height, width, *owns)
+        if key not in self._inputs_roots:
+            b = self.inputs.shape[1]
+            split = (channels // b, height, width)
+            c = self.inputs.view(len(self.inputs), b, *split, *split)
+            own = "".join(axis for axis, owned in zip("hw", owns) if owned)
+            other = "".join(axis.upper() if axis in own else axis for axis in "hw")  # one letter twice: the trace
+            c = torch.einsum(f"gbihwj{other}->gbi{own}j{own.upper()}", c)
+            n = c.shape[2 : 3 + len(own)].numel()
+            traced = height * width * (channels // b) // n
+            self._inputs_roots[key] = root(c.reshape(*c.shape[:2], n, n) / traced, DAMPING)
+        return self._inputs_roots[key]
 
     def right(self, change: Tensor) -> Tensor:
         """D C (g, o, k) of D (g, o, i, h, w)."""

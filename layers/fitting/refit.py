@@ -31,10 +31,10 @@ from ..calibration import (
     shrinkage,
     shrunk,
 )
-from ..factored import Shape, compose, fill, grouped_weight
+from ..factored import Shape, compose, grouped_weight, set_weights
 from ..network import Layer, evaluating, images_of, is_plain
 from .fit import fit
-from .lockstep import walk
+from .lockstep import in_lockstep
 from .metric import Metric
 from .spool import Put, spool
 
@@ -69,7 +69,7 @@ def refit(
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
     with evaluating(model), evaluating(small), spool() as put:
         wanted = _outputs(model, list(stops), images, seed, put)
-        for name, inputs in walk(small, stops, images):
+        for name, inputs in in_lockstep(small, stops, images):
             if name not in wanted:
                 continue  # a later call
             dense: Any = model.get_submodule(name)
@@ -148,7 +148,7 @@ def _refit_layer(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Te
     else:
         weights = [*(part.weight.detach() for part in parts[:-1]), target]
     bias = None if layer.bias is None else (y - (target.flatten(2) @ x[:, :, None])[..., 0]).flatten()
-    fill(nn.Sequential(*parts), weights, bias)
+    set_weights(nn.Sequential(*parts), weights, bias)
 
 
 def _shape(part: Any) -> Shape:

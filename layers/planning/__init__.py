@@ -1,10 +1,14 @@
 """Spend one budget over the layers of a network."""
 
 from .budget import Budget as Budget
-from .by_latency import decide as decide
-from .choice import LayerForms as LayerForms, Survey as Survey, Weight as Weight, choose as choose
 from .compress import carry_out as carry_out, compress as compress
-from .methods import METHODS as METHODS, Method as Method, check_kernels as check_kernels, method as method
+from .methods import METHODS as METHODS, Method as Method, method as method
 from .plan import LayerPlan as LayerPlan, Plan as Plan
-from .planner import make_plan as make_plan, survey_network as survey_network
-from .selectors import SELECTORS as SELECTORS, Option as Option
+from .planner import (
+    Request as Request,
+    check_kernels as check_kernels,
+    make_plan as make_plan,
+    survey_network as survey_network,
+)
+from .selectors import SELECTORS as SELECTORS
+from .survey import LayerForms as LayerForms, Survey as Survey, Weight as Weight

@@ -1,7 +1,8 @@
-"""Turn a plan into a network, and keep it: compress, save, load."""
+"""Turn a plan into a network."""
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -9,15 +10,16 @@ from checks import require
 
 from ..calibration import Stats, check_stats
 from ..factored import Spec
-from ..network import replace
+from ..fitting import Metric
+from ..network import Layer, replace
 from .methods import METHODS, Method
 from .plan import Plan
 
-Build = Callable[[str, Method, nn.Module, Spec], nn.Module]
+Build = Callable[[str, Method, Any, Spec], nn.Module]
 
 
 def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
-    """The model with every planned layer swapped for build(name, method, layer, spec), in place."""
+    """Swap every planned layer of the model for build(name, method, layer, spec), in place."""
     rows = {row.name: row for row in plan.layers}
     require(
         len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each"
@@ -43,12 +45,36 @@ def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
 
 
 def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
-    """A new, compressed network; the given one is untouched.  ValueError if plan or stats do not fit the model.
+    """Build the compressed network; the given one is untouched.
 
-    model: what the plan was made for; with `plan.widths` that is the thinner network.
-    stats: what `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
+    Args:
+        model: What the plan was made for; with `plan.widths` that is the thinner network.
+        plan: What `make_plan` returned, or `Plan.load`.
+        stats: What `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
+
+    Returns:
+        A new network, in which every planned layer is replaced.
+
+    Raises:
+        ValueError: If plan or stats do not fit the model; the sentence names the layer.
+
+    Example:
+        >>> import torch
+        >>> from layers import Budget, compress, make_plan
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(64, 32)), torch.zeros(1, 64)
+        >>> compress(model, make_plan(model, Budget(params=0.5), ("svd",), example=x))
+        Sequential(
+          (0): Sequential(
+            (0): Linear(in_features=64, out_features=10, bias=False)
+            (1): Linear(in_features=10, out_features=32, bias=True)
+          )
+        )
     """
     if stats is not None:
         check_stats(stats, model)
-    seen = {} if stats is None else stats.layers
-    return carry_out(copy.deepcopy(model), plan, lambda name, m, layer, spec: m.build(layer, spec, seen.get(name)))
+    moments = {} if stats is None else stats.layers
+
+    def build(name: str, method: Method, layer: Layer, spec: Spec) -> nn.Module:
+        return method.build(layer, spec, Metric.of(layer, moments[name]) if name in moments else None)
+
+    return carry_out(copy.deepcopy(model), plan, build)

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,92 +11,128 @@ from torch import Tensor, nn
 from checks import require
 from contract import WAVELETS
 
-from ..calibration import LayerStats
 from ..coded import SELECTIONS, Transform, TransformLinear, code, place_type
 from ..costs import Call, Cost
 from ..factored import (
     CHANNEL,
+    HT,
     JOINT,
     SEPARABLE,
     SPATIAL,
-    Candidate,
-    Limits,
+    TUCKER,
+    Form,
     Scheme,
     Spec,
-    check_spec,
-    count,
-    distinct,
-    fill,
+    candidates,
+    check_count,
+    check_keys,
+    check_word,
     grid,
-    hierarchical_tucker,
-    one_of,
-    price,
+    in_range,
+    sequence_cost,
+    set_weights,
     shell,
-    truth,
-    tucker,
+    weights,
 )
 from ..fitting import Metric, loss_aware
 from ..network import Layer
-from .budget import Budget
 
 
 class Method(NamedTuple):
-    """How one kernel compresses a Conv2d or Linear."""
+    """How one kernel compresses a Conv2d or Linear: a row of `METHODS`, which plans name.
 
+    `build`, `shell` and `check` raise ValueError in a sentence for a layer or a spec that cannot be.
+    """
+
+    description: str  # for help and docs
     refusal: Callable[[nn.Module], str | None]  # why it cannot, or None
-    candidates: Callable[..., list[Candidate]]  # (layer, multiple of the ranks): from the smallest to the largest
-    price: Callable[..., Cost]  # (layer, spec, calls): what it costs, without building it
+    check: Callable[..., None]  # (layer, spec)
+    candidates: Callable[..., list[Form]]  # (layer, multiple of the ranks): from the smallest to the largest
+    cost: Callable[..., Cost]  # (layer, spec, calls): what it costs, without building it
     shell: Callable[..., nn.Module]  # (layer, spec): the new module, numbers unset
-    build: Callable[..., nn.Module]  # (layer, spec[, what calibration saw of it]): the new module
-    saves: frozenset[str]  # which of a Cost's fields can shrink
-    limits: Callable[..., Limits]  # (layer): what its spec may be
+    build: Callable[..., nn.Module]  # (layer, spec[, metric of the layer]): the new module
+    saves: frozenset[str]  # which of a Cost's fields, and whether the latency, can shrink
     scheme: Scheme | None = None  # how it factors a layer, if it does
 
 
-def _factored(name: str, scheme: Scheme) -> Method:
+def _factored(scheme: Scheme, description: str) -> Method:
+    def refusal(layer: nn.Module) -> str | None:
+        return scheme.refusal(layer) or _no_numbers(layer)
+
     def check(layer: Layer, spec: Spec) -> None:
-        refused = scheme.refusal(layer)
-        require(refused is None, "layer", f"{layer}: {refused}", f"one that {name} can take apart")
-        check_spec(scheme.limits(layer), spec)
+        refused = refusal(layer)
+        require(refused is None, "layer", f"{layer}: {refused}", f"one that {scheme.kernel} can take apart")
+        scheme.check(layer, spec)
 
     def cost(layer: Layer, spec: Spec, calls: Sequence[Call]) -> Cost:
-        return price(layer, scheme.shapes(layer, spec), calls)
+        return sequence_cost(layer, scheme.shapes(layer, spec), calls)
 
-    def empty(layer: Layer, spec: Spec) -> nn.Module:
+    def empty(layer: Layer, spec: Spec) -> nn.Sequential:
         check(layer, spec)
         return shell(layer, scheme.shapes(layer, spec))
 
-    def build(layer: Layer, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
-        check(layer, spec)
-        if seen is None:
-            weights, bias = scheme.weights(layer, spec), layer.bias
-        else:
-            weights, bias = loss_aware(scheme, layer, spec, Metric.of(layer, seen))
-        return fill(shell(layer, scheme.shapes(layer, spec)), weights, bias)
+    def build(layer: Layer, spec: Spec, metric: Metric | None = None) -> nn.Module:
+        factors = empty(layer, spec)
+        if metric is None:
+            return set_weights(factors, weights(scheme, layer, spec), layer.bias)
+        return set_weights(factors, *loss_aware(scheme, layer, spec, metric))
+
+    def offer(layer: Layer, multiple: int = 1) -> list[Form]:
+        return candidates(scheme, layer, multiple)
 
     saves = frozenset({"params", "macs", "bytes", "latency"})
-    return Method(scheme.refusal, scheme.candidates, cost, empty, build, saves, scheme.limits, scheme)
+    return Method(description, refusal, check, offer, cost, empty, build, saves, scheme)
+
+
+def _no_numbers(layer: Any) -> str | None:
+    """Say why the weight of a convolution or Linear layer holds nothing that could be compressed, or None."""
+    if not layer.weight.numel():
+        return "its weight has no numbers"
+    return None if layer.weight.is_floating_point() else f"its weight is of {layer.weight.dtype}"
 
 
 def _axes(layer: Layer) -> list[int]:
-    """The axes with an order that means something: height and width; the channels where there is nothing else."""
+    """Pick the axes with an order that means something: height and width; the channels where there is nothing else."""
     spatial = [axis for axis in range(2, layer.weight.ndim) if layer.weight.shape[axis] > 1]
     return spatial or [0, 1]
 
 
-def _transform(name: str, wavelet: str | None = None) -> Method:
-    more = {} if wavelet is None else {"wavelet": wavelet}
+def _coded(kernel: str, description: str, wavelet: str | None = None) -> Method:
+    fixed = {} if wavelet is None else {"wavelet": wavelet}
 
     def refusal(layer: nn.Module) -> str | None:
-        known = isinstance(layer, (nn.Conv2d, nn.Linear))
-        return None if known else f"{type(layer).__name__} has no transform layer"
+        if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+            return f"{type(layer).__name__} has no transform layer"
+        return _no_numbers(layer)
 
-    def candidates(layer: Layer, multiple: int = 1) -> list[Candidate]:
+    def check(layer: Layer, spec: Spec) -> None:
+        refused, shape = refusal(layer), layer.weight.shape
+        require(refused is None, "layer", f"{layer}: {refused}", f"one that {kernel} can transform")
+        levels = [] if wavelet is None else ["levels"]
+        check_keys(spec, "keep", "axes", *fixed, optional=["select", "order", *levels])
+        check_count(spec["keep"], "keep", shape.numel())
+        axes, places = spec["axes"], range(len(shape))
+        distinct = isinstance(axes, list | tuple) and all(type(axis) is int and axis in places for axis in axes)
+        distinct = distinct and 0 < len(axes) == len(set(axes))
+        require(distinct, "axes", axes, f"a list of different integers in 0 to {len(shape) - 1}")
+        if wavelet is not None:
+            check_word(spec["wavelet"], "wavelet", WAVELETS)
+        check_word(spec.get("select", "magnitude"), "select", SELECTIONS)
+        require(isinstance(spec.get("order", False), bool), "order", spec.get("order"), "true or false")
+        if "levels" in spec:
+            check_count(spec["levels"], "levels", max(1, (max(shape) - 1).bit_length()))  # an axis takes what it can
+
+    def offer(layer: Layer, multiple: int = 1) -> list[Form]:
         axes = _axes(layer)
-        w: Tensor = layer.weight.detach().double()
-        squares = Transform(name, 1, axes, wavelet=wavelet).spectrum(w).flatten().square().sort(descending=True).values
+        w: Tensor = in_range(layer)[0].weight.detach().double()
+        squares = (
+            Transform(kernel, 1, axes, wavelet=wavelet).spectrum(w).flatten().square().sort(descending=True).values
+        )
         energies = squares.cumsum(0) / squares.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return [Candidate({"keep": n, "axes": axes} | more, float(energies[n - 1])) for n in grid(len(squares))]
+        return [
+            Form(kernel, {"keep": n, "axes": axes} | fixed, error=max(0.0, 1 - float(energies[n - 1])))
+            for n in grid(len(energies))
+        ]
 
     def cost(layer: Layer, spec: Spec, calls: Sequence[Call]) -> Cost:
         bias, shape = 0 if layer.bias is None else layer.bias.numel(), layer.weight.shape
@@ -106,50 +142,34 @@ def _transform(name: str, wavelet: str | None = None) -> Method:
         places = sum(shape[axis] * place_type(shape[axis]).itemsize for axis in sorted_axes)
         return Cost(params, sum(call.macs for call in calls), params * layer.weight.element_size() + positions + places)
 
-    def build(layer: Layer, spec: Spec, seen: LayerStats | None = None) -> nn.Module:
-        check_spec(limits(layer), spec)
-        transform = Transform(name, **spec)
+    def build(layer: Layer, spec: Spec, metric: Metric | None = None) -> nn.Module:
+        check(layer, spec)
+        transform = Transform(kernel, **spec)
         return TransformLinear(layer, transform) if type(layer) is nn.Linear else code(copy.deepcopy(layer), transform)
 
-    def limits(layer: Layer) -> Limits:
-        shape = layer.weight.shape
-        which = {} if wavelet is None else {"wavelet": one_of(WAVELETS)}
-        free = {"select": one_of(SELECTIONS), "order": truth()}
-        if wavelet is not None:
-            free["levels"] = count(max(1, (max(shape) - 1).bit_length()))  # an axis takes as many as it can
-        free = {key: limit._replace(optional=True) for key, limit in free.items()}
-        return {"keep": count(shape.numel()), "axes": distinct(len(shape))} | which | free
+    return Method(description, refusal, check, offer, cost, build, build, frozenset({"params", "bytes"}))
 
-    return Method(refusal, candidates, cost, build, build, frozenset({"params", "bytes"}), limits)
+
+def _row(scheme: Scheme, description: str) -> dict[str, Method]:
+    return {scheme.kernel: _factored(scheme, description)}
 
 
 METHODS = {
-    "svd": _factored("svd", CHANNEL),
-    "spatial": _factored("spatial", SPATIAL),
-    "tucker": _factored("tucker", tucker),
-    "cp": _factored("cp", JOINT),
-    "cp4": _factored("cp4", SEPARABLE),
-    "ht": _factored("ht", hierarchical_tucker),
-    "dct": _transform("dct"),
-    "dst": _transform("dst"),
-    "dht": _transform("dht"),
-    "dwt": _transform("dwt", "haar"),
-    "shannon": _transform("shannon"),
+    **_row(CHANNEL, "SVD, channels: k x k to r channels, then 1 x 1"),
+    **_row(SPATIAL, "SVD, separable filters: k x 1 to r channels, then 1 x k"),
+    **_row(TUCKER, "Tucker-2: 1 x 1, k x k between fewer channels, 1 x 1"),
+    **_row(JOINT, "CP, height and width as one mode: 1 x 1, depthwise k x k, 1 x 1"),
+    **_row(SEPARABLE, "CP of four modes: 1 x 1, depthwise k x 1 and 1 x k, 1 x 1"),
+    **_row(HT, "hierarchical Tucker: 1 x 1, k x 1, 1 x k, 1 x 1"),
+    "dct": _coded("dct", "the largest coefficients of a cosine transform"),
+    "dst": _coded("dst", "the largest coefficients of a sine transform"),
+    "dht": _coded("dht", "the largest coefficients of a Hartley transform"),
+    "dwt": _coded("dwt", "the largest coefficients of a wavelet transform", "haar"),
+    "shannon": _coded("shannon", "the largest coefficients of a Shannon wavelet transform"),
 }
 
 
-def check_kernels(kernels: Sequence[str], budget: Budget, selector: str) -> None:
-    """ValueError for a kernel that is unknown, saves nothing of what the budget counts, or has no ranks for evbmf."""
-    for kernel in kernels:
-        row = method(kernel)
-        allowed = f"on {' or '.join(sorted(row.saves))}"
-        require(budget.metric in row.saves, f"budget for kernel {kernel}", str(budget), allowed)
-        require(
-            selector != "evbmf" or row.scheme is not None, "kernel for selector evbmf", kernel, "one that has ranks"
-        )
-
-
 def method(name: str) -> Method:
-    """The row of METHODS; ValueError with the choices for an unknown name."""
+    """Look up a row of METHODS; ValueError with the choices for an unknown name."""
     require(name in METHODS, "kernel", name, f"one of {', '.join(METHODS)}")
     return METHODS[name]

@@ -1,81 +1,77 @@
 """Choose one form per layer under one budget for the whole network."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from checks import check_rank, require
 
 from ..calibration import Stats, check_stats
-from ..costs import CONVS, LINEARS, Call, Cost, latency, storage, trace, traced_cost
-from ..network import obstacles
+from ..costs import CONVS, LINEARS, Call, Cost, interleaved, storage, trace, traced_cost
+from ..factored import Form
+from ..fitting import Metric
+from ..network import evaluating, obstacles
 from .budget import Budget
-from .by_latency import decide
-from .choice import LayerForms, Survey
-from .errors import thinned
-from .methods import check_kernels, method
+from .by_latency import ROUNDS
+from .errors import evenly
+from .methods import method
 from .plan import Plan
-from .prices import LatencyTable, Price, counted
-from .selectors import SELECTORS, Option, Selector
+from .prices import Clock, LatencyTable, counted
+from .selectors import SELECTORS
+from .survey import LayerForms, Survey
 
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
 UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
 
 
-class Request(NamedTuple):
-    """What a plan is asked for, looked up and checked."""
-
-    selector: Selector
-    metric: str
-    kernels: Sequence[str]
-    price: Price
-    stats: Stats | None
-    where: Where
-    multiple: int
+def everywhere(name: str, layer: nn.Module) -> bool:
+    """Say of every layer that it may be compressed."""
+    return True
 
 
-def survey(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]], images: int) -> list[LayerForms]:
-    """Every convolution and Linear, with the options that cost less than it: by first calls, uncalled ones last."""
-    blocked, layers = obstacles(model), []
-    uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
-    for name, own in {**calls, **uncalled}.items():
-        module: Any = model.get_submodule(name)
-        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded") or ("" if own else UNREACHED)
-        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, images, request)
-        params, size = storage(module)
-        macs = sum(call.macs for call in own) // images
-        forms.append(Option(None, {}, Cost(params, macs, size), 0.0, 0.0))
-        prices = request.price(module, forms, own)
-        options = [form._replace(price=price) for form, price in zip(forms, prices)]
-        cheaper = [option for option in options[:-1] if option.price < prices[-1]]
-        if len(forms) > 1 and not cheaper:
-            reasons.append(f"no form has {'a lower' if request.metric == 'latency' else 'fewer'} {request.metric}")
-        layers.append(LayerForms(name, [*cheaper, options[-1]], "" if cheaper else "; ".join(dict.fromkeys(reasons))))
-    return layers
+@dataclass(frozen=True)
+class Request:
+    """What a plan is asked for: the arguments of `make_plan`, checked; ValueError for what cannot be asked for."""
+
+    budget: Budget
+    kernels: Sequence[str] = ("svd", "spatial")
+    selector: str = ""  # loss where there are stats, else energy
+    _: KW_ONLY
+    example: Tensor
+    stats: Stats | None = None
+    where: Where = everywhere
+    rank_multiple: int = 1
+    latencies: Path | None = None
+    clock: Clock | None = None
+
+    def __post_init__(self) -> None:
+        if not self.selector:
+            object.__setattr__(self, "selector", "energy" if self.stats is None else "loss")
+        require(self.selector in SELECTORS, "selector", self.selector, f"one of {', '.join(SELECTORS)}")
+        calibrated = self.selector != "loss" or self.stats is not None
+        require(calibrated, "stats", None, "given for selector loss: calibrate(model, batches)")
+        require(
+            isinstance(self.example, Tensor) and self.example.ndim > 0 and len(self.example) > 0,
+            "example",
+            tuple(self.example.shape) if isinstance(self.example, Tensor) else type(self.example).__name__,
+            "a batch of at least one input (n, ...)",
+        )
+        check_rank(self.rank_multiple, "rank_multiple")
+        check_kernels(self.kernels, self.budget, self.selector)
 
 
-def _forms(
-    name: str, layer: Any, calls: Sequence[Call], images: int, request: Request
-) -> tuple[list[Option], list[str]]:
-    """What the kernels offer, unpriced, and why some offer nothing."""
-    seen = None if request.stats is None else request.stats.layers.get(name)
-    forms, reasons = [], []
-    for kernel in request.kernels:
+def check_kernels(kernels: Sequence[str], budget: Budget, selector: str) -> None:
+    """Refuse a kernel that is unknown, saves nothing of what the budget counts, or has no ranks where they choose."""
+    for kernel in kernels:
         row = method(kernel)
-        refused = row.refusal(layer)
-        if refused is None and request.stats is not None and seen is None:
-            refused = "no calibration image reached it"
-        if refused is not None:
-            reasons.append(refused)
-            continue
-        judged = request.selector.judge(row, layer, seen, request.multiple)
-        for spec, error, level in thinned(judged, MEASURED) if request.metric == "latency" else judged:
-            params, macs, size = row.price(layer, spec, calls)
-            forms.append(Option(kernel, spec, Cost(params, macs // images, size), 0.0, error, level))
-    return forms, reasons
+        allowed = f"on {' or '.join(sorted(row.saves))}"
+        require(budget.metric in row.saves, f"budget for kernel {kernel}", str(budget), allowed)
+        ranked = not SELECTORS[selector].by_ranks or row.scheme is not None
+        require(ranked, f"kernel for selector {selector}", kernel, "one that has ranks")
 
 
 def make_plan(
@@ -86,64 +82,115 @@ def make_plan(
     *,
     example: Tensor,
     stats: Stats | None = None,
-    where: Where = lambda name, layer: True,
+    where: Where = everywhere,
     rank_multiple: int = 1,
     latencies: Path | None = None,
+    clock: Clock | None = None,
 ) -> Plan:
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 
-    uniform  every layer keeps the same share of its own cost;
-    energy   the sum over layers of |W - W_hat|^2 / |W|^2 is least on the convex hull of the options;
-    evbmf    the ranks of EVBMF (Nakajima et al. 2013), all times the largest share up to 1 that the budget allows;
-    minimax  the largest |W - W_hat|_2 / |W|_2 of any layer is least (ALDS: Liebenwein et al. 2021);
-    loss     the predicted rise of the loss, summed over layers, is least on the convex hull of the options; the
-             default where `stats` of `calibrate` are given, which it needs; else the default is energy.
+    Args:
+        model: Any network; it is not changed.
+        budget: What may be kept of it, as Budget(macs=0.5).
+        kernels: Names of rows of METHODS; every layer takes one of them or stays dense.
+        selector: Name of a row of SELECTORS, which says what is minimised; by default `loss` where `stats` are given,
+            else `energy`.
+        example: One input batch (n, ...), read for the sizes of the feature maps, and run where a latency is measured.
+        stats: What `calibrate` saw of the model; selector `loss` needs it.
+        where: (name, layer) -> whether the layer may be compressed.
+        rank_multiple: Ranks are multiples of it, which fast kernels like, or full.
+        latencies: The file of measured times, for a latency budget; by default in the user's cache folder.
+        clock: What measures a latency: seconds since some moment; by default time.perf_counter, or CUDA's events.
 
-    example: one input batch (n, ...), read for the sizes of the feature maps, and run where a latency is measured;
-    where(name, layer): the layers that may be compressed; rank_multiple: ranks are multiples of it, which fast kernels
-    like, or full; latencies: the file of measured times (default: in the user's cache folder).  Raises ValueError for
-    an unknown kernel or selector, one that lacks what it needs, stats of another network, a network that calls no
-    convolution or Linear layer, and a budget that no plan meets, with the least that one can.
+    Returns:
+        The plan: a row per layer with its kernel, spec, costs, error and, where it stays dense, the reason.
+
+    Raises:
+        ValueError: For an unknown kernel or selector, one that lacks what it needs, an empty example, stats of another
+            network, a network that calls no convolution or Linear layer, and a budget that no plan meets, with the
+            least that one can.
+
+    Example:
+        >>> import torch
+        >>> from layers import Budget, make_plan
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Linear(32, 10))
+        >>> plan = make_plan(model, Budget(params=0.5), ("svd",), example=torch.zeros(1, 8, 8))
+        >>> [(row.name, row.kernel, row.spec) for row in plan.layers]
+        [('1', 'svd', {'rank': 8}), ('2', None, {})]
     """
-    found = survey_network(
-        model,
+    request = Request(
         budget,
         kernels,
-        selector,
+        selector or "",
         example=example,
         stats=stats,
         where=where,
         rank_multiple=rank_multiple,
         latencies=latencies,
+        clock=clock,
     )
-    return decide(model, found, budget, example)
+    return survey_network(model, request).plan(budget)
 
 
-def survey_network(
-    model: nn.Module,
-    budget: Budget,
-    kernels: Sequence[str] = ("svd", "spatial"),
-    selector: str | None = None,
-    *,
-    example: Tensor,
-    stats: Stats | None = None,
-    where: Where = lambda name, layer: True,
-    rank_multiple: int = 1,
-    latencies: Path | None = None,
-) -> Survey:
-    """What `make_plan` chooses from, for any number of plans under budgets of the same metric; arguments as there."""
-    name = selector or ("energy" if stats is None else "loss")
-    require(name in SELECTORS, "selector", name, f"one of {', '.join(SELECTORS)}")
-    require(name != "loss" or stats is not None, "stats", None, "given for selector loss: calibrate(model, batches)")
-    check_rank(rank_multiple, "rank_multiple")
-    if stats is not None:
-        check_stats(stats, model)
-    check_kernels(kernels, budget, name)
-    price = LatencyTable(latencies) if budget.metric == "latency" else counted(budget.metric)
-    request = Request(SELECTORS[name], budget.metric, kernels, price, stats, where, rank_multiple)
+def survey_network(model: nn.Module, request: Request) -> Survey:
+    """Return what `make_plan` chooses from, for any number of plans under budgets of the request's metric."""
+    if request.stats is not None:
+        check_stats(request.stats, model)
+    example, metric = request.example, request.budget.metric
     calls = trace(model, example)
-    layers, before = survey(model, request, calls, len(example)), traced_cost(model, calls, len(example))
+    layers, before = _layers(model, request, calls), traced_cost(model, calls, len(example))
     reached = any(layer.reason != UNREACHED for layer in layers)
     require(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
-    whole = latency(model, example).median if budget.metric == "latency" else getattr(before, budget.metric)
-    return Survey(name, layers, before, whole)
+    if metric == "latency":
+        with evaluating(model):
+            whole = interleaved({"dense": lambda: model(example)}, ROUNDS, clock=request.clock)["dense"].median
+    else:
+        whole = getattr(before, metric)
+    return Survey(model, example, request.selector, layers, before, whole, request.clock)
+
+
+def _layers(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]]) -> list[LayerForms]:
+    """List every convolution and Linear with the forms that cost less than it, by first calls, uncalled ones last."""
+    metric, images = request.budget.metric, len(request.example)
+    price = LatencyTable(request.latencies, request.clock) if metric == "latency" else counted(metric)
+    blocked, layers = obstacles(model), []
+    uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
+    for name, own in {**calls, **uncalled}.items():
+        module: Any = model.get_submodule(name)
+        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded") or ("" if own else UNREACHED)
+        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, request)
+        params, size = storage(module)
+        forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
+        prices = price(module, forms, own)
+        *smaller, dense = (form._replace(price=price) for form, price in zip(forms, prices))
+        cheaper = [form for form in smaller if form.price < dense.price]
+        highest = max((form.level for form in cheaper), default=float("-inf"))
+        above = [form.level for form in smaller if form.level > highest]  # levels that cost more than the dense layer
+        if smaller and not cheaper:
+            reasons.append(f"no form has {'a lower' if metric == 'latency' else 'fewer'} {metric}")
+        reason = "" if cheaper else "; ".join(dict.fromkeys(reasons))
+        layers.append(LayerForms(name, [*cheaper, dense._replace(level=min(above, default=float("inf")))], reason))
+    return layers
+
+
+def _forms(name: str, layer: Any, calls: Sequence[Call], request: Request) -> tuple[list[Form], list[str]]:
+    """Collect what the kernels offer, with costs but without prices, and why some offer nothing."""
+    forms: list[Form] = []
+    reasons: list[str] = []
+    metric, selector, images = None, SELECTORS[request.selector], len(request.example)
+    for kernel in request.kernels:
+        row = method(kernel)
+        refused = row.refusal(layer)
+        if refused is None and request.stats is not None and name not in request.stats.layers:
+            refused = "no calibration image reached it"
+        if refused is not None:
+            reasons.append(refused)
+            continue
+        if metric is None and request.stats is not None:
+            metric = Metric.of(layer, request.stats.layers[name])  # once for all kernels
+        judged = selector.judge(row, layer, metric, request.rank_multiple)
+        for form in evenly(judged, MEASURED) if request.budget.metric == "latency" else judged:
+            params, macs, size = row.cost(layer, form.spec, calls)
+            forms.append(form._replace(cost=Cost(params, macs // images, size)))
+    return forms, reasons

@@ -12,39 +12,39 @@ import torch
 from torch import nn
 
 from ..costs import Call, interleaved
+from ..factored import Form
 from ..network import Layer, write_text
 from .methods import METHODS
-from .selectors import Option
 
 ROUNDS, WARMUP, SECONDS = 7, 2, 5.0  # of the measurement of one layer's forms, side by side
 
-
-Price = Callable[[Layer, Sequence[Option], Sequence[Call]], list[float]]  # (layer, its forms, its calls)
+Clock = Callable[[], float]  # seconds since some moment
+Price = Callable[[Layer, Sequence[Form], Sequence[Call]], list[float]]  # (layer, its forms, its calls)
 
 
 def counted(metric: str) -> Price:
-    """A field of the Cost."""
+    """Return the price function that reads field `metric` of each form's counted cost."""
     return lambda layer, forms, calls: [float(getattr(form.cost, metric)) for form in forms]
 
 
 def cache_file() -> Path:
-    """Where measured latencies are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    """Say where measured latencies are kept: below XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnn-compression-kernels" / "latency.json"
 
 
 class LatencyTable:
-    """Seconds of a forward pass of a layer's forms, by geometry, machine, threads, dtype and torch's version.
+    """A table of the seconds of layers' forms, by geometry, machine, threads, dtype and torch's version.
 
     The forms of a layer are measured side by side with the dense layer; what is known is not measured again.  The file
     is a cache: one that is absent or damaged means that layers are measured, one that cannot be written raises OSError.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_file()
+    def __init__(self, path: Path | None = None, clock: Clock | None = None) -> None:
+        self.path, self.clock = path or cache_file(), clock
         self.known: dict[str, float] = _read(self.path)
 
-    def __call__(self, layer: Layer, forms: Sequence[Option], calls: Sequence[Call]) -> list[float]:
-        """Seconds of all calls, for each form."""
+    def __call__(self, layer: Layer, forms: Sequence[Form], calls: Sequence[Call]) -> list[float]:
+        """Return the seconds of all calls, for each form."""
         modules = [layer if f.kernel is None else METHODS[f.kernel].shell(layer, f.spec) for f in forms]
         total = [0.0] * len(forms)
         for call in calls:
@@ -60,7 +60,8 @@ class LatencyTable:
 
     def _measure(self, modules: dict[str, nn.Module], x: torch.Tensor) -> None:
         with torch.no_grad():
-            timings = interleaved({key: partial(m, x) for key, m in modules.items()}, ROUNDS, WARMUP, SECONDS)
+            runs = {key: partial(module, x) for key, module in modules.items()}
+            timings = interleaved(runs, ROUNDS, WARMUP, SECONDS, clock=self.clock)
         self.known |= {key: timing.low for key, timing in timings.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, json.dumps(self.known, indent=0))
@@ -76,7 +77,7 @@ def _read(path: Path) -> dict[str, float]:
 
 
 def _key(module: nn.Module, x: torch.Tensor) -> str:
-    """All that a forward pass's time depends on."""
+    """Name all that a forward pass's time depends on."""
     device = (
         torch.cuda.get_device_name(x.device) if x.is_cuda else f"{platform.machine()} {torch.get_num_threads()} threads"
     )

@@ -57,9 +57,9 @@ REFUSALS = {
     "": "checkpoint must be given, or --pretrained",
     "--checkpoint FILE --kernel svd spatial --out TMP/plan.json": "kernel must be one alone with --out",
     "--checkpoint FILE --out TMP": "out must be a file, not a folder",
-    "--checkpoint FILE --budget macs=0.001": "budget must be within reach of loss, at least macs=",
+    "--checkpoint FILE --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
     "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, evbmf, minimax, loss, got 'best'",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss, got 'best'",
     "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
 }
 
@@ -111,7 +111,7 @@ SWEEP_REFUSALS = {
     "--checkpoint FILE --fractions 1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
     "--checkpoint FILE --kernel dct": "budget for kernel dct must be on bytes or params",
     "--checkpoint FILE --kernel dct --metric params --selector evbmf": "kernel for selector evbmf must be one that has",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, evbmf, minimax, loss, got 'best'",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss, got 'best'",
 }
 
 
@@ -125,7 +125,9 @@ def test_a_sweep_of_which_no_point_is_in_reach_ends_with_2_and_leaves_nothing(ch
     arguments = f"--kernel svd --selector loss --fractions 0.02 --calibration-images 1000 --out {tmp_path}"
     assert sweep.main([*arguments.split(), "--checkpoint", checkpoint]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.fullmatch(r"error: budget must be within reach of loss, at least macs=0.1\d*, got macs=0.02", last)
+    assert re.fullmatch(
+        r"error: budget must be within reach of selector loss, at least macs=0.1\d*, got macs=0.02", last
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ from searches import random_lenet, survey_of
 from experiments.search import trial
 from experiments.search.policy import LIMIT, Policy, normalised
 from layers import compress, cost
-from layers.planning.choice import LayerForms, choose
+from layers.planning import LayerForms
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def test_every_plan_is_within_the_budget_and_they_differ(surveyed):
 
 def test_what_weighs_more_loses_less_and_the_plan_reports_the_loss_without_the_weight(surveyed):
     site, recipes = surveyed
-    how, model = recipes["params=0.3"], site.job.model
+    how = recipes["params=0.3"]
 
     def errors(favoured):
-        plan = choose(model, site.survey, how.budget, lambda layer, _: 100.0 if layer == favoured else 1.0)
+        plan = site.survey.plan(how.budget, lambda layer, _: 100.0 if layer == favoured else 1.0)
         return {row.name: row.error for row in plan.layers}
 
     plain = errors("")
@@ -51,7 +51,7 @@ def test_what_weighs_more_loses_less_and_the_plan_reports_the_loss_without_the_w
     assert len(named) >= 2
     for name in named:
         assert errors(name)[name] < plain[name]
-    offered = {option.error for layer in site.survey.layers for option in layer.options}
+    offered = {form.error for layer in site.survey.layers for form in layer.forms}
     assert set(errors(named[0]).values()) <= offered
 
 
@@ -69,12 +69,10 @@ def test_a_kernel_that_weighs_more_is_taken_less(surveyed):
 def scaled(survey, error, params):
     """The survey as if losses and layers had another unit."""
 
-    def of(option):
-        return option._replace(
-            error=error * option.error, cost=option.cost._replace(params=params * option.cost.params)
-        )
+    def of(form):
+        return form._replace(error=error * form.error, cost=form.cost._replace(params=params * form.cost.params))
 
-    return survey._replace(layers=[LayerForms(n, [of(o) for o in options], r) for n, options, r in survey.layers])
+    return survey._replace(layers=[LayerForms(n, [of(form) for form in forms], r) for n, forms, r in survey.layers])
 
 
 def test_features_are_normalised_so_no_unit_of_loss_or_size_matters(surveyed):
@@ -97,10 +95,10 @@ def test_a_constant_feature_and_a_layer_that_loses_nothing_say_nothing_wrong(sur
     site, _ = surveyed
     names = [layer.name for layer in site.survey.layers]
     dead = [
-        layer._replace(options=[o._replace(error=0.0) for o in layer.options]) if layer.name == names[0] else layer
+        layer._replace(forms=[form._replace(error=0.0) for form in layer.forms]) if layer.name == names[0] else layer
         for layer in site.survey.layers
     ]
-    fixed = [layer._replace(options=layer.options[-1:]) if layer.name == names[1] else layer for layer in dead]
+    fixed = [layer._replace(forms=layer.forms[-1:]) if layer.name == names[1] else layer for layer in dead]
     policy = Policy.of(site.survey._replace(layers=fixed), ("svd",), residual=0.2)
     assert [*policy.features] == [names[0], *names[2:]]  # what has no choice has no say
     assert all(math.isfinite(value) for of_layer in policy.features.values() for value in of_layer.values())

@@ -174,7 +174,7 @@ REFUSALS = {
     "--budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
     "--budget macs=0.001 --kernel svd": "budget must be within reach",
     "--selector best": "selector must be one of uniform, energy",
-    "--kernel auto --budget macs=0.001": "budget must be within reach of loss, at least macs=",
+    "--kernel auto --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
     "--kernel svd dct --selector loss --budget macs=0.5": "budget for kernel dct must be on bytes or params",
     "--kernel dct --selector evbmf": "kernel for selector evbmf must be one that has ranks, got 'dct'",
     "--kernel dct --refit": "kernel for --refit must be one that makes factors, not coefficients, got 'dct'",

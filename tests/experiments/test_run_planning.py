@@ -11,7 +11,7 @@ from experiments.lab.recipes import calibration, recipe as compression
 from experiments.run import pipeline
 from experiments.run.__main__ import main
 from layers import Budget, Plan, calibrate
-from layers.planning.by_latency import decide
+from layers.planning import survey_network
 
 
 def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, capsys):
@@ -33,7 +33,7 @@ def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, cap
 def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
     calls, rates = [], []
     monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
-    monkeypatch.setattr(compression, "decide", lambda *a, **k: rates.append(1) or decide(*a, **k))
+    monkeypatch.setattr(compression, "survey_network", lambda *a: rates.append(1) or survey_network(*a))
     fit = pipeline._fit
 
     def killed(job, stage, *rest):

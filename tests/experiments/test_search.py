@@ -151,7 +151,7 @@ REFUSALS = {
     "--checkpoint FILE --kernel svd sdv": "kernel must be one of .*, got 'sdv'",
     "--checkpoint FILE --kernel dct --budget params=0.5": "kernel must be auto, or some of svd, spatial",
     "--checkpoint FILE --kernel svd svd": "kernel must be one or more distinct values",
-    "--checkpoint FILE --budget params=0.001 --calibration-images 50": "budget must be within reach of loss, at least",
+    "--checkpoint FILE --budget params=0.001 --calibration-images 50": "budget must be within reach of selector loss",
     "--checkpoint FILE --budget params=0.5 macs=0.5": "budget must be of one metric",
     "--checkpoint FILE --budget latency=0.5": "budget must be on macs, params or bytes",
     "--checkpoint FILE --budget macs=2": "budget macs must be a fraction above 0 and at most 1",

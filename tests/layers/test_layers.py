@@ -14,7 +14,6 @@ from experiments.conformance.rows import EXACT, ROWS, dense
 from layers import METHODS, Coded, Transform, code, fold
 from layers.coded.parametrisation import is_coded
 from layers.coded.transform import pack
-from layers.factored.specs import check_spec
 from layers.loader import positions
 from trees import post_order
 
@@ -126,11 +125,11 @@ def test_the_error_is_the_predicted_one(name):
     # an impulse at each input channel and pixel reads the whole weight out of any form of the layer
     x = torch.eye(4 * 25, dtype=torch.float64).reshape(100, 4, 5, 5)
     dense = layer(x)
-    for spec, energy in METHODS[name].candidates(layer):
-        small = METHODS[name].build(layer, spec)(x)
+    for form in METHODS[name].candidates(layer):
+        small = METHODS[name].build(layer, form.spec)(x)
         # every weight is read 9 times, once for each place of the 3 x 3 output
         lost = (dense - small).square().sum() / 9 / layer.weight.square().sum()
-        assert float(lost.detach()) == pytest.approx(1 - energy, abs=1e-12)
+        assert float(lost.detach()) == pytest.approx(form.error, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -140,12 +139,13 @@ def test_candidates_ascend_within_the_limits(name):
     for multiple in (1, 4):
         candidates = METHODS[name].candidates(layer, multiple)
         assert 1 < len(candidates) <= 128
-        assert candidates[-1].energy == pytest.approx(1, abs=1e-6)
-        costs = [METHODS[name].price(layer, c.spec, calls).params for c in candidates]
+        assert candidates[-1].error == pytest.approx(0, abs=1e-6)
+        costs = [METHODS[name].cost(layer, c.spec, calls).params for c in candidates]
         assert costs == sorted(costs)
-        for spec, energy in candidates:
-            check_spec(METHODS[name].limits(layer), spec)
-            assert 0 <= energy <= 1 + 1e-12
+        for form in candidates:
+            METHODS[name].check(layer, form.spec)
+            assert form.kernel == name
+            assert 0 <= form.error <= 1
 
 
 @pytest.mark.parametrize("name", ["svd", "spatial", "tucker", "cp", "cp4", "ht"])
@@ -156,9 +156,9 @@ def test_ranks_are_multiples_or_full(name):
     def ranks(spec):
         return spec.get("ranks") or [spec["rank"]]
 
-    for spec, _ in candidates:
-        assert all(rank % 8 == 0 or rank == most for rank, most in zip(ranks(spec), ranks(candidates[-1].spec)))
-    assert any(rank % 8 == 0 for spec, _ in candidates for rank in ranks(spec))
+    for form in candidates:
+        assert all(rank % 8 == 0 or rank == most for rank, most in zip(ranks(form.spec), ranks(candidates[-1].spec)))
+    assert any(rank % 8 == 0 for form in candidates for rank in ranks(form.spec))
 
 
 ROWS_OF_LAYERS = [  # every root of the two unrooted trees, and children in either order

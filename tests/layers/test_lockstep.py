@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from layers.fitting.lockstep import walk
+from layers.fitting.lockstep import in_lockstep
 
 
 class Residual(nn.Module):
@@ -53,7 +53,7 @@ def test_inputs_are_those_of_a_plain_forward_pass(net):
         net(batch)
     for module in (net.a, net.b):
         module._forward_pre_hooks.clear()
-    found = [(name, [x.clone() for x in inputs]) for name, inputs in walk(net, stops(net, "a", "b"), batches)]
+    found = [(name, [x.clone() for x in inputs]) for name, inputs in in_lockstep(net, stops(net, "a", "b"), batches)]
     assert [name for name, _ in found] == ["a", "b", "a"]
     for call, (_, inputs) in enumerate(found):
         for number, x in enumerate(inputs):
@@ -63,7 +63,7 @@ def test_inputs_are_those_of_a_plain_forward_pass(net):
 
 
 def test_a_change_at_a_stop_is_seen_by_what_follows(net):
-    walked = walk(net, stops(net, "a", "b"), [torch.ones(2, 3)])
+    walked = in_lockstep(net, stops(net, "a", "b"), [torch.ones(2, 3)])
     assert next(walked)[0] == "a"
     with torch.no_grad():
         net.a.weight.zero_()
@@ -78,14 +78,14 @@ def test_an_exception_of_the_network_comes_through(net):
     batches = [torch.randn(2, 3), torch.randn(2, 3)]
     net.b.register_forward_pre_hook(lambda _, args: args[0].reshape(7))
     with pytest.raises(RuntimeError, match="shape '\\[7\\]' is invalid"):
-        list(walk(net, stops(net, "a"), batches))
+        list(in_lockstep(net, stops(net, "a"), batches))
     net.b._forward_pre_hooks.clear()
     assert hooks(net) == 0
 
 
 def test_the_callers_own_exception_ends_all_passes(net):
     def look():
-        for _ in walk(net, stops(net, "a"), [torch.randn(2, 3), torch.randn(2, 3)]):
+        for _ in in_lockstep(net, stops(net, "a"), [torch.randn(2, 3), torch.randn(2, 3)]):
             raise KeyError("seen enough")
 
     with pytest.raises(KeyError):
@@ -108,7 +108,7 @@ def test_a_network_that_catches_exceptions_can_be_left():
             return x
 
     net = Stubborn()
-    walked = walk(net, {"layer": net.layer}, [torch.ones(1, 3)])
+    walked = in_lockstep(net, {"layer": net.layer}, [torch.ones(1, 3)])
     next(walked)
     walked.close()
 
@@ -124,8 +124,8 @@ def test_other_layers_per_batch_are_refused(net):
 
     choice = Choice(net.a, net.b)
     with pytest.raises(ValueError, match=r"the network must call the same layers for every batch, got \['a', 'b'\]"):
-        list(walk(choice, stops(choice, "a", "b"), [torch.ones(1, 3), -torch.ones(1, 3)]))
+        list(in_lockstep(choice, stops(choice, "a", "b"), [torch.ones(1, 3), -torch.ones(1, 3)]))
 
 
 def test_nothing_to_stop_at_is_an_ordinary_end(net):
-    assert list(walk(net, {}, [torch.ones(1, 3)])) == []
+    assert list(in_lockstep(net, {}, [torch.ones(1, 3)])) == []

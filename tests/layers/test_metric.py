@@ -59,8 +59,9 @@ def composed(parts):
 def loss_of(kernel, name, spec, fitted=True):
     """Metric.loss of what `compress` builds, with and without what calibration saw."""
     layer, seen = calibrated(name)
-    built = METHODS[kernel].build(layer, spec, *([seen] if fitted else []))
-    return float(Metric.of(layer, seen).loss(grouped_weight(layer) - composed(built)))
+    metric = Metric.of(layer, seen)
+    built = METHODS[kernel].build(layer, spec, *([metric] if fitted else []))
+    return float(metric.loss(grouped_weight(layer) - composed(built)))
 
 
 @given(st.integers(0, 2**31), st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 3)]))
@@ -129,7 +130,7 @@ def test_no_direction_is_free_where_images_are_few():
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)
 def test_the_new_bias_keeps_the_mean_output(kernel, name):
     layer, seen = calibrated(name)
-    built = METHODS[kernel].build(layer, specs(kernel, layer)[0], seen)
+    built = METHODS[kernel].build(layer, specs(kernel, layer)[0], Metric.of(layer, seen))
     if layer.bias is not None:
         before = (grouped_weight(layer).flatten(2) @ seen.mean[:, :, None]).flatten() + layer.bias
         after = (composed(built).flatten(2) @ seen.mean[:, :, None]).flatten() + built[-1].bias
@@ -179,7 +180,7 @@ def test_factors_compose_to_what_their_convolutions_compute(kernel, name):
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)
 def test_full_rank_is_the_layer_itself(kernel, name):
     layer, seen = calibrated(name)
-    built = METHODS[kernel].build(layer, specs(kernel, layer)[-1], seen)
+    built = METHODS[kernel].build(layer, specs(kernel, layer)[-1], Metric.of(layer, seen))
     assert (composed(built) - grouped_weight(layer)).abs().max() < 1e-8
     if layer.bias is not None:
         assert (built[-1].bias - layer.bias).abs().max() < 1e-8
@@ -213,12 +214,12 @@ def test_fitting_never_makes_it_worse(kernel, name):
 @pytest.mark.parametrize(("kernel", "name"), PAIRS)
 def test_what_is_predicted_is_what_is_built(kernel, name):
     layer, seen = calibrated(name)
-    judged = predicted_loss(METHODS[kernel], layer, seen, 1)
+    judged = predicted_loss(METHODS[kernel], layer, Metric.of(layer, seen), 1)
     full = float(Metric.of(layer, seen).loss(grouped_weight(layer)))
     matrix = len(METHODS[kernel].scheme.shapes(layer, judged[0].spec)) == 2 and (kernel == "svd" or name == "linear")
     tried = {round(share * (len(judged) - 1)) for share in PROBES}
     for i in sorted({*range(0, len(judged), max(1, len(judged) // 4)), *tried}):
-        spec, error, _ = judged[i]
+        spec, error = judged[i].spec, judged[i].error
         built = loss_of(kernel, name, spec)
         if matrix:  # Eckart & Young; the prediction has the damping of both moments in it
             assert built - 1e-12 <= error <= built + 1e-3 * full
@@ -230,7 +231,7 @@ def test_what_is_predicted_is_what_is_built(kernel, name):
 
 def test_coded_layers_are_predicted_too():
     layer, seen = calibrated("plain")
-    judged = predicted_loss(METHODS["dct"], layer, seen, 1)
+    judged = predicted_loss(METHODS["dct"], layer, Metric.of(layer, seen), 1)
     coded = METHODS["dct"].build(layer, judged[3].spec)
     lost = grouped_weight(layer) - coded.weight.detach().reshape(grouped_weight(layer).shape)
     assert judged[3].error == pytest.approx(float(Metric.of(layer, seen).loss(lost)))
@@ -240,7 +241,8 @@ def test_coded_layers_are_predicted_too():
 def test_errors_of_the_weight_are_those_of_what_is_built(kernel, name):
     layer, w = calibrated(name)[0], grouped_weight(calibrated(name)[0])
     for judge, norm in ((weight_error, torch.linalg.vector_norm), (operator_error, None)):
-        for spec, error, _ in judge(METHODS[kernel], layer, None, 1)[::7]:
+        for form in judge(METHODS[kernel], layer, None, 1)[::7]:
+            spec, error = form.spec, form.error
             lost = w - composed(METHODS[kernel].build(layer, spec))
             if norm:
                 assert error == pytest.approx(float((norm(lost) / norm(w)) ** 2), abs=1e-6)
@@ -273,9 +275,10 @@ def test_singular_moments_never_give_nan(kernel, kind, bias):
     torch.manual_seed(0)
     layer = nn.Conv2d(4, 6, 3, bias=bias)
     seen = degenerate(layer, kind)
-    for spec, error, _ in predicted_loss(METHODS[kernel], layer, seen, 1)[::5]:
+    for form in predicted_loss(METHODS[kernel], layer, Metric.of(layer, seen), 1)[::5]:
+        spec, error = form.spec, form.error
         assert abs(error) < 100
-        built = METHODS[kernel].build(layer, spec, seen)
+        built = METHODS[kernel].build(layer, spec, Metric.of(layer, seen))
         assert all(tensor.isfinite().all() for tensor in built.state_dict().values())
 
 
@@ -284,6 +287,7 @@ def test_a_layer_of_zeros_stays_one(kernel):
     layer, seen = calibrated("plain")
     zero = copy.deepcopy(layer)
     zero.weight.data.zero_()
-    for spec, error, _ in predicted_loss(METHODS[kernel], zero, seen, 1)[::5]:
+    for form in predicted_loss(METHODS[kernel], zero, Metric.of(zero, seen), 1)[::5]:
+        spec, error = form.spec, form.error
         assert error == 0
-        assert not composed(METHODS[kernel].build(zero, spec, seen)).any()
+        assert not composed(METHODS[kernel].build(zero, spec, Metric.of(zero, seen))).any()

@@ -131,11 +131,11 @@ def test_what_is_no_plan_is_refused(tmp_path, text):
             {"selector": "evbmf", "kernels": ["dct"], "budget": Budget(params=0.5)},
             "kernel for selector evbmf must be one that has ranks, got 'dct'",
         ),
-        ({"where": lambda name, layer: False}, "within reach of energy, at least macs=1, got macs=0.5"),
+        ({"where": lambda name, layer: False}, "within reach of selector energy, at least macs=1, got macs=0.5"),
         ({"selector": "magic"}, "selector must be one of uniform, energy.*, got 'magic'"),
         (
             {"budget": Budget(macs=0.001)},
-            r"budget must be within reach of energy, at least macs=0\.\d+, got macs=0.001",
+            r"budget must be within reach of selector energy, at least macs=0\.\d+, got macs=0.001",
         ),
     ],
 )
@@ -251,7 +251,7 @@ def test_a_hand_edited_transform_is_what_is_built_and_costs_what_it_says(lenet, 
     transform = small.fc1.transform
     asked = {"select": "magnitude", "order": False, "levels": None, "wavelet": None} | spec
     assert {key: getattr(transform, key) for key in asked} == asked
-    price = METHODS[kernel].price(lenet.fc1, row["spec"], [])
+    price = METHODS[kernel].cost(lenet.fc1, row["spec"], [])
     assert cost(small.fc1, torch.zeros(1, 400))._replace(macs=0) == price
     save(small, plan, tmp_path / "small")
     fresh = LeNet().eval()

@@ -9,21 +9,22 @@ from torch import nn
 
 from experiments.lab.models.lenet import LeNet
 from layers import SELECTORS, Budget, Cost, make_plan
-from layers.planning.selectors import Option, TooSmall, by_slope, spend
+from layers.factored import Form
+from layers.planning.selectors import TooSmall, by_slope, spend
 from stage3_torch import evbmf
 
 
-def option(price, error, kernel="svd", level=1.0):
-    return Option(kernel, {}, Cost(0, price, 0), price, error, level)
+def form(price, error, kernel="svd", level=1.0):
+    return Form(kernel, {}, Cost(0, price, 0), price, error, level)
 
 
 @st.composite
 def networks(draw):
-    """Two to four layers of options, the dense one last: dearest and without error."""
+    """Two to four layers of forms, the dense one last: dearest and without error."""
 
     def layer():
         pairs = draw(st.lists(st.tuples(st.integers(1, 19), st.integers(1, 50)), max_size=4))
-        return [*(option(price, error / 50) for price, error in pairs), option(20, 0.0, None)]
+        return [*(form(price, error / 50) for price, error in pairs), form(20, 0.0, None)]
 
     return [layer() for _ in range(draw(st.integers(2, 4)))]
 
@@ -39,13 +40,13 @@ def test_a_sum_is_within_the_largest_step_of_the_best(selector, layers, share):
     limit = share * 20 * len(layers)
     allowed = within(layers, limit)
     if not allowed:
-        least = sum(min(o.price for o in options) for options in layers)
+        least = sum(min(o.price for o in forms) for forms in layers)
         with pytest.raises(TooSmall, match=f"the limit must be at least {least}"):
             spend(SELECTORS[selector], layers, limit)
         return
     choice = spend(SELECTORS[selector], layers, limit)
     assert sum(o.price for o in choice) <= limit
-    hulls = [[step.option.error for step in by_slope(options)] for options in layers]
+    hulls = [[step.form.error for step in by_slope(forms)] for forms in layers]
     largest = max([a - b for hull in hulls for a, b in itertools.pairwise(hull)], default=0)
     best = min(sum(o.error for o in c) for c in allowed)
     assert best - 1e-12 <= sum(o.error for o in choice) <= best + largest + 1e-12
@@ -54,9 +55,9 @@ def test_a_sum_is_within_the_largest_step_of_the_best(selector, layers, share):
 @given(networks(), st.integers(0, 12))
 def test_a_sum_is_exact_at_the_corners_of_the_hull(layers, steps):
     """A corner: the choice after some steps of the steepest descent, and its own price as the limit."""
-    stairs = [by_slope(options) for options in layers]
-    climb = sorted((step.dial, i, step.option) for i, s in enumerate(stairs) for step in s[1:])
-    corner = [s[0].option for s in stairs]
+    steps_of = [by_slope(forms) for forms in layers]
+    climb = sorted((step.threshold, i, step.form) for i, s in enumerate(steps_of) for step in s[1:])
+    corner = [s[0].form for s in steps_of]
     for _, i, taken in climb[:steps]:
         corner[i] = taken
     limit = sum(o.price for o in corner)
@@ -114,7 +115,7 @@ def test_evbmf_never_exceeds_its_ranks(low_rank, fraction):
 @pytest.mark.parametrize("selector", ["uniform", "energy", "minimax", "evbmf"])
 def test_the_least_that_a_refusal_names_is_possible(low_rank, selector):
     x = torch.zeros(1, 1, 32, 32)
-    with pytest.raises(ValueError, match=f"within reach of {selector}, at least macs=") as refusal:
+    with pytest.raises(ValueError, match=f"within reach of selector {selector}, at least macs=") as refusal:
         make_plan(low_rank, Budget(macs=1e-4), selector=selector, example=x)
     least = Budget.parse(str(refusal.value).split("at least ")[1].split(",")[0])
     plan = make_plan(low_rank, least, selector=selector, example=x)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from layers import Budget, Plan, cost
-from layers.planning import LayerForms, LayerPlan, Option
+from layers.factored import Form
+from layers.planning import LayerForms, LayerPlan
 
 from ...lab.recipes.calibration import Calibration, drawn
 from ...lab.recipes.evaluate import accuracy
@@ -50,30 +51,30 @@ def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: 
         share = float(np.geomspace(*SHARES, plans)[number])
         choice = [_draw(layer, share * float(np.exp(SPREAD * generator.normal())), generator) for layer in layers]
         small = recipe.build(job.model, _plan(job, layers, choice), images)
-        predicted.append(sum(option.error for option in choice))
+        predicted.append(sum(form.error for form in choice))
         measured.append(accuracy(small, held, job.dataset, job.device).loss - dense)
         log(f"random plan {number + 1} of {plans}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
     return Ranking(predicted, measured, held_out)
 
 
-def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Option:
-    """Of a kernel drawn at random, or the dense layer, the option whose cost is nearest to the share of dense."""
-    dense = layer.options[-1]
-    kernels = sorted({option.kernel for option in layer.options if option.kernel is not None})
+def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Form:
+    """Of a kernel drawn at random, or the dense layer, the form whose cost is nearest to the share of dense."""
+    dense = layer.forms[-1]
+    kernels = sorted({form.kernel for form in layer.forms if form.kernel is not None})
     if not kernels or share >= 1:
         return dense
     kernel = kernels[int(generator.integers(len(kernels)))]
-    offered = [option for option in layer.options if option.kernel == kernel]
-    return min(offered, key=lambda option: abs(np.log(option.price / (share * dense.price))))
+    offered = [form for form in layer.forms if form.kernel == kernel]
+    return min(offered, key=lambda form: abs(np.log(form.price / (share * dense.price))))
 
 
-def _plan(job: Job, layers: list[LayerForms], choice: list[Option]) -> Plan:
+def _plan(job: Job, layers: list[LayerForms], choice: list[Form]) -> Plan:
     rows, before = [], cost(job.model, job.example[:1].to(job.device))
     after = before
-    for layer, option in zip(layers, choice):
-        dense = layer.options[-1].cost
-        after = after + option.cost - dense
-        rows.append(LayerPlan(layer.name, option.kernel, option.spec, dense, option.cost, option.error))
+    for layer, form in zip(layers, choice):
+        dense = layer.forms[-1].cost
+        after = after + form.cost - dense
+        rows.append(LayerPlan(layer.name, form.kernel, form.spec, dense, form.cost, form.error))
     return Plan(tuple(rows), Budget(macs=1.0), "loss", before, after)
 
 

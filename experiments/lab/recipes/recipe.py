@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from checks import require
 from layers import Budget, Plan, Stats, Thin, compress, cost, interleaved, prune_channels, reestimate_batchnorm, refit
 from layers.network import evaluating
-from layers.planning import SELECTORS, Survey, check_kernels, decide, method, survey_network
+from layers.planning import SELECTORS, Request, Survey, check_kernels, method, survey_network
 
 from ..config import Compression
 from .calibration import Calibration
@@ -73,7 +73,7 @@ class Recipe(NamedTuple):
         if not self.kernels:
             dense = cost(model, example[:1].to(next(model.parameters()).device))
             return Plan((), self.budget, self.selector, dense, dense)
-        return decide(model, self.survey(model, example, stats), self.budget, self._batch(model, example))
+        return self.survey(model, example, stats).plan(self.budget)
 
     def _batch(self, model: nn.Module, example: Tensor) -> Tensor:
         """A latency is that of the whole example, other costs are those of one image."""
@@ -82,8 +82,7 @@ class Recipe(NamedTuple):
 
     def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
         """What there is to choose from."""
-        return survey_network(
-            model,
+        request = Request(
             self.budget,
             self.kernels,
             self.selector,
@@ -91,6 +90,7 @@ class Recipe(NamedTuple):
             stats=stats if self.calibrated else None,
             where=lambda _, module: isinstance(module, KINDS[self.layers]),
         )
+        return survey_network(model, request)
 
     def try_out(self, model: nn.Module, example: Tensor) -> None:
         """Refuse now what a plan of the trained network would refuse.
@@ -101,8 +101,8 @@ class Recipe(NamedTuple):
             self.treatment.try_out(model, example)
         if self.kernels:
             judge = "energy" if self.selector == "loss" else self.selector
-            found = self._replace(selector=judge, refit=False).survey(model, example, None)
-            decide(model, found._replace(selector=self.selector), self.budget, self._batch(model, example))
+            survey = self._replace(selector=judge, refit=False).survey(model, example, None)
+            survey._replace(selector=self.selector).plan(self.budget)
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""
