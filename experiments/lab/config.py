@@ -61,7 +61,7 @@ class Compression:
     largest of --latency-batches takes
     (default: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
     selector: str | None = None
-    """how ranks are chosen: uniform, energy, evbmf, minimax, or by the predicted rise of the loss: loss
+    """how ranks are chosen: uniform, energy, threshold, evbmf, minimax, or by the predicted rise of the loss: loss
     (default: energy; loss for auto)"""
     calibration_images: int | None = None
     """training images, drawn by seed and not augmented, for selector loss and for --refit

@@ -59,7 +59,7 @@ REFUSALS = {
     "--checkpoint FILE --out TMP": "out must be a file, not a folder",
     "--checkpoint FILE --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
     "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss, got 'best'",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss",
     "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
 }
 
@@ -111,7 +111,7 @@ SWEEP_REFUSALS = {
     "--checkpoint FILE --fractions 1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
     "--checkpoint FILE --kernel dct": "budget for kernel dct must be on bytes or params",
     "--checkpoint FILE --kernel dct --metric params --selector evbmf": "kernel for selector evbmf must be one that has",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss, got 'best'",
+    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss",
 }
 
 
