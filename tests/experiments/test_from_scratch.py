@@ -26,7 +26,7 @@ def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
     for row in rows[1:]:
         assert row["top1"] > 85  # of ten classes
         assert (row["params"], row["macs"]) == (50_880, rows[0]["macs"])
-        net = load_frequency_layers(scratch / f"{row['kernel']}.safetensors", LeNet5())
+        net = load_frequency_layers(scratch / f"{row['network']}.safetensors", LeNet5())
         assert sum(p.numel() for p in net.parameters()) == row["params"]
     assert "Plotly.newPlot" in (scratch / "report.html").read_text()
 
