@@ -102,15 +102,16 @@ def act(options: Page) -> None:
     """Write the page, or print it."""
     from layers.network import write_text
 
-    from .lab.runs.record import read_results
+    from .lab.runs.record import COMPLETE, read_results
 
     if options.out is not None:
         check_file(options.out)
     require(len(options.runs) > 0, "runs", options.runs, "one or more folders of complete runs with --frequency")
     results = []
     for folder in options.runs:
-        result = read_results(folder)
-        require(bool(result["config"].get("frequency")), "run", str(folder), "the folder of a run with --frequency")
+        result = read_results(folder) if (folder / COMPLETE).is_file() else None
+        ours = result is not None and result["config"].get("frequency")
+        require(bool(ours), "run", str(folder), "the folder of a complete run with --frequency")
         results.append(result)
     text = page(results)
     if options.out is None:

@@ -20,7 +20,7 @@ def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, cap
     assert "BatchNorm statistics of compressed networks measured anew" in " ".join(capsys.readouterr().out.split())
     (folder,) = tmp_path.iterdir()
     dense, auto, svd = results(folder)["rows"]
-    assert [dense["kernel"], auto["kernel"], svd["kernel"]] == ["dense", "auto", "svd"]
+    assert [dense["network"], auto["network"], svd["network"]] == ["dense", "auto", "svd"]
     plan = Plan.load(folder / "auto" / "plan.json")
     assert plan.selector == "loss"
     assert len({row.kernel for row in plan.layers} - {None}) > 1
