@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .lab.command import check_file, door
 from .lab.config import Compression, Config, Data, Measurement, Network, Tracking, Training
+from .lab.refusals import check_effects
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def act(dry_run: DryRun) -> None:
     if out is not None:
         require(len(dry_run.compression.kernel) == 1, "kernel", dry_run.compression.kernel, "one alone with --out")
         check_file(out)
+    require(not dry_run.compression.frequency, "frequency", True, "left out: such networks are trained, not planned")
+    check_effects(replace(dry_run.run(), training=Training()))
     job = look_up(dry_run.run())
+    require(len(job.recipes) > 0, "kernel", dry_run.compression.kernel, "one or more, or --prune-channels, to plan")
     thin = job.thin()
     images = job.calibration(thin.model)
     for network, recipe in job.recipes.items():

@@ -36,12 +36,10 @@ def door(
 
     def main(arguments: list[str] | None = None) -> int:
         """Run the command line (default: this process's); 2 where the input is refused, 130 after Ctrl-C."""
-        words = normalise_arguments(sys.argv[1:] if arguments is None else arguments)
-        chosen = tyro.cli(
-            options, prog=f"python -m experiments.{verb}", args=words, config=(tyro.conf.OmitArgPrefixes,)
-        )
+        prog, config = f"python -m experiments.{verb}", (tyro.conf.OmitArgPrefixes,)
         try:
-            return act(chosen) or 0
+            words = normalise_arguments(sys.argv[1:] if arguments is None else arguments)
+            return act(tyro.cli(options, prog=prog, args=words, config=config)) or 0
         except (ValueError, OSError) as error:
             sys.stderr.write(_refusal(error))
             return REFUSED
@@ -96,10 +94,12 @@ def normalise_arguments(arguments: Iterable[str]) -> list[str]:
     """
     parts = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
     words: list[str] = []
-    for part in parts:
+    for before, part in zip(["", *parts], parts):
         option = words[-1] if words else ""
         if part == "None" and option.startswith("--"):
             words = words if option == "--kernel" else words[:-1]
-        else:
-            words.append(part.lower() if option in ANY_CASE and ":" not in part else part)
+            continue
+        mixed = option == "--kernel" and before == "None" and not part.startswith("--")
+        require(not mixed, "kernel", f"None {part}", "None alone, or names of kernels")
+        words.append(part.lower() if option in ANY_CASE and ":" not in part else part)
     return words

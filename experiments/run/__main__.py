@@ -5,10 +5,13 @@ import sys
 
 from ..lab.command import door
 from ..lab.config import Config
+from ..lab.refusals import check_effects, check_options
 
 
 def act(config: Config) -> None:
     """Make the run unless it is complete, and print its table."""
+    check_options(config)
+    check_effects(config)
     from ..lab.recipes import job
     from ..lab.training.distributed import rank
     from . import measure, pipeline

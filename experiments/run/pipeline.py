@@ -1,5 +1,6 @@
 """The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -12,10 +13,11 @@ from layers.network import load_tensors, write_tensors
 
 from ..lab.recipes.calibration import Calibration
 from ..lab.recipes.fit import _fit
-from ..lab.recipes.job import Job
+from ..lab.recipes.job import Job, finished
 from ..lab.recipes.recipe import Recipe, from_dense
 from ..lab.runs import record
 from ..lab.runs.history import History
+from ..lab.runs.lock import alone
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.training.batchnorm import statistics
@@ -84,10 +86,13 @@ def execute(job: Job) -> None:
     what is finished.
     """
     try:
-        with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
-            models, plans, val = _networks(job, tracker)
-            if rank() == 0:
-                measure(job, models, plans, val, tracker)
+        with alone(job.folder) if rank() == 0 else nullcontext():
+            if finished(job.config):
+                return  # another process made it since this one looked
+            with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
+                models, plans, val = _networks(job, tracker)
+                if rank() == 0:
+                    measure(job, models, plans, val, tracker)
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise

@@ -13,16 +13,9 @@ from ..models import build
 
 
 def check_frequency(config: Config) -> None:
-    """What a run with --frequency cannot obey is refused, not ignored."""
+    """Refuse kernels that are no basis of frequency layers."""
     for kernel in config.compression.kernel:
         require(kernel in BASES, "kernel", kernel, f"one of {', '.join(BASES)} with --frequency")
-    why = "left out with --frequency, whose networks are trained from scratch"
-    for name in ("prune_channels", "prune", "quantise"):
-        given = getattr(config.compression, name)
-        require(given is None, name.replace("_", " "), given, why)
-    require(config.compression.budget is None, "budget", config.compression.budget, why)
-    require(config.training.finetune_epochs is None, "finetune epochs", config.training.finetune_epochs, why)
-    require(config.training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")
 
 
 def frequency_network(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:

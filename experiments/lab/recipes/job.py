@@ -17,6 +17,7 @@ from ..data import Dataset, load_dataset
 from ..data.batches import Batches
 from ..models import build, factory
 from ..models.weights import load_checkpoint, load_pretrained
+from ..refusals import check_options
 from ..runs import record
 from ..training.trainer import check_training
 from .calibration import Calibration, image_count
@@ -76,19 +77,7 @@ def check(config: Config) -> Job:
 def look_up(config: Config) -> Job:
     """The job, its plans not tried."""
     training, images = config.training, config.data
-    for name, value, least in (
-        ("max epochs", training.max_epochs, 0),
-        ("finetune epochs", training.finetune_epochs, 0),
-        ("batch size", images.batch_size, 1),
-        ("image size", images.image_size, 1),
-        ("workers", images.workers, 0),
-    ):
-        require(value is None or value >= least, name, value, f"at least {least}")
-    given = config.network.checkpoint or config.network.pretrained
-    require(given or training.max_epochs != 0, "max epochs", 0, "at least 1 without a --checkpoint or --pretrained")
-    sizes = config.measurement.latency_batches
-    distinct = len(set(sizes)) == len(sizes) >= 1
-    require(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
+    check_options(config)
     gpu = torch.cuda.is_available()
     require(training.accelerator != "cuda" or gpu, "accelerator", "cuda", "auto or cpu on a machine without a CUDA GPU")
     device = "cuda" if gpu and training.accelerator != "cpu" else "cpu"
@@ -100,7 +89,7 @@ def look_up(config: Config) -> Job:
     if compression.frequency:
         check_frequency(config)
     planned = {} if compression.frequency else recipes(compression)
-    dataset = load_dataset(images, training.seed)
+    dataset, sizes = load_dataset(images, training.seed), config.measurement.latency_batches
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
     seed_everything(training.seed, verbose=False)
@@ -124,9 +113,12 @@ def look_up(config: Config) -> Job:
     job = Job(config, Path(), dataset, model, device, example, planned, epochs, finetune, scratch, usual)
     if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
         dataset.train(), dataset.val()
-    if any(each.wants_images for each in planned.values()):
-        asked, there = config.compression.calibration_images, len(dataset.train().labels)
+    asked = config.compression.calibration_images
+    if any(recipe.wants_images for recipe in planned.values()):
+        there = len(dataset.train().labels)
         job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
+    else:
+        require(asked is None, "calibration images", asked, "left out where no network is calibrated")
     return job
 
 

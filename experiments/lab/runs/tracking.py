@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import Config
 from ..trials.sqlite import sqlite_url
+from .lock import in_turn
 
 PATIENCE = {  # what MLflow is told unless its user said otherwise: by itself it would hold a run up for many minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -79,11 +80,12 @@ class Tracker:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # no line for each table of a new database
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        self.client = MlflowClient(tracking_uri=self.uri)
         flat = self.config.flat()
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"{flat['dataset']}-{flat['model']}"
-        found = self.client.get_experiment_by_name(name)
-        self.experiment = found.experiment_id if found else self.client.create_experiment(name)
+        with in_turn(self.config.output.out):  # MLflow makes its tables, and an experiment, without a lock
+            self.client = MlflowClient(tracking_uri=self.uri)
+            experiment = self.client.get_experiment_by_name(name)
+            self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name)
         tags = {"folder": str(self.folder.absolute()), "mlflow.source.name": "python -m experiments.run"}
         self.parent = self._resumed(f"tags.folder = '{tags['folder']}'") or self._create(self.config.name, tags)
         self._log(self.parent, {}, 0, {key: str(value) for key, value in flat.items()})

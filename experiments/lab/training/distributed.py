@@ -53,16 +53,17 @@ def gathered(mine: Tensor) -> Tensor:
 
 def check_launch(config: Training, device: str) -> None:
     """Refuse what does not fit how this process was started, this machine's GPUs, or a port that is taken."""
-    require(config.devices >= 1, "devices", config.devices, "at least 1")
-    require(config.nodes >= 1, "nodes", config.nodes, "at least 1")
-    wanted, listens = config.devices * config.nodes, True
+    wanted, listens, launched = config.devices * config.nodes, True, "MASTER_ADDR" in os.environ
     for launcher, environment in (("torchrun", TorchElasticEnvironment), ("Slurm", SLURMEnvironment)):
         if environment.detect():
+            launched = True
             given = "SLURM_NTASKS" not in os.environ or "SLURM_NTASKS_PER_NODE" in os.environ
             require(launcher != "Slurm" or given, "srun", "--ntasks", "given --ntasks-per-node")
             started = environment().world_size()
             require(started == wanted, "devices x nodes", wanted, f"the {started} processes that {launcher} started")
             listens = environment().global_rank() == 0  # it may already do so when the others come to look
+    alone = "1, or the command started on each machine by torchrun or Slurm: nobody else would come"
+    require(config.nodes == 1 or launched, "nodes", config.nodes, alone)
     if device == "cuda":
         gpus = torch.cuda.device_count()
         require(config.devices <= gpus, "devices", config.devices, f"at most the {gpus} GPUs of this machine")

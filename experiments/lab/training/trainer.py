@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import FSDPStrategy
 from checks import require
 
 from ..config import Training
+from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
 
@@ -19,23 +20,7 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 def check_training(config: Training, device: str) -> None:
     """Refuse numbers out of range, and what this device or these processes cannot do."""
-    for name, value, ok, allowed in (
-        ("lr", config.lr, config.lr > 0, "above 0"),
-        ("momentum", config.momentum, 0 <= config.momentum < 1, "from 0 to below 1"),
-        ("weight decay", config.weight_decay, config.weight_decay >= 0, "at least 0"),
-        ("warmup epochs", config.warmup_epochs, config.warmup_epochs >= 0, "at least 0"),
-        ("step size", config.step_size, config.step_size >= 1, "at least 1"),
-        ("gamma", config.gamma, config.gamma > 0, "above 0"),
-        ("label smoothing", config.label_smoothing, 0 <= config.label_smoothing < 1, "from 0 to below 1"),
-        ("mixup", config.mixup, config.mixup >= 0, "at least 0"),
-        ("cutmix", config.cutmix, config.cutmix >= 0, "at least 0"),
-        ("ema", config.ema, 0 <= config.ema < 1, "from 0 to below 1"),
-        ("distill", config.distill, 0 <= config.distill <= 1, "from 0 to 1"),
-        ("temperature", config.temperature, config.temperature > 0, "above 0"),
-        ("clip", config.clip, config.clip is None or config.clip > 0, "above 0"),
-        ("patience", config.patience, config.patience is None or config.patience >= 1, "at least 1"),
-    ):
-        require(ok, name, value, allowed)
+    check_ranges(config)
     check_launch(config, device)
     several, fsdp = config.devices * config.nodes > 1, config.strategy == "fsdp"
     require(device == "cuda" or config.precision != "16", "precision", "16", "32 or bf16 on a CPU")
