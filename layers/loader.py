@@ -27,7 +27,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     try:
         modules = json.loads(Path(folder, "plan.json").read_text(encoding="utf-8"))["modules"]
         tensors, box = load_file(Path(folder, "model.safetensors")), nn.ModuleList([copy.deepcopy(model)])
-        materialise(box)
+        materialise(box[0])
         tables = [torch.tensor(table, dtype=torch.float64) for table in modules["tables"]]
         for name, code in modules["codes"].items():
             if prod(code["shape"]) > model.get_parameter(name).numel() or min(code["shape"]) < 1:

@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from checks import require
+
 from .. import loader
-from ..coded import Transform, TransformLinear
+from ..coded import Transform, TransformLinear, is_coded
 from ..planning import Plan
 from ..thinning import arguments
 
@@ -25,23 +27,31 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
     layers: prefix of their names -> plain layers in a row, or one that has fewer channels;  codes: name of a weight ->
     its transform and the names of its tensors;  tables: numbers of the transforms, each different table once.
     """
+    modules: dict[str, Any] = dict(small.named_modules(remove_duplicate=False))
     rows: dict[str, Any] = {}
     codes: dict[str, Any] = {}
     tables: list[Any] = []
     for name in (row.name for row in plan.layers if row.kernel is not None):
-        module: Any = small.get_submodule(name)
+        module = modules.get(name)
         prefix = f"{name}." if name else ""
         if isinstance(module, nn.Sequential):
             rows[prefix] = [_constructed(layer) for layer in module]  # two or more
         elif isinstance(module, TransformLinear):
             codes[f"{prefix}weight"] = _code(module.transform, f"{prefix}values", f"{prefix}transform.", tables)
         else:
+            transform = getattr(module, "parametrizations", {"weight": [None]})["weight"][0]
+            about = f"layer {name!r} of the network to save"
+            require(isinstance(transform, Transform), about, type(module).__name__, "as the plan says: compress first")
             values, inside = f"{prefix}{CODE}.original0", f"{prefix}{CODE}.0."
-            codes[f"{prefix}weight"] = _code(module.parametrizations.weight[0], values, inside, tables)
+            codes[f"{prefix}weight"] = _code(transform, values, inside, tables)
     for name in plan.widths:
         if f"{name}." not in rows:
-            module = small.get_submodule(name)
+            module = modules[name]
             rows[f"{name}."] = [_constructed(module.materialize() if isinstance(module, TransformLinear) else module)]
+    for name, module in modules.items():
+        folded = not is_coded(module) or f"{name}.weight".lstrip(".") in codes
+        about = f"layer {name!r} of the network to save"
+        require(folded, about, f"{type(module).__name__}, masked or coded", "plain or as the plan says: fold(network)")
     return {"layers": rows, "codes": codes, "tables": tables}
 
 

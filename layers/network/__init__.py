@@ -12,4 +12,4 @@ from .files import (
 )
 from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted
 from .modes import evaluating as evaluating, frozen as frozen, images_of as images_of
-from .surgery import obstacles as obstacles, replace as replace
+from .surgery import check_untied as check_untied, obstacles as obstacles, replace as replace

@@ -1,10 +1,12 @@
 """Swap modules inside any nn.Module: the one function of the project that edits a model."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+
+from checks import require
 
 Rule = Callable[[str, nn.Module], nn.Module | None]
 
@@ -14,18 +16,56 @@ READS_CHILD_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+def ties(model: nn.Module) -> dict[str, str]:
+    """Name of a module -> how its own parameters are tied, for each that shares numbers with another module's tensors.
+
+    That is the same parameter, or a view of its memory; parameters that lie one after the other are not tied.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    owners: dict[int, list[tuple[int, int, int]]] = defaultdict(list)  # memory -> (first byte, end, module)
+    for module in model.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            memory, first, end = _span(tensor)
+            owners[memory].append((first, end, id(module)))
+    tied = {}
+    for name, module in model.named_modules():
+        spans = [_span(parameter) for parameter in module.parameters(recurse=False)]
+        others = {
+            names[owner] for memory, a, b in spans for first, end, owner in owners[memory] if first < b and a < end
+        }
+        if others - {name}:
+            words = ", ".join(other or "the network itself" for other in sorted(others - {name}))
+            tied[name] = f"its parameters are tied to those of {words}"
+    return tied
+
+
+def check_untied(model: nn.Module, names: Iterable[str], done: str) -> None:
+    """Refuse layers whose weights others use as well, which would keep the numbers from before.
+
+    done: what is to be done to them, as in "Linear layers to prune".
+    """
+    tied = ties(model)
+    reasons = [f"{name!r}, {tied[name]}" for name in names if name in tied]
+    require(not reasons, f"layers to {done}", "; ".join(reasons), "ones whose weights no other module shares")
+
+
+def _span(tensor: Tensor) -> tuple[int, int, int]:
+    """(its memory, first byte there, end), on the meta device as well; some subclasses of tensors have no memory."""
+    try:
+        memory = tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor), 0, 1
+    first, size = tensor.storage_offset(), tensor.element_size()
+    length = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
+    return memory, int(first) * size, int(first + length) * size
+
+
 def obstacles(model: nn.Module) -> dict[str, str]:
     """Name -> reason, for every module that cannot be swapped without changing what the model computes or trains."""
-    names = {id(module): name for name, module in model.named_modules()}
-    owners: dict[int, set[int]] = defaultdict(set)
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            owners[id(parameter)].add(id(module))
-    found = {}
+    found, tied = {}, ties(model)
     for name, module in model.named_modules():
-        shared = {names[o] for p in module.parameters(recurse=False) for o in owners[id(p)]} - {name}
-        if shared:
-            found[name] = f"its parameters are tied to those of {', '.join(sorted(shared))}"
+        if name in tied:
+            found[name] = tied[name]
         elif any(getattr(module, hooks) for hooks in HOOKS):
             found[name] = "it has hooks, which a new module would lose"
         elif is_parametrized(module):

@@ -9,6 +9,7 @@ from torch import nn
 from checks import require
 
 from ..calibration import Stats, check_stats
+from ..costs import storage
 from ..factored import Spec
 from ..fitting import Metric
 from ..network import Layer, replace
@@ -24,8 +25,7 @@ def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
     require(
         len(rows) == len(plan.layers), "plan", [row.name for row in plan.layers], "of layers that are named once each"
     )
-    unknown = sorted(set(rows) - {name for name, _ in model.named_modules()})
-    require(not unknown, "plan", unknown, "about layers that the model has")
+    _check_fits(model, plan)
 
     def rule(name: str, module: nn.Module) -> nn.Module | None:
         row = rows.get(name)
@@ -42,6 +42,23 @@ def carry_out(model: nn.Module, plan: Plan, build: Build) -> nn.Module:
             raise ValueError(f"{where}: {error}") from None
 
     return replace(model, rule)
+
+
+def _check_fits(model: nn.Module, plan: Plan) -> None:
+    """Refuse the plan of another network whose layers have the same names: its costs, and so its budget, are not these.
+
+    What a plan made by hand leaves out, with no parameters before, is not compared.
+    """
+    modules = dict(model.named_modules())
+    unknown = sorted({row.name for row in plan.layers} - set(modules))
+    require(not unknown, "plan", unknown, "about layers that the model has")
+    for row in plan.layers:
+        params = storage(modules[row.name])[0]
+        about = f"{row.before.params:,} parameters of layer {row.name!r}"
+        require(row.before.params in (0, params), "plan", about, f"about the model, where it has {params:,}")
+    if not plan.widths:  # else the plan may count what the channels cost that are gone
+        params, about = storage(model)[0], f"{plan.before.params:,} parameters"
+        require(plan.before.params in (0, params), "plan", about, f"about the model, which has {params:,}")
 
 
 def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..coded import Decoded, code
-from ..network import weighted
+from ..network import check_untied, weighted
 
 
 class Binary(Decoded):
@@ -34,10 +34,11 @@ class Binary(Decoded):
 def binarise(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> nn.Module:
     """Give every Conv2d and Linear of these kinds binary weights to train with, in place; `layers.fold` keeps them.
 
-    ValueError for a network without such layers.
+    ValueError for a network without such layers, or with tied ones.
     """
     layers = weighted(model, kinds)
     require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to binarise")
+    check_untied(model, layers, "binarise")
     for layer in layers.values():
         code(layer, Binary())
     return model

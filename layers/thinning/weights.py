@@ -9,7 +9,7 @@ from torch.nn.utils import prune as torch_prune
 from checks import require
 
 from ..coded import Decoded, code
-from ..network import weighted
+from ..network import check_untied, weighted
 
 Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its shape; the lowest of all layers are pruned
 
@@ -55,12 +55,14 @@ def masks(
 ) -> dict[str, Tensor]:
     """Name of each Conv2d and Linear -> mask of its weight, 0 for the fraction of all weights with the lowest scores.
 
-    ValueError for a fraction that is not between 0 and 1, an unknown score, or a network without such layers.
+    ValueError for a fraction that is not between 0 and 1, an unknown score, a network without such layers, or with tied
+    ones.
     """
     require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
     require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
     layers = weighted(model, kinds)
     require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to prune")
+    check_untied(model, layers, "prune")
     scores = {name: SCORES[score](layer.get_parameter("weight").detach()) for name, layer in layers.items()}
     flat = torch.cat([one.flatten() for one in scores.values()])
     keep = torch_prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat))
@@ -69,7 +71,11 @@ def masks(
 
 
 def mask(model: nn.Module, chosen: dict[str, Tensor]) -> nn.Module:
-    """Give the weights these masks, in place; `layers.fold` makes plain weights with zeros of them."""
+    """Give the weights these masks, in place; `layers.fold` makes plain weights with zeros of them.
+
+    ValueError for a weight that is tied to another, which would stay as it is.
+    """
+    check_untied(model, chosen, "prune")
     for name, one in chosen.items():
         code(model.get_submodule(name), Masked(one))
     return model

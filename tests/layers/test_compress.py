@@ -1,6 +1,7 @@
 """compress, save and load: the given network untouched, outputs bit-identical, bad files refused in a sentence."""
 
 import copy
+import itertools
 import json
 import pickle
 
@@ -13,6 +14,7 @@ from experiments.lab.models.cifar_resnet import resnet20
 from experiments.lab.models.lenet import LeNet
 from layers import METHODS, Budget, compress, fold, load, make_plan, save
 from layers.network.files import load_tensors
+from layers.thinning import mask, masks
 
 X = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
 KERNELS = {name: Budget(params=0.6) for name in METHODS}
@@ -130,3 +132,45 @@ def test_a_plan_with_a_kernel_the_layer_cannot_take_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(data))
     with pytest.raises(ValueError, match="plan for layer 'fc1' must be a kernel that the layer can take"):
         compress(model, type(plan).load(tmp_path / "plan.json"))
+
+
+def chain(*channels):
+    """Convolutions of these numbers of channels, one after the other."""
+    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(channels)))
+
+
+OTHERS = {  # networks with the layers' names of chain(3, 8, 16)
+    "wider": lambda: chain(3, 32, 64),
+    "another input": lambda: chain(1, 8, 16),
+    "another kernel size": lambda: nn.Sequential(nn.Conv2d(3, 8, 5), nn.Conv2d(8, 16, 3)),
+    "deeper": lambda: chain(3, 8, 16, 16),
+    "without a bias": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 16, 3)),
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_a_plan_of_another_network_with_the_same_names_is_refused(which, tmp_path):
+    x, model = torch.zeros(1, 3, 8, 8), chain(3, 8, 16)
+    plan = make_plan(model, Budget(macs=0.6), example=x)
+    other = OTHERS[which]()
+    before = copy.deepcopy(other.state_dict())
+    save(compress(model, plan), plan, tmp_path / "small")
+    for refused in (lambda: compress(other, plan), lambda: load(tmp_path / "small", other)):
+        with pytest.raises(ValueError, match=r"plan must be about the model, .* parameters"):
+            refused()
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), other.state_dict().values()))
+
+
+def test_what_is_not_as_the_plan_says_is_not_saved(tmp_path):
+    x, model = torch.zeros(1, 3, 8, 8), chain(3, 8, 16)
+    plan = make_plan(model, Budget(macs=0.6), example=x)
+    name = next(row.name for row in plan.layers if row.kernel)
+    with pytest.raises(ValueError, match=f"layer '{name}' of the network to save must be as the plan says"):
+        save(model, plan, tmp_path / "small")
+    small = compress(model, plan)
+    pruned = mask(small, masks(small, 0.5))
+    with pytest.raises(ValueError, match="of the network to save must be plain or as the plan says: fold"):
+        save(pruned, plan, tmp_path / "small")
+    assert not list(tmp_path.iterdir())
+    save(fold(pruned), plan, tmp_path / "small")
+    assert torch.equal(load(tmp_path / "small", model)(x), pruned(x))

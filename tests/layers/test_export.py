@@ -163,3 +163,61 @@ def test_large_classifiers_as_well(name, tmp_path):
     assert large
     assert all(isinstance(small.get_submodule(name), nn.Sequential) for name in large)
     check_both(small, name, tmp_path)
+
+
+class Last(nn.Module):
+    """A convolution and then a layer or a function."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 8, 3, padding=1), last
+
+    def forward(self, x):
+        return self.last(self.conv(x))
+
+
+def test_the_ends_and_the_batch_axis_of_onnx_have_names_and_the_file_keeps_texts(tmp_path):
+    facts = {"preprocessing": '{"mean": [0.5]}', "license": "MIT"}
+    export(network(), X, tmp_path / "a.onnx", facts)
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    assert [(end.name, end.shape) for end in session.get_inputs()] == [("images", ["batch", 3, 12, 12])]
+    assert [(end.name, end.shape) for end in session.get_outputs()] == [("logits", ["batch", 10])]
+    assert session.get_modelmeta().custom_metadata_map == facts
+    export(network(), X, tmp_path / "a.pt2", facts)
+    kept = dict.fromkeys(facts, "")
+    torch.export.load(tmp_path / "a.pt2", extra_files=kept)
+    assert kept == facts
+
+
+def test_several_outputs_are_numbered_and_sizes_made_of_the_batch_name_it(tmp_path):
+    model = Last(lambda y: (y.mean((2, 3)), {"all": y.flatten(0, 1)})).eval()
+    export(model, X, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    ends = [(end.name, end.shape) for end in session.get_outputs()]
+    assert ends == [("logits_0", ["batch", 8]), ("logits_1", ["8*batch", 12, 12])]
+    assert [y.shape for y in session.run(None, {"images": torch.cat([X, X, X]).numpy()})] == [(6, 8), (48, 12, 12)]
+
+
+NO_OPERATOR = {
+    "a layer": (nn.AdaptiveMaxPool2d(5), r"aten.adaptive_max_pool2d in layer 'last' \(AdaptiveMaxPool2d\)"),
+    "deep down": (
+        nn.Sequential(nn.ReLU(), nn.AdaptiveMaxPool2d(5)),
+        r"aten.adaptive_max_pool2d in layer 'last.1' \(Ada",
+    ),
+    "a function": (torch.linalg.svdvals, "aten._linalg_svd"),
+    "another": (lambda y: y.cummax(1).values, "aten.cummax"),
+}
+
+
+@pytest.mark.parametrize("which", NO_OPERATOR)
+def test_an_operator_that_onnx_has_not_is_named_with_its_layer(which, tmp_path):
+    last, words = NO_OPERATOR[which]
+    with pytest.raises(ValueError, match=f"Last must be a network that ONNX has operators for, got {words}") as error:
+        export(Last(last).eval(), X, tmp_path / "a.onnx")
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_are_texts(tmp_path):
+    with pytest.raises(ValueError, match="metadata must be texts by names that are texts, got"):
+        export(network(), X, tmp_path / "a.onnx", {"mean": 0.5})
