@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.markdown import Markdown
 
 from checks import require
 from layers.network import write_text
@@ -45,10 +46,10 @@ def prepare(study: Study) -> Job:
     require(options.repeats >= 1, "repeats", options.repeats, "at least 1")
     require(options.least >= 2, "least", options.least, "at least 2")
     require(0 <= options.seed < 2**32, "seed", options.seed, "from 0 to below 2^32")
-    found = source(study)
-    studied, _ = weights(found.model, options.least)
+    studied_network = source(study)
+    studied, _ = weights(studied_network.model, options.least)
     require(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
-    return Job(study, record.open_folder(study), found)
+    return Job(study, record.open_folder(study), studied_network)
 
 
 @contextmanager
@@ -64,13 +65,13 @@ def _one_thread() -> Iterator[None]:
 
 def execute(job: Job) -> None:
     """Train if need be, measure every layer, time the stages, write; results.json is written last."""
-    console, (study, folder, found) = Console(stderr=True), job
+    console, (study, folder, network) = Console(stderr=True), job
     options = study.measurement
     (folder / record.COMPLETE).unlink(missing_ok=True)  # what is repeated is not complete
-    if found.job is not None:
-        console.print(f"training: {found.job.epochs} epochs", highlight=False)
-        train(found.job, folder)
-    studied, skipped = weights(found.model, options.least)
+    if network.job is not None:
+        console.print(f"training: {network.job.epochs} epochs", highlight=False)
+        train(network.job, folder)
+    studied, skipped = weights(network.model, options.least)
     parts = []
     with _one_thread():
         for number, weight in enumerate(studied):
@@ -82,19 +83,19 @@ def execute(job: Job) -> None:
     facts = {
         "config": study.flat(),
         "environment": record.environment(),
-        "source": found.words,
+        "source": network.words,
         "layers": [{"name": w.name, "kind": w.kind, "shape": list(w.w.shape)} for w in studied],
         "skipped": skipped,
         "timed": None if timed is None else {"name": timed.name, "shape": list(timed.w.shape)},
     }
-    tables.write(results, clock, facts, folder)
+    tables.write(study, results, clock, facts, folder)
     figures.write(results, clock, facts, folder)
-    write_text(folder / "summary.md", summary.text(results, clock, facts))
+    write_text(folder / "summary.md", summary.text(study, results, clock, facts))
     record.write_json(folder / record.COMPLETE, facts)
 
 
 def present(study: Study) -> None:
     """Print the summary of a complete study and where its tables and figures lie."""
     folder, console = study.output.out / study.name, Console()
-    console.print((folder / "summary.md").read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
-    console.print(f"tables and figures: {folder}", soft_wrap=True, highlight=False)
+    console.print(Markdown((folder / "summary.md").read_text(encoding="utf-8")))
+    console.print(f"tables and figures: {folder}", soft_wrap=True, markup=False, highlight=False)

@@ -4,30 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from layers.network import whole
-
+from ..lab.reporting.canvas import canvas, save
+from ..lab.reporting.style import COLOURS, GREY, MARKERS, line_style
 from .measuring.clock import FRACTION
 from .measuring.measure import Tables, pooled
 from .measuring.versions import CONDITIONS
 from .tables import KINDS, fraction_name, kinds, label, near
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222"]  # Wong 2011
-MARKERS = "osD^vPX"
+CURVES = [*COLOURS[1:], COLOURS[0]]
 PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}")
-
-
-def _figure(columns: int, height: float) -> tuple[Figure, list]:
-    figure = Figure(figsize=(9, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
-    for ax in axes:
-        ax.grid(alpha=0.3, linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
 
 
 def _fractions(ax, fractions: list[float]) -> None:
@@ -38,19 +26,19 @@ def _fractions(ax, fractions: list[float]) -> None:
 
 def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
     """Relative error against the fraction stored: transforms on the left, decompositions on the right."""
-    figure, axes = _figure(2, 4.6)
+    figure, axes = canvas(2, (9, 4.6), share_y=True)
     trained = errors[errors.condition == "trained"]
     best = _best_axes(trained, near(fractions))
     noise = errors[(errors.condition == "random") & (errors.kernel == "none")].sort_values("fraction")
     panels = [trained[(trained.keep == "largest")].merge(best), trained[trained.keep == "rank"]]
     titles = [f"transforms ({best['axes'][best.kernel == 'dct'].iloc[0]} axes), largest coefficients", "decompositions"]
     for ax, panel, title in zip(axes, panels, titles):
-        ax.plot(noise.fraction, noise.error, color="#888888", linestyle=":", label="random weights, largest")
+        ax.plot(noise.fraction, noise.error, color=GREY, linestyle=":", label="random weights, largest")
         for number, ((kernel, names), line) in enumerate(panel.groupby(["kernel", "axes"], sort=False)):
             line = line.sort_values("fraction")
-            style = {"color": COLOURS[number % 7], "marker": MARKERS[number % 7], "markersize": 5, "linewidth": 1.4}
             name = kernel if ax is axes[0] else label(kernel, names)
-            ax.plot(line.fraction, line.error, label="the weights themselves" if kernel == "none" else name, **style)
+            name = "the weights themselves" if kernel == "none" else name
+            ax.plot(line.fraction, line.error, label=name, **line_style(number))
         _fractions(ax, sorted(fractions))
         ax.set_xlabel("fraction of the weight's numbers stored, positions paid")
         ax.set_title(title, fontsize=10)
@@ -63,24 +51,24 @@ def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figu
 
 def _best_axes(trained: pd.DataFrame, at: float) -> pd.DataFrame:
     """The one choice of axes (kernel, axes) that suits the DCT best, for every transform: equal terms."""
-    some = trained[(trained.fraction == at) & (trained.keep == "largest")]
-    dct = some[some.kernel == "dct"]
+    largest = trained[(trained.fraction == at) & (trained.keep == "largest")]
+    dct = largest[largest.kernel == "dct"]
     axes = dct["axes"][dct.error.idxmin()]
-    return some[(some["axes"] == axes) | (some.kernel == "none")][["kernel", "axes"]]
+    return largest[(largest["axes"] == axes) | (largest.kernel == "none")][["kernel", "axes"]]
 
 
 def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
     """Transforms along the channels: error of trained, shuffled, sorted and random weights."""
     at = near(fractions)
-    some = errors[(errors.fraction == at) & (errors["axes"] == "channels") & (errors.keep != "rank")]
-    names = [(kernel, keep) for keep in ("largest", "lowest") for kernel in dict.fromkeys(some.kernel)]
-    figure, axes = _figure(2, 4.2)
+    channels = errors[(errors.fraction == at) & (errors["axes"] == "channels") & (errors.keep != "rank")]
+    names = [(kernel, keep) for keep in ("largest", "lowest") for kernel in dict.fromkeys(channels.kernel)]
+    figure, axes = canvas(2, (9, 4.2), share_y=True)
     for ax, wanted in zip(axes, ("largest", "lowest")):
         rows = [kernel for kernel, keep in names if keep == wanted]
         for number, condition in enumerate(CONDITIONS):
-            points = some[(some.condition == condition) & (some.keep == wanted)].set_index("kernel").error
+            points = channels[(channels.condition == condition) & (channels.keep == wanted)].set_index("kernel").error
             heights = [row + 0.12 * (number - 2) for row in range(len(rows))]
-            ax.plot(points.loc[rows], heights, MARKERS[number], color=COLOURS[number], label=condition, markersize=6)
+            ax.plot(points.loc[rows], heights, MARKERS[number], color=CURVES[number], label=condition, markersize=6)
         ax.set_yticks(range(len(rows)), rows)
         ax.set_xlabel(f"relative error, {fraction_name(at)} of the numbers stored")
         ax.set_title(f"{wanted}{'-frequency' if wanted == 'lowest' else ''} coefficients", fontsize=10)
@@ -93,18 +81,18 @@ def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Fig
 
 def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
     """Variance explained by the first n coefficients of the DCT, largest first and lowest frequency first."""
-    figure, axes = _figure(2, 4.2)
+    figure, axes = canvas(2, (9, 4.2), share_y=True)
     choices = list(dict.fromkeys(curves[curves.kernel == "dct"]["axes"]))
     lines = [("none", "", "weights themselves"), *(("dct", name, f"dct ({name})") for name in choices)]
     lines += [("svd", name, f"svd ({name})") for name in dict.fromkeys(curves[curves.kernel == "svd"]["axes"])]
     for ax, keep in zip(axes, ("largest", "lowest")):
         for number, (kernel, names, words) in enumerate(lines):
-            some = curves[(curves.kernel == kernel) & (curves["axes"] == names)]
-            some = some[some.keep == ("rank" if kernel == "svd" else keep)]
+            shown = curves[(curves.kernel == kernel) & (curves["axes"] == names)]
+            shown = shown[shown.keep == ("rank" if kernel == "svd" else keep)]
             for condition, style in {"trained": "-", "random": ":"}.items():
-                line = some[some.condition == condition].sort_values("fraction")
+                line = shown[shown.condition == condition].sort_values("fraction")
                 name = words if condition == "trained" else None
-                ax.plot(line.fraction, line.explained, style, color=COLOURS[number], label=name if len(line) else None)
+                ax.plot(line.fraction, line.explained, style, color=CURVES[number], label=name if len(line) else None)
         ax.set_xscale("log", base=2)
         ticks = [2.0**-k for k in (8, 6, 4, 2, 0)]
         ax.set_xticks(ticks, [fraction_name(f) if f < 1 else "1" for f in ticks])
@@ -120,14 +108,14 @@ def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
 
 def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
     """Time of one encoding, one row per kernel, one point per stage with its quartiles."""
-    figure, (ax,) = _figure(1, 4.4)
+    figure, (ax,) = canvas(1, (9, 4.4), share_y=True)
     rows = list(dict.fromkeys(zip(clock.kernel, clock["axes"])))
-    for number, (stage, some) in enumerate(clock.groupby("stage")):
-        place = [rows.index(key) + 0.16 * (number - 1) for key in zip(some.kernel, some["axes"])]
-        middle = some["median"] * 1e3
-        spread = [middle - some.low * 1e3, some.high * 1e3 - middle]
+    for number, (stage, timings) in enumerate(clock.groupby("stage")):
+        place = [rows.index(key) + 0.16 * (number - 1) for key in zip(timings.kernel, timings["axes"])]
+        middle = timings["median"] * 1e3
+        spread = [middle - timings.low * 1e3, timings.high * 1e3 - middle]
         name = f"stage {stage}: {('SciPy', 'NumPy', 'torch')[number]}"
-        ax.errorbar(middle, place, xerr=spread, fmt=MARKERS[number], color=COLOURS[number], label=name, capsize=2)
+        ax.errorbar(middle, place, xerr=spread, fmt=MARKERS[number], color=CURVES[number], label=name, capsize=2)
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks(range(len(rows)), [label(k, "" if a == "input channels" else a) for k, a in rows])
@@ -144,19 +132,19 @@ def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
 
 
 def drawn(results: Tables, clock: pd.DataFrame, facts: dict) -> Iterator[tuple[str, Figure]]:
-    """(file name, figure): of the convolutions, or of the Linear layers where there are none."""
-    kind, fractions = kinds(results.errors)[0], facts["config"]["fractions"]
-    errors = pooled(results.errors, kind)
-    yield "error_by_fraction", by_fraction(errors, fractions, kind)
-    yield "error_by_condition", by_condition(errors, fractions, kind)
-    yield "variance_explained", by_coefficient(pooled(results.curves, kind), kind)
+    """(file name, figure) of the convolutions, then of the Linear layers, which end in _linear if there are both."""
+    fractions, studied = facts["config"]["fractions"], kinds(results.errors)
+    for kind in studied:
+        ending = "" if kind == studied[0] else f"_{kind}"
+        errors = pooled(results.errors, kind)
+        yield f"error_by_fraction{ending}", by_fraction(errors, fractions, kind)
+        yield f"error_by_condition{ending}", by_condition(errors, fractions, kind)
+        yield f"variance_explained{ending}", by_coefficient(pooled(results.curves, kind), kind)
     if len(clock):
         yield "time_per_stage", by_stage(clock, facts)
 
 
 def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
-    """Every figure as PNG and PDF."""
+    """Write every figure as PNG and PDF."""
     for name, figure in drawn(results, clock, facts):
-        for ending, options in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
-            with whole(folder / f"{name}.{ending}") as temporary:
-                figure.savefig(temporary, format=ending, **options)
+        save(figure, folder / name)

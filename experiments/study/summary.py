@@ -1,180 +1,159 @@
-"""The study in words, on one page: every number and every comparison is computed from the tables."""
+"""The study on one page: for each question a small table, every number of it computed from the tables of the study."""
 
 import pandas as pd
 
+from ..lab.reporting.provenance import command_of, provenance
+from ..lab.reporting.tables import Table, markdown
+from ..lab.reporting.units import counted, digits
+from .config import Study
 from .measuring.clock import FRACTION
 from .measuring.measure import Tables, pooled
+from .measuring.versions import CONDITIONS
 from .tables import KINDS, fraction_name, kinds, label, near, wide
 
-AFTER_FLATTEN = (
-    "Behind a flatten, neighbours among the inputs of a Linear layer are neighbouring pixels of one channel: there the "
-    "order has a meaning that it lacks between channels.\n"
-)
-SAME = 0.005  # relative errors nearer than this are called equal: half of the second digit
+READING = """Errors are |W - Ŵ| / |W|, means over layers weighted by their numbers: 0 is exact, 1 is nothing kept.
+Which coefficients are the largest must be stored too: their positions are paid for out of the same budget, at 32 bits a
+number. Random weights have the mean and standard deviation of the trained ones, shuffled ones their channels in random
+order, sorted ones in a smooth order; random and shuffled are means of {repeats} a layer. Differences in the third digit
+say little.
+"""
+LIMITS = """## What this does not say
+
+The error of a weight is not the accuracy of a network, and the numbers are those of one network from one training.
+Few coefficients save storage but no multiplications; factors save both. The order of sorted channels is stored for
+nothing: it is free only where a layer's outputs may be permuted because all their readers follow.
+"""
+ORDER = """Sorting finds neighbours in noise as well: what it lowers of random weights is no structure of the trained
+ones. Decompositions do not see the order at all.
+"""
+FLATTEN = """Behind a flatten, neighbours among the inputs of a Linear layer are neighbouring pixels of one channel:
+there the order has a meaning that it lacks between channels.
+"""
 
 
-def compare(a: float, b: float) -> str:
-    """How error a compares with error b."""
-    return "about as well as" if abs(a - b) < SAME else "better than" if a < b else "worse than"
-
-
-def change(before: float, after: float) -> str:
-    """What became of an error."""
-    words = "leaves it" if abs(after - before) < SAME else "lowers it" if after < before else "raises it"
-    return f"{words} at {after:.3f}" if words == "leaves it" else f"{words} to {after:.3f}"
-
-
-def _best(rows: pd.DataFrame) -> tuple[str, float]:
+def _best(rows: pd.DataFrame) -> tuple[str, str, str]:
+    """(kernel, axes, keep) of the least error."""
     row = rows.loc[rows.error.idxmin()]
-    return label(row.kernel, row["axes"], row.keep), float(row.error)
+    return row.kernel, row["axes"], row.keep
 
 
-def _ranking(errors: pd.DataFrame, fractions: list[float]) -> str:
-    """Which kernel is best, at the smallest, the middle and the largest fraction."""
+def _groups(errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of transforms, of decompositions, and of the weights themselves, the largest kept."""
+    plain, factors = errors.kernel == "none", errors.keep == "rank"
+    return {"transform": errors[~factors & ~plain], "decomposition": errors[factors], "none": errors[plain]}
+
+
+def _ranking(errors: pd.DataFrame, fractions: list[float]) -> Table:
+    """The best transform and the best decomposition at each fraction, beside the largest weights themselves."""
     trained = errors[errors.condition == "trained"]
-    lines = []
-    for fraction in dict.fromkeys([min(fractions), near(fractions), max(fractions)]):
-        some = trained[trained.fraction == fraction]
-        transform, first = _best(some[~some.keep.isin(["rank"]) & (some.kernel != "none")])
-        factors, second = _best(some[some.keep == "rank"])
-        plain = float(some[some.kernel == "none"].error.iloc[0])
-        lines.append(
-            f"- At {fraction_name(fraction)} of the numbers the best transform is {transform} with a relative error of "
-            f"{first:.3f}, {compare(first, second)} the best decomposition, {factors}, with {second:.3f}. Keeping the "
-            f"largest weights themselves leaves {plain:.3f}: the transform does {compare(first, plain)} that, the "
-            f"decomposition {compare(second, plain)} that."
-        )
-    return "\n".join(lines)
+    rows = []
+    for fraction in sorted(fractions):
+        cells = []
+        for name, group in _groups(trained[trained.fraction == fraction]).items():
+            cells += (
+                [f"{group.error.min():.3f}"] if name == "none" else [label(*_best(group)), f"{group.error.min():.3f}"]
+            )
+        rows.append([fraction_name(fraction), cells[0], cells[2], cells[1], cells[3], cells[4]])
+    header = ["stored", "best transform", "best decomposition", "error of transform", "of decomposition", "of none"]
+    return Table(header, rows, 3)
 
 
-def _training(at: pd.DataFrame) -> str:
-    """Trained against random, for the best transform and the best decomposition."""
-    trained, noise = (at[at.condition == c].set_index(["kernel", "axes", "keep"]).error for c in ("trained", "random"))
-    lines = []
-    for words, mask in (("transform", at.keep == "largest"), ("decomposition", at.keep == "rank")):
-        some = at[mask & (at.condition == "trained") & (at.kernel != "none")]
-        key = tuple(some.loc[some.error.idxmin(), ["kernel", "axes", "keep"]])
-        a, b = trained[key], noise[key]
-        lines.append(
-            f"The best {words}, {label(*key)}, holds trained weights {compare(a, b)} random ones of the same mean and "
-            f"standard deviation ({a:.3f} against {b:.3f})."
-        )
-    plain = trained["none", "", "largest"], noise["none", "", "largest"]
-    a, b = plain
-    if abs(a - b) < SAME:
-        words = "the two are alike, so the advantage is structure and not that trained weights are unequal in size"
-    elif a < b:
-        words = "trained weights are ahead as well: part of the advantage is that they are unequal in size"
-    else:
-        words = "trained weights are behind"
-    lines.append(f"Without any transform {words} ({a:.3f} against {b:.3f}).")
-    return " ".join(lines)
+def _conditions(at: pd.DataFrame) -> Table:
+    """Errors of the best of each group and of the dct along the channels, by condition."""
+    trained = at[at.condition == "trained"]
+    chosen = [_best(group) for group in _groups(trained).values()]
+    chosen += [("dct", "channels", keep) for keep in ("largest", "lowest")]
+    table = wide(at, "condition", "error").reindex(columns=CONDITIONS)
+    names = dict.fromkeys(label(*key) for key in chosen)
+    return Table(["kernel", *CONDITIONS], [[name, *_errors(table.loc[name])] for name in names])
 
 
-def _order(at: pd.DataFrame, by_layer: pd.DataFrame) -> str:
-    """The order of the channels: shuffled, sorted, and what sorting finds in noise."""
-    lines = []
-    for keep in ("largest", "lowest"):
-        some = at[(at.kernel == "dct") & (at["axes"] == "channels") & (at.keep == keep)].set_index("condition").error
-        layers = by_layer[(by_layer.kernel == "dct") & (by_layer["axes"] == "channels") & (by_layer.keep == keep)]
-        layers = layers.pivot(index="layer", columns="condition", values="error")
-        better = int((layers["sorted"] < layers["shuffled"]).sum())
-        lines.append(
-            f"- dct along the channels, {keep}{'-frequency' if keep == 'lowest' else ''} coefficients: trained "
-            f"{some['trained']:.3f}; shuffling the channels {change(some['trained'], some['shuffled'])}, sorting them "
-            f"{change(some['trained'], some['sorted'])} (below shuffled in {better} of {len(layers)} layers). "
-            f"Sorting random weights takes them from {some['random']:.3f} to {some['random, sorted']:.3f}, a change of "
-            f"{some['random, sorted'] - some['random']:+.3f} that is no structure; on trained weights the change "
-            f"is {some['sorted'] - some['shuffled']:+.3f}."
-        )
-    factored = wide(at[at.keep == "rank"], "condition", "error")
-    most = float((factored["trained"] - factored["shuffled"]).abs().max())
-    lines.append(f"- Decompositions do not see the order: shuffling changes no error by more than {most:.1g}.")
-    return "\n".join(lines)
+def _errors(values: pd.Series) -> list[str]:
+    return ["" if pd.isna(value) else f"{value:.3f}" for value in values]
 
 
-def _axes(at: pd.DataFrame) -> str:
-    """Spatial against channel transforms."""
-    some = at[(at.kernel == "dct") & (at.keep == "largest") & (at.condition == "trained")].set_index("axes").error
-    plain = float(at[(at.kernel == "none") & (at.condition == "trained")].error.iloc[0])
-    if "spatial" not in some:
-        words = f"{some['channels']:.3f}, {compare(some['channels'], plain)}"
-        return f"Along the channels, the only axes here, dct leaves {words} no transform at all ({plain:.3f})."
-    return (
-        f"Along the kernel axes dct leaves {some['spatial']:.3f}, along the channels {some['channels']:.3f}, along all "
-        f"{some['all']:.3f}; no transform at all leaves {plain:.3f}. So the kernel axes do "
-        f"{compare(some['spatial'], plain)} no transform, "
-        f"the channel axes {compare(some['channels'], plain)} none, and "
-        f"all axes together {compare(some['all'], some['spatial'])} the kernel axes alone."
+def _axes(at: pd.DataFrame) -> Table:
+    """Errors of the largest coefficients of the dct, by the axes that it runs along."""
+    largest = at[(at.kernel.isin(["dct", "none"])) & (at.keep == "largest") & (at.condition == "trained")]
+    return Table(
+        ["dct along", "error"], [[row["axes"] or "no axis", f"{row.error:.3f}"] for _, row in largest.iterrows()]
     )
 
 
-def _energy(compaction: pd.DataFrame) -> str:
-    """The most compact transform, and what random weights give."""
+def _energy(compaction: pd.DataFrame) -> Table:
+    """How many coefficients hold the energy: the most compact transform, and none; trained and random weights."""
     trained = compaction[compaction.condition == "trained"]
-    row = trained.loc[trained.needed_90.idxmin()]
-    same = compaction[(compaction.kernel == row.kernel) & (compaction["axes"] == row["axes"])].set_index("condition")
-    plain = trained[trained.kernel == "none"].iloc[0]
-    name = "the weights themselves" if row.kernel == "none" else label(row.kernel, row["axes"])
-    return (
-        f"Most compact at 90 % of the energy is {name}: {row.needed_90:.1%} of the coefficients, "
-        f"{row.needed_95:.1%} for 95 % and {row.needed_99:.1%} for 99 %, with a Gini index of {row.gini:.3f}; without "
-        f"a transform {plain.needed_90:.1%} and {plain.gini:.3f}. Random weights need "
-        f"{same.needed_90['random']:.1%} and have {same.gini['random']:.3f} (Gaussian numbers: 0.414)."
-    )
+    best = trained.loc[trained.needed_90.idxmin()]
+    rows = []
+    for kernel, axes in dict.fromkeys([(best.kernel, best["axes"]), ("none", "")]):
+        for condition in ("trained", "random"):
+            row = compaction[
+                (compaction.kernel == kernel) & (compaction["axes"] == axes) & (compaction.condition == condition)
+            ].iloc[0]
+            shares = [f"{row[f'needed_{share}']:.1%}" for share in (90, 95, 99)]
+            rows.append([label(kernel, axes), condition, *shares, f"{row.gini:.3f}"])
+    return Table(["kernel", "weights", "90 %", "95 %", "99 %", "Gini index"], rows, 2)
 
 
-def _section(results: Tables, kind: str, fractions: list[float]) -> str:
+def _section(results: Tables, kind: str, fractions: list[float]) -> list[str]:
     errors = pooled(results.errors, kind)
     fraction = near(fractions)
     at = errors[errors.fraction == fraction]
-    by_layer = results.errors[(results.errors.kind == kind) & (results.errors.fraction == fraction)]
-    count = by_layer.layer.nunique()
+    layers = results.errors[results.errors.kind == kind].layer.nunique()
+    stored = fraction_name(fraction)
+    return [
+        f"## {KINDS[kind].capitalize()} ({counted(layers, 'layer')})\n",
+        "**Which kernel holds them best?** Relative error by fraction of the numbers stored\n",
+        markdown(_ranking(errors, fractions)),
+        f"**Which axes?** Relative error at {stored}, largest coefficients\n",
+        markdown(_axes(at)),
+        f"**Is it training, and does the order of the channels matter?** Relative error at {stored}\n",
+        markdown(_conditions(at)),
+        ORDER,
+        *([FLATTEN] if kind == "linear" else []),
+        "**How compact?** Fraction of the coefficients that holds a share of the energy; Gaussian numbers have a Gini "
+        "index of 0.414\n",
+        markdown(_energy(pooled(results.compaction, kind))),
+    ]
+
+
+def time_table(clock: pd.DataFrame) -> Table:
+    """Milliseconds of one encoding by kernel and stage; a ratio that was timed on a busy machine is left out."""
+    rows = []
+    for (kernel, axes), timings in clock.groupby(["kernel", "axes"], sort=False):
+        medians = timings.set_index("stage")["median"] * 1e3
+        ratio = "busy" if timings.noisy.any() else f"{medians[1] / medians[3]:.3g}x"
+        rows.append([label(kernel, axes), *(digits(medians[stage], 3) for stage in (1, 2, 3)), ratio])
+    return Table(["kernel", "SciPy, ms", "NumPy, ms", "torch, ms", "SciPy / torch"], rows)
+
+
+def _time(clock: pd.DataFrame, facts: dict) -> list[str]:
+    shape, threads = "x".join(map(str, facts["timed"]["shape"])), facts["environment"]["threads"]
+    return [
+        "## Time\n",
+        f"One encoding of {facts['timed']['name']} ({shape}) in float32, {counted(threads, 'thread')}, decompositions "
+        f"at {fraction_name(FRACTION)} of the numbers: medians, all measured in turn\n",
+        markdown(time_table(clock)),
+    ]
+
+
+def text(study: Study, results: Tables, clock: pd.DataFrame, facts: dict) -> str:
+    """The page summary.md."""
+    config = facts["config"]
+    skipped = f"Skipped, for fewer than {config['least']:,} numbers: {', '.join(facts['skipped'])}.\n"
+    weights = counted(len(facts["layers"]), "weight")
     return "\n".join(
         [
-            f"## {KINDS[kind].capitalize()} ({count} {'layer' if count == 1 else 'layers'})\n",
-            "**Which kernel holds them best?**\n",
-            _ranking(errors, fractions) + "\n",
-            f"**Which axes?** At {fraction_name(fraction)}: {_axes(at)}\n",
-            f"**Is it training?** At {fraction_name(fraction)}: {_training(at)}\n",
-            f"**Does the order of the channels matter?** At {fraction_name(fraction)}:\n",
-            _order(at, by_layer) + "\n",
-            *([AFTER_FLATTEN] if kind == "linear" else []),
-            f"**How compact?** {_energy(pooled(results.compaction, kind))}\n",
+            "# How well each kernel holds trained weights\n",
+            f"Studied: {facts['source']}, {weights}.\n",
+            *([skipped] if facts["skipped"] else []),
+            READING.format(repeats=counted(config["repeats"], "draw")),
+            *(part for kind in kinds(results.errors) for part in _section(results, kind, config["fractions"])),
+            *(_time(clock, facts) if len(clock) else []),
+            LIMITS,
+            provenance(
+                command_of("study", study), facts["environment"], f"{weights}, {counted(config['repeats'], 'draw')}"
+            ),
+            "",
         ]
     )
-
-
-def _time(clock: pd.DataFrame, facts: dict) -> str:
-    ms = clock.pivot(index=["kernel", "axes"], columns="stage", values="median") * 1e3
-    ratio = ms[1] / ms[3]
-    faster = int((ratio > 1).sum())
-    low, high = ratio.idxmin(), ratio.idxmax()
-    slow = ms[3].idxmax()
-    return (
-        f"## Time\n\nOne encoding of {facts['timed']['name']} "
-        f"({'x'.join(map(str, facts['timed']['shape']))}), float32, threads: {facts['environment']['threads']}, "
-        f"decompositions at {fraction_name(FRACTION)}: stage 3 is faster than stage 1 for {faster} of {len(ratio)} "
-        f"kernels, from {ratio[low]:.3g} times as fast ({label(low[0], low[1])}) to {ratio[high]:.3g} times "
-        f"({label(high[0], high[1])}). The slowest in stage 3 is {label(slow[0], slow[1])} with {ms[3][slow]:.3g} ms.\n"
-    )
-
-
-def text(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
-    """summary.md."""
-    config = facts["config"]
-    skipped = f" Skipped, for fewer than {config['least']:,} numbers: {', '.join(facts['skipped'])}."
-    parts = [
-        f"# How well each kernel holds trained weights\n\nStudied: {facts['source']}, {len(facts['layers'])} weights."
-        f"{skipped if facts['skipped'] else ''} Errors are |W - Ŵ| / |W|, means over layers weighted by their numbers; "
-        f"those nearer than {SAME} are called equal. Which coefficients are the largest must be stored too: "
-        f"their positions are paid for out of the same budget, at 32 bits a number. "
-        f"Random weights and orders are means of {config['repeats']} draws a layer.\n",
-        *(_section(results, kind, config["fractions"]) for kind in kinds(results.errors)),
-        *([_time(clock, facts)] if len(clock) else []),
-        "## What this does not say\n\nThe error of a weight is not the accuracy of a network, and the numbers are "
-        "those of one network from one training. Few coefficients save storage but no multiplications; factors save "
-        "both. The order of sorted channels is stored for nothing: it is free only "
-        "where a layer's outputs may be permuted because all their readers follow.\n",
-    ]
-    return "\n".join(parts)

@@ -6,6 +6,10 @@ import pandas as pd
 
 from layers.network import write_text
 
+from ..lab.reporting.provenance import command_of, provenance
+from ..lab.reporting.tables import Table, markdown
+from ..lab.reporting.units import counted
+from .config import Study
 from .measuring.clock import FRACTION
 from .measuring.measure import Tables, pooled
 from .measuring.versions import CONDITIONS
@@ -34,14 +38,13 @@ def fraction_name(fraction: float) -> str:
     return f"1/{round(1 / fraction)}" if abs(round(1 / fraction) * fraction - 1) < 1e-9 else f"{fraction:.3g}"
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table; the index is the first column."""
-    head = [table.index.name or "", *map(str, table.columns)]
+def _markdown(table: pd.DataFrame, decimals: int = 3) -> str:
+    """The numbers in Markdown; the index, of kernels, is the first column."""
     rows = [
-        [str(name), *("" if pd.isna(v) else f"{v:.3f}" for v in row)] for name, row in zip(table.index, table.values)
+        [str(name), *("" if pd.isna(value) else f"{value:.{decimals}f}" for value in row)]
+        for name, row in zip(table.index, table.to_numpy())
     ]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown(Table(["kernel", *map(str, table.columns)], rows))
 
 
 def wide(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
@@ -53,7 +56,7 @@ def wide(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     return result.loc[list(dict.fromkeys(names)), list(dict.fromkeys(flat.column))]
 
 
-def page(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
+def page(study: Study, results: Tables, clock: pd.DataFrame, facts: dict) -> str:
     """tables.md."""
     parts = [f"# Tables of the kernel study\n\n{facts['source']}. Means over layers, each weighted by its numbers.\n"]
     fractions = facts["config"]["fractions"]
@@ -75,12 +78,12 @@ def page(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
             f"## {KINDS[kind].capitalize()}: relative error of trained weights, by fraction of the numbers stored\n",
             "`largest` pays for the positions of what it keeps. `none` keeps the largest weights themselves. "
             "An error of 1 means that nothing fits.\n",
-            markdown(trained),
+            _markdown(trained),
             f"## {KINDS[kind].capitalize()}: relative error at {fraction_name(at)}, by condition\n",
             "Decompositions do not see the order of channels; they are measured on one shuffled weight as evidence.\n",
-            markdown(conditions),
+            _markdown(conditions),
             f"## {KINDS[kind].capitalize()}: fraction of coefficients for 90, 95, 99 % of the energy, and Gini index\n",
-            markdown(pd.DataFrame(both)),
+            _markdown(pd.DataFrame(both)),
         ]
     if len(clock):
         ms = wide(clock.assign(median=clock["median"] * 1e3), "stage", "median").rename(columns=lambda s: f"stage {s}")
@@ -89,12 +92,13 @@ def page(results: Tables, clock: pd.DataFrame, facts: dict) -> str:
             f"## Milliseconds of one encoding of {facts['timed']['name']} ({shape}, float32)\n",
             f"Transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers. "
             f"Medians, all measured in turn; torch threads: {facts['environment']['threads']}.\n",
-            markdown(ms),
+            _markdown(ms),
         ]
-    return "\n".join(parts)
+    draws = f"means over layers and {counted(facts['config']['repeats'], 'draw')}"
+    return "\n".join([*parts, provenance(command_of("study", study), facts["environment"], draws), ""])
 
 
-def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
+def write(study: Study, results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
     """errors.csv, compaction.csv, curves.csv, times.csv and tables.md."""
     curves = [pooled(results.curves, kind).assign(kind=kind) for kind in kinds(results.curves)]
     for name, table in {
@@ -104,4 +108,4 @@ def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> No
         "times": clock,
     }.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    write_text(folder / "tables.md", page(results, clock, facts))
+    write_text(folder / "tables.md", page(study, results, clock, facts))

@@ -78,7 +78,7 @@ def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:
 
     All-zero weights are skipped too: they have no relative error.  ValueError for NaN and infinity.
     """
-    found, skipped = [], []
+    studied, skipped = [], []
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             w = module.weight.detach().cpu().double()
@@ -86,5 +86,5 @@ def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:
             if w.numel() < least or not w.any():
                 skipped.append(name)
             else:
-                found.append(Weight(name, "conv" if isinstance(module, nn.Conv2d) else "linear", w))
-    return found, skipped
+                studied.append(Weight(name, "conv" if isinstance(module, nn.Conv2d) else "linear", w))
+    return studied, skipped

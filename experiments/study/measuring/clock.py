@@ -45,9 +45,9 @@ def times(weight: Weight, seconds: float) -> pd.DataFrame:
         spec, _ = ranks.choose(method, x.shape, FRACTION * x.numel())
         if spec is not None:
             add(method.kernel, method.layout, x, spec)
-    found = interleaved({str(key): call for key, call in calls.items()}, rounds=9, warmup=1, seconds=seconds)
+    timings = interleaved({str(key): call for key, call in calls.items()}, rounds=9, warmup=1, seconds=seconds)
     rows = []
     for kernel, axes, stage in calls:
-        timing = found[str((kernel, axes, stage))]
+        timing = timings[str((kernel, axes, stage))]
         rows.append({"kernel": kernel, "axes": axes, "stage": stage, **timing._asdict()})
     return pd.DataFrame(rows)

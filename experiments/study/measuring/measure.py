@@ -60,8 +60,8 @@ def _mean(values: Tensor, conditions: Sequence[str]) -> Iterator[tuple[str, Tens
 
 def _error_rows(values: Tensor, conditions: Sequence[str], row: dict) -> Iterator[dict]:
     for condition, e in _mean(values, conditions):
-        found = {"error": float(e.mean()), "error_low": float(e.min()), "error_high": float(e.max())}
-        yield {**row, "condition": condition, **found}
+        spread = {"error": float(e.mean()), "error_low": float(e.min()), "error_high": float(e.max())}
+        yield {**row, "condition": condition, **spread}
 
 
 def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
@@ -74,13 +74,13 @@ def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
         for fraction in options.fractions:
             kept = affordable(n, fraction) if curve.keep == "largest" else int(fraction * n)
             left = (1 - curve.v[:, kept]).clamp(min=0).sqrt()
-            more = {"keep": curve.keep, "fraction": fraction, "stored": fraction * n, "coefficients": kept}
-            errors += _error_rows(left, conditions, row | more)
+            choice = {"keep": curve.keep, "fraction": fraction, "stored": fraction * n, "coefficients": kept}
+            errors += _error_rows(left, conditions, row | choice)
         for fraction in GRID:
             share = curve.v[:, max(1, round(fraction * n))]
             for condition, values in _mean(share, conditions):
-                more = {"keep": curve.keep, "condition": condition, "fraction": fraction}
-                curves.append({**row, **more, "explained": float(values.mean())})
+                choice = {"keep": curve.keep, "condition": condition, "fraction": fraction}
+                curves.append({**row, **choice, "explained": float(values.mean())})
         if curve.gini is not None:
             rows = torch.stack([*(needed(curve.v, share) for share in SHARES), curve.gini], 1)
             for condition, values in _mean(rows, conditions):
@@ -92,8 +92,8 @@ def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
         row = {"layer": weight.name, "kind": weight.kind, "numbers": n, "kernel": method.kernel, "axes": method.layout}
         for fraction in options.fractions:
             stored, left = ranks.errors(method, x, fraction)
-            more = {"keep": "rank", "fraction": fraction, "stored": stored, "coefficients": stored}
-            errors += _error_rows(left, conditions, row | more)
+            choice = {"keep": "rank", "fraction": fraction, "stored": stored, "coefficients": stored}
+            errors += _error_rows(left, conditions, row | choice)
         if method.kernel == "svd":
             curves += _svd_curve(method, x, conditions, row)
     return Tables(pd.DataFrame(errors), pd.DataFrame(compaction), pd.DataFrame(curves))
@@ -106,15 +106,15 @@ def _svd_curve(method: ranks.Decomposition, x: Tensor, conditions: Sequence[str]
     for fraction in GRID:
         rank = min(int(fraction * y[0].numel() / sum(y.shape[1:])), min(y.shape[1:]))
         for condition, values in _mean(v[:, rank], conditions):
-            more = {"keep": "rank", "condition": condition, "fraction": fraction}
-            yield {**row, **more, "explained": float(values.mean())}
+            choice = {"keep": "rank", "condition": condition, "fraction": fraction}
+            yield {**row, **choice, "explained": float(values.mean())}
 
 
 def pooled(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """The mean over all layers of a kind, each weighted by its numbers; one row less per layer."""
-    some = table[table.kind == kind]
-    keys = [k for k in ("kernel", "axes", "keep", "condition", "fraction") if k in some]
-    values = [c for c in some if c not in {*keys, "layer", "kind", "numbers", "stored", "coefficients"}]
-    weighted = some[keys].join(some[values].mul(some.numbers, axis=0)).assign(numbers=some.numbers)
+    layers = table[table.kind == kind]
+    keys = [k for k in ("kernel", "axes", "keep", "condition", "fraction") if k in layers]
+    values = [c for c in layers if c not in {*keys, "layer", "kind", "numbers", "stored", "coefficients"}]
+    weighted = layers[keys].join(layers[values].mul(layers.numbers, axis=0)).assign(numbers=layers.numbers)
     total = weighted.groupby(keys, sort=False).sum()
     return total[values].div(total.numbers, axis=0).reset_index()

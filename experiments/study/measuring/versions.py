@@ -38,10 +38,10 @@ def versions(w: Tensor, repeats: int, seed: int) -> tuple[list[str], Tensor]:
     sorted: `in_smooth_order`, for one of the random weights too, since sorting finds neighbours in noise as well.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = [("trained", w)]
+    made = [("trained", w)]
     for _ in range(repeats):
         noise = w.mean() + w.std() * torch.randn(w.shape, generator=generator, dtype=w.dtype)
         rows, columns = (torch.randperm(n, generator=generator) for n in w.shape[:2])
-        found += [("random", noise), ("shuffled", w[rows][:, columns])]
-    found += [("sorted", in_smooth_order(w)), ("random, sorted", in_smooth_order(noise))]
-    return [name for name, _ in found], torch.stack([x for _, x in found])
+        made += [("random", noise), ("shuffled", w[rows][:, columns])]
+    made += [("sorted", in_smooth_order(w)), ("random, sorted", in_smooth_order(noise))]
+    return [name for name, _ in made], torch.stack([x for _, x in made])
