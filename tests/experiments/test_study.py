@@ -213,10 +213,10 @@ def test_study_names_do_not_move():
 
 REFUSALS = {
     "--model resnet21": "model must be one of lenet",
-    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file or a .pth file, got",
-    "--checkpoint TMP/corrupt --model resnet20": "must be a whole safetensors file, got one that cannot be read",
-    "--checkpoint TMP/other --model resnet20": "must hold the tensors of CifarResNet, got: .* is missing",
-    "--checkpoint TMP/nan": "weight of conv2 must be finite everywhere",
+    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
+    "--checkpoint TMP/corrupt --model resnet20": "checkpoint must be a safetensors file or one that torch.save wrote, got",
+    "--checkpoint TMP/other --model resnet20": "must hold the tensors of CifarResNet, got: conv1.bias is not in the model",
+    "--checkpoint TMP/nan": r"conv2.weight of .*nan must be finite numbers, got '1 NaN",
     "--fractions 1.5": "fractions must be above 0 and below 1, got 1.5",
     "--fractions 0.5 0.5": "fractions must be distinct",
     "--repeats 0": "repeats must be at least 1, got 0",
