@@ -1,6 +1,6 @@
 """Measure what real images show of a network: second moments of inputs and gradients, statistics of BatchNorm."""
 
-from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
+from .batchnorm import measure_batchnorm as measure_batchnorm, reestimate_batchnorm as reestimate_batchnorm
 from .calibrate import calibrate as calibrate
 from .moments import (
     Positions as Positions,

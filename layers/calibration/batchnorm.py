@@ -1,34 +1,79 @@
-"""BatchNorm statistics measured anew on the compressed network: a step of its own, to be reported as such."""
+"""BatchNorm statistics measured anew, on a compressed network or between the epochs of a training."""
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import require
 
-from ..network import evaluating, images_of
+from ..network import answer, copy_of, images_of, observing
+
+Reduce = Callable[[Tensor], Tensor]  # the mean of a tensor over processes
 
 
 def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
-    """A copy whose BatchNorm layers hold the mean and variance of their inputs, averaged over the batches.
+    """Copy the network and give its BatchNorm layers the mean and variance of their inputs, averaged over the batches.
 
-    All but BatchNorm runs in eval mode.  batches: images or (images, labels), labels unread; each of more than one.
-    Raises ValueError without a batch.
+    A step of its own, to be reported as such.  Every module but BatchNorm runs in eval mode.
+
+    Args:
+        model: any network, which is left as it is.
+        batches: images (n, ...), or (images, labels) whose labels are not read; each of more than one image.
+
+    Returns:
+        The copy; its modes and momenta are those of the network.
+
+    Raises:
+        ValueError: without a batch, and for a batch of one image, of which a variance cannot be taken.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(1))
+        >>> batches = [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])]
+        >>> reestimate_batchnorm(net, batches)[1].running_mean
+        tensor([4.])
     """
-    model = copy.deepcopy(model)
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
+    model = copy_of(model)
+    measure_batchnorm(model, batches)
+    return model
+
+
+def measure_batchnorm(model: nn.Module, batches: Iterable[Any], reduce: Reduce | None = None) -> None:
+    """Do as `reestimate_batchnorm`, but in place; with `reduce` over the batches of all processes of a training."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     count = 0
-    with evaluating(model):
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.train().momentum = None  # the average of all batches, each alike
+    with observing(model), _averaging(norms):
         for batch in batches:
-            model(images_of(batch, model))
+            x = images_of(batch, model)
+            try:
+                answer(model, x)
+            except ValueError:  # BatchNorm's own
+                require(len(x) > 1, "batch", "one image", "of more than one image")
+                raise
             count += 1
     require(count > 0, "batches", "none", "at least one batch of images")
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
-    return model
+    if reduce is None:
+        return
+    for norm in norms:
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
+        first, second = reduce(mean.clone()), reduce(variance + mean.square())
+        mean.copy_(first)
+        variance.copy_(second - first.square())
+
+
+@contextmanager
+def _averaging(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Let these layers keep the average of all batches, each alike, from now on; their momenta are restored."""
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train().momentum = None
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stage3_torch.tensor import syrk
 
-from ..network import Layer
+from ..network import Layer, with_batch
 
 
 class Positions(NamedTuple):
@@ -21,23 +21,30 @@ class Positions(NamedTuple):
     columns: Tensor
 
 
-def draw(y: Tensor, most: int, generator: torch.Generator) -> Positions | None:
-    """At most `most` different positions of a convolution's output (n, o, h, w); None for a Linear layer's."""
-    if y.ndim != 4:
+def draw(layer: Layer, y: Tensor, most: int, generator: torch.Generator) -> Positions | None:
+    """Draw at most `most` different positions of a convolution's output (n, o, h, w); None for a Linear layer: all.
+
+    A Linear layer's output (n, ..., o) may have four axes as well: channels last, as in ConvNeXt or Swin.
+    """
+    if isinstance(layer, nn.Linear):
         return None
     height, width = y.shape[-2:]
     chosen = torch.randperm(height * width, generator=generator)[:most].to(y.device)
     return Positions(chosen // width, chosen % width)
 
 
-def outputs_at(y: Tensor, positions: Positions | None, groups: int) -> Tensor:
-    """(groups, rows, outputs / groups)."""
-    rows = y.flatten(0, -2) if positions is None else y[:, :, positions.rows, positions.columns].mT.flatten(0, 1)
-    return rows.unflatten(1, (groups, -1)).transpose(0, 1)
+def outputs_at(layer: Layer, y: Tensor, positions: Positions | None) -> Tensor:
+    """The outputs as rows (groups, rows, outputs / groups), of y as the layer put it out."""
+    y = with_batch(layer, y)
+    if isinstance(layer, nn.Linear) or positions is None:
+        return y.flatten(0, -2)[None]
+    rows = y[:, :, positions.rows, positions.columns].mT.flatten(0, 1)
+    return rows.unflatten(1, (layer.groups, -1)).transpose(0, 1)
 
 
 def inputs_at(layer: Layer, x: Tensor, positions: Positions | None) -> Tensor:
     """Patches (groups, rows, inputs / groups x height x width): what the rows of `outputs_at` are computed from."""
+    x = with_batch(layer, x)
     if isinstance(layer, nn.Linear) or positions is None:
         return x.flatten(0, -2)[None]
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode

@@ -1,6 +1,5 @@
 """Keep a compressed network in a folder, and read it back."""
 
-import copy
 import dataclasses
 import json
 import os
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..loader import materialise
-from ..network import load_tensors, whole_folder, write_tensors, write_text
+from ..network import copy_of, load_tensors, whole_folder, write_tensors, write_text
 from ..planning import Plan, carry_out
 from ..thinning import resize, widths_of
 from .export import export
@@ -109,7 +108,7 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     for name in ("plan.json", "model.safetensors"):
         require((folder / name).is_file(), "folder", str(folder), f"a folder with {name}, as layers.save writes it")
     plan = Plan.load(folder / "plan.json")
-    dense = copy.deepcopy(model)
+    dense = copy_of(model)
     materialise(dense)
     small = carry_out(resize(dense, plan.widths), plan, lambda _, method, layer, spec: method.shell(layer, spec))
     load_tensors(small, folder / "model.safetensors")

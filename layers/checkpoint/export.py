@@ -1,6 +1,5 @@
 """The network for other runtimes: an ONNX file or a torch.export program, for any batch size, neither needing us."""
 
-import copy
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..coded import fold
-from ..network import whole
+from ..network import copy_of, whole
 
 SUFFIXES = (".onnx", ".pt2")
 ONNX_LIMIT = 2**31 - 1  # bytes of one protobuf message; beyond it the weights would need a second file
@@ -30,7 +29,7 @@ def program(small: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     )
     meta = [name for name, tensor in small.state_dict().items() if isinstance(tensor, Tensor) and tensor.is_meta]
     require(not meta, f"state of {type(small).__name__}", f"{', '.join(meta[:3])} on the meta device", "numbers")
-    model = fold(copy.deepcopy(small).eval())
+    model = fold(copy_of(small).eval())
     batch = torch.cat([x, x]) if len(x) == 1 else x  # torch.export takes a size of one for a constant
     try:
         return torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim(BATCH)},))

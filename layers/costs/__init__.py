@@ -1,15 +1,12 @@
 """Count parameters and multiplications, measure seconds and memory."""
 
 from .cost import (
-    CONVS as CONVS,
-    LINEARS as LINEARS,
-    Call as Call,
     Cost as Cost,
     cost as cost,
     deflated as deflated,
     storage as storage,
-    trace as trace,
     traced_cost as traced_cost,
 )
 from .memory import peak_memory as peak_memory
 from .timing import Timing as Timing, interleaved as interleaved, latency as latency
+from .trace import CONVS as CONVS, LINEARS as LINEARS, Call as Call, Trace as Trace, trace as trace

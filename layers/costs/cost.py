@@ -1,24 +1,20 @@
 """What a network costs: parameters, multiply-accumulates, bytes."""
 
-import math
 import zlib
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from ..coded import TransformLinear
-from ..frequency import FrequencyConv2d, FrequencyLinear
-from ..network import evaluating
-
-CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, FrequencyConv2d)
-LINEARS = (nn.Linear, FrequencyLinear, TransformLinear)
+from .trace import Trace, trace
 
 
 class Cost(NamedTuple):
-    """Trained numbers, multiply-accumulates for the given input, and bytes of the checkpoint."""
+    """Parameters, multiply-accumulates for the given input, and bytes of the checkpoint; costs add and subtract.
+
+    Example:
+        >>> Cost(10, 100, 40) - Cost(4, 50, 16)
+        Cost(params=6, macs=50, bytes=24)
+    """
 
     params: int
     macs: int
@@ -31,47 +27,15 @@ class Cost(NamedTuple):
         return Cost(*(a - b for a, b in zip(self, other)))
 
 
-class Call(NamedTuple):
-    """One use of a layer in a forward pass."""
-
-    input: torch.Size
-    output: torch.Size
-    macs: int
-
-
-def layer_macs(module: nn.Module, y: Tensor) -> int:
-    """One multiply-accumulate per weight of a filter and output value; bias, activation and pooling count nothing."""
-    if isinstance(module, CONVS):
-        return y.numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
-    if isinstance(module, LINEARS):
-        return y.numel() * module.in_features
-    return 0
-
-
-def trace(model: nn.Module, x: Tensor) -> dict[str, list[Call]]:
-    """Name of each convolution and Linear -> its calls in one forward pass of x."""
-    calls: dict[str, list[Call]] = defaultdict(list)
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, (*CONVS, *LINEARS)):
-
-            def hook(module: nn.Module, args: tuple, y: Tensor, name: str = name) -> None:
-                calls[name].append(Call(args[0].shape, y.shape, layer_macs(module, y)))
-
-            handles.append(module.register_forward_hook(hook))
-    try:
-        with evaluating(model):
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return dict(calls)
+def _stored(model: nn.Module) -> list[Tensor]:
+    """The tensors of the state_dict, tied ones once; an extra state of another kind is left out."""
+    state = model.state_dict(keep_vars=True).values()
+    return list({id(t): t for t in state if isinstance(t, Tensor)}.values())
 
 
 def storage(model: nn.Module) -> tuple[int, int]:
-    """(parameters, bytes of the state_dict), tied tensors counted once."""
-    tensors = {id(t): t for t in model.state_dict(keep_vars=True).values()}
-    return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in tensors.values())
+    """(parameters, bytes of the state_dict's tensors), tied tensors counted once."""
+    return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in _stored(model))
 
 
 def deflated(model: nn.Module) -> int:
@@ -79,20 +43,36 @@ def deflated(model: nn.Module) -> int:
 
     Huffman coding and repeats (RFC 1951), as for a checkpoint that is sent or archived (Han et al. 2016, section 4).
     """
-    tensors = {id(t): t for t in model.state_dict(keep_vars=True).values()}
-    return sum(len(zlib.compress(t.detach().cpu().numpy().tobytes(), 1)) for t in tensors.values())
+    return sum(len(zlib.compress(t.detach().cpu().numpy().tobytes(), 1)) for t in _stored(model))
 
 
 def cost(model: nn.Module, x: Tensor) -> Cost:
-    """Parameters, multiply-accumulates per example of x (batch, ...), and checkpoint bytes.
+    """Count parameters, multiply-accumulates per example of x (batch, ...), and bytes of the checkpoint.
 
-    Convolutions and Linear layers are counted, a shared layer once per call; a coded layer costs the parameters it
-    stores and the multiply-accumulates of the dense layer it decodes to.
+    All matrix products and convolutions are counted, as torch.utils.flop_counter does: those of layers, a shared layer
+    once per call, and those that the network computes itself, as in attention, recurrent layers and functional calls.
+    Bias, activation, normalisation and pooling count nothing.  A coded layer costs the parameters it stores and the
+    multiply-accumulates of the dense layer it decodes to.
+
+    Args:
+        model: any network; it runs once, in eval mode, on a copy of x.
+        x: one input batch (n, ...).
+
+    Returns:
+        The cost, multiply-accumulates divided by n.
+
+    Raises:
+        ValueError: for an empty batch, a single image without a batch axis, an x that the network does not take, and a
+            scripted or quantised network, whose layers cannot be seen.
+
+    Example:
+        >>> cost(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(32, 5)), torch.zeros(2, 1, 4, 4))
+        Cost(params=245, macs=448, bytes=980)
     """
-    return traced_cost(model, trace(model, x), len(x))
+    return traced_cost(model, trace(model, x))
 
 
-def traced_cost(model: nn.Module, calls: Mapping[str, Sequence[Call]], images: int) -> Cost:
-    """The same of a forward pass that was traced."""
+def traced_cost(model: nn.Module, traced: Trace) -> Cost:
+    """The cost of a network whose forward pass was traced."""
     params, size = storage(model)
-    return Cost(params, sum(call.macs for own in calls.values() for call in own) // images, size)
+    return Cost(params, traced.macs // traced.images, size)

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from ..network import input_of
+
 
 class _Left(BaseException):
     """Unwinds an abandoned forward pass; a BaseException, so that the network's own handlers let it through."""
@@ -35,7 +37,7 @@ class _Pass(threading.Thread):
         try:
             if not self.leave:
                 with torch.no_grad():
-                    self.network(self.images)
+                    self.network(self.images.clone())  # which it may work on in place
         except _Left:
             pass  # that is what it was told
         except BaseException as error:
@@ -77,8 +79,8 @@ def in_lockstep(
 
     with ExitStack() as cleaning:
         for name, module in stops.items():
-            hook = module.register_forward_pre_hook(lambda _, args, name=name: _pause(name, args[0]))
-            cleaning.callback(hook.remove)
+            pause = lambda _, args, kwargs, name=name: _pause(name, input_of(args, kwargs))  # noqa: E731  # a hook
+            cleaning.callback(module.register_forward_pre_hook(pause, with_kwargs=True).remove)
         passes = [_Pass(network, images) for images in batches]
         for forward in passes:
             cleaning.callback(forward.give_up)

@@ -6,7 +6,6 @@ the dense layer's outputs y and the compressed network's inputs x, the best dens
 fitted to W* in the metric of x, and no image is read while they are.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -32,7 +31,7 @@ from ..calibration import (
     shrunk,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, evaluating, images_of, is_plain
+from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, is_plain, observing
 from .fit import fit
 from .lockstep import in_lockstep
 from .metric import Metric
@@ -56,7 +55,10 @@ def refit(
     or `stats` of another network, for one that does not call the same layers for every batch, and where the disk is
     full.
     """
-    small, images = copy.deepcopy(small), [images_of(batch, model) for batch in batches]
+    for network in (model, small):
+        check_visible(network)
+        check_numbers(network)
+    small, images = copy_of(small), [images_of(batch, model) for batch in batches]
     require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
@@ -67,7 +69,7 @@ def refit(
         factors: Any = parts[name]
         if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
-    with evaluating(model), evaluating(small), spool() as put:
+    with observing(model), observing(small), spool() as put:
         wanted = _outputs(model, list(stops), images, seed, put)
         for name, inputs in in_lockstep(small, stops, images):
             if name not in wanted:
@@ -93,14 +95,14 @@ def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], s
 
         def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
             if len(found[name]) == number:
-                where = draw(y, max(8, layer.weight[0].numel() // 16), generator)
-                found[name].append((where, put(outputs_at(y, where, getattr(layer, "groups", 1)))))
+                where = draw(layer, y, max(8, layer.weight[0].numel() // 16), generator)
+                found[name].append((where, put(outputs_at(layer, y, where))))
 
         with ExitStack() as hooks:
             for name in names:
                 seen = model.get_submodule(name).register_forward_hook(lambda m, _, y, name=name: keep(name, m, y))
                 hooks.callback(seen.remove)
-            model(batch)
+            answer(model, batch)
     return found
 
 

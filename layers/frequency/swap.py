@@ -1,6 +1,5 @@
 """Frequency layers in the place of the dense ones of any model, to be trained from scratch, saved and loaded."""
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch.nn.modules.utils import _pair
 
 from checks import require
 
-from ..network import load_tensors, replace, write_tensors
+from ..network import copy_of, load_tensors, replace, write_tensors
 from .modules import FrequencyConv2d, FrequencyLinear
 
 IN_REAL_MODELS = {"dft": "dht", "complex_shannon": "shannon"}
@@ -83,6 +82,6 @@ def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
     require({"kernel", "layers"} <= facts.keys(), str(path), facts, "a file that names the kernel and the layers")
-    net = frequency_layers(copy.deepcopy(model), facts["kernel"], facts["layers"])
+    net = frequency_layers(copy_of(model), facts["kernel"], facts["layers"])
     load_tensors(net, path)
     return net

@@ -1,5 +1,7 @@
-"""Serve any nn.Module: find and swap its layers, run it, fill it, write its files whole."""
+"""Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, write its files whole."""
 
+from .calls import input_of as input_of, with_batch as with_batch
+from .copies import copy_of as copy_of
 from .files import (
     fill_network as fill_network,
     load_tensors as load_tensors,
@@ -11,5 +13,13 @@ from .files import (
     write_text as write_text,
 )
 from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted
-from .modes import evaluating as evaluating, frozen as frozen, images_of as images_of
+from .modes import (
+    answer as answer,
+    evaluating as evaluating,
+    frozen as frozen,
+    images_of as images_of,
+    observing as observing,
+    writes_input as writes_input,
+)
+from .refusals import check_numbers as check_numbers, check_visible as check_visible
 from .surgery import check_untied as check_untied, obstacles as obstacles, replace as replace

@@ -3,7 +3,6 @@
 Layers' savings do not add up: what they save one by one is not what the whole network saves.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..costs import interleaved
-from ..network import evaluating
+from ..network import copy_of, evaluating
 from .budget import Budget
 from .compress import carry_out
 from .plan import Plan, Seconds
@@ -53,7 +52,7 @@ def nearest(budget: Budget, choose: Callable[[Budget], Plan], measure: Callable[
 
 def seconds(model: nn.Module, plan: Plan, example: Tensor, clock: Clock | None = None) -> Seconds:
     """Time a forward pass of the example through the dense network and through the planned one, new weights all 0."""
-    small = carry_out(copy.deepcopy(model), plan, lambda _, method, layer, spec: _zeros(method.shell(layer, spec)))
+    small = carry_out(copy_of(model), plan, lambda _, method, layer, spec: _zeros(method.shell(layer, spec)))
     with evaluating(model), evaluating(small):
         runs = {"dense": lambda: model(example), "small": lambda: small(example)}
         times = interleaved(runs, ROUNDS, clock=clock)

@@ -1,6 +1,5 @@
 """Turn a plan into a network."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..calibration import Stats, check_stats
 from ..costs import storage
 from ..factored import Spec
 from ..fitting import Metric
-from ..network import Layer, replace
+from ..network import Layer, copy_of, replace
 from .methods import METHODS, Method
 from .plan import Plan
 
@@ -94,4 +93,4 @@ def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.
     def build(name: str, method: Method, layer: Layer, spec: Spec) -> nn.Module:
         return method.build(layer, spec, Metric.of(layer, moments[name]) if name in moments else None)
 
-    return carry_out(copy.deepcopy(model), plan, build)
+    return carry_out(copy_of(model), plan, build)

@@ -1,6 +1,6 @@
 """Choose one form per layer under one budget for the whole network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from checks import check_rank, require
 
 from ..calibration import Stats, check_stats
-from ..costs import CONVS, LINEARS, Call, Cost, interleaved, storage, trace, traced_cost
+from ..costs import CONVS, LINEARS, Call, Cost, Trace, interleaved, storage, trace, traced_cost
 from ..factored import Form
 from ..fitting import Metric
-from ..network import evaluating, obstacles
+from ..network import check_numbers, evaluating, obstacles
 from .budget import Budget
 from .by_latency import ROUNDS
 from .errors import evenly
@@ -138,8 +138,9 @@ def survey_network(model: nn.Module, request: Request) -> Survey:
     if request.stats is not None:
         check_stats(request.stats, model)
     example, metric = request.example, request.budget.metric
-    calls = trace(model, example)
-    layers, before = _layers(model, request, calls), traced_cost(model, calls, len(example))
+    traced = trace(model, example)
+    check_numbers(model)
+    layers, before = _layers(model, request, traced), traced_cost(model, traced)
     reached = any(layer.reason != UNREACHED for layer in layers)
     require(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
     if metric == "latency":
@@ -150,15 +151,18 @@ def survey_network(model: nn.Module, request: Request) -> Survey:
     return Survey(model, example, request.selector, layers, before, whole, request.clock)
 
 
-def _layers(model: nn.Module, request: Request, calls: Mapping[str, Sequence[Call]]) -> list[LayerForms]:
+def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForms]:
     """List every convolution and Linear with the forms that cost less than it, by first calls, uncalled ones last."""
-    metric, images = request.budget.metric, len(request.example)
+    metric, images, calls = request.budget.metric, traced.images, traced.calls
     price = LatencyTable(request.latencies, request.clock) if metric == "latency" else counted(metric)
     blocked, layers = obstacles(model), []
     uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
     for name, own in {**calls, **uncalled}.items():
         module: Any = model.get_submodule(name)
-        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded") or ("" if own else UNREACHED)
+        barred = blocked.get(name) or ("" if request.where(name, module) else "excluded")
+        if not barred and name in traced.read:
+            barred = f"the network reads its {traced.read[name]}, which factors have not"
+        barred = barred or ("" if own else UNREACHED) or ("" if module.weight.numel() else "it has no weights")
         forms, reasons = ([], [barred]) if barred else _forms(name, module, own, request)
         params, size = storage(module)
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))

@@ -1,6 +1,5 @@
 """Structured pruning: whole channels taken out of a trained network, which stays one of plain layers, only thinner."""
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 import torch_pruning
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from checks import require
 
-from ..network import evaluating
+from ..network import answer, check_numbers, check_visible, copy_of, images_of, observing
 from .widths import Widths, changed, resize
 
 ROOTS = (nn.Conv2d, nn.Linear)
@@ -27,47 +27,63 @@ class Thin(NamedTuple):
 
 
 def prune_channels(model: nn.Module, fraction: float, example: Tensor, kinds: Kinds = nn.Module) -> Thin:
-    """A new network whose layers have lost this share of their outputs, rounded up; the given one is untouched.
+    """Copy the network without the least of its channels: every layer loses this share of its outputs, rounded up.
 
     Channels that depend on each other, through sums, concatenations and depthwise convolutions, go together: those
     groups of the least squared L2 norm, averaged over the layers that they reach (DepGraph: Fang et al. 2023, by
-    torch-pruning).
-    What the network puts out is not thinned, nor are layers of other `kinds`, nor those that are summed with a part of
-    another layer's channels, as by the padded shortcuts of He et al. for CIFAR.
+    torch-pruning).  What the network puts out is not thinned, nor are layers that are summed with a part of another
+    layer's channels, as by the padded shortcuts of He et al. for CIFAR.
 
-    example (n, ...): one input is traced.  The result is run on it and must answer as the dense network without these
-    channels does; ValueError if it does not, for a network that torch-pruning cannot trace or that has no such
-    channels, and for a share that would leave a layer none.
+    Args:
+        model: any network, which is left as it is.
+        fraction: the share of outputs that each layer loses, from 0 to below 1.
+        example: (n, ...), of which one input is traced.  The result is run on it and must answer as the dense network
+            does with zeros in the place of these channels; answers may be tensors in dicts, tuples and lists.
+        kinds: the kinds of layers that are thinned, among Conv2d and Linear.
+
+    Returns:
+        The thinner network and its widths.
+
+    Raises:
+        ValueError: for a network that answers differently, that torch-pruning cannot trace, that has no such channels
+            or NaN among its weights, for a layer whose width cannot be set, by its name, and for a share that would
+            leave a layer no output.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+        >>> prune_channels(net, 0.5, torch.zeros(1, 1, 4, 4)).widths
+        {'0': {'out_channels': 2}, '2': {'in_features': 8}}
     """
     require(0 <= fraction < 1, "share of channels to take out", fraction, "at least 0 and below 1")
-    name, x = type(model).__name__, example[:1].cpu()
-    dense = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # traced by its gradients, on any device alike
-    pruned = copy.deepcopy(dense)
-    with _tracing(name):
-        history, whole = _take_out(pruned, fraction, x, kinds)
-        widths = changed(dense, pruned)
+    check_visible(model)
+    check_numbers(model)
+    name, x = type(model).__name__, images_of(example, model)[:1].cpu()
+    dense = copy_of(model).cpu().eval().requires_grad_(True)  # traced by its gradients, on any device alike
+    pruned = copy_of(dense)
+    with _tracing(pruned, name):
+        history, whole = _take_out(pruned, fraction, x.clone(), kinds)
+    widths = changed(dense, pruned)
     for layer, outputs in whole.items():
         allowed = f"small enough to leave layer {layer!r} one of its {outputs}"
         require(fraction == 0, "share of channels to take out", fraction, allowed)
     require(bool(widths) or fraction == 0, "model", name, "one with channels that can be taken out")
-    small = resize(copy.deepcopy(model), widths)
-    with _tracing(name):
-        small.load_state_dict(pruned.state_dict())
-        without = _set_to_zero(dense, history, x)
-        with evaluating(pruned), evaluating(without):
-            got, wanted = pruned(x), without(x)
-        atol = 1e-4 * float(wanted.abs().max())
-        same = got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=atol, equal_nan=True)
+    small = resize(copy_of(model), widths)
+    _check_widths(small, pruned, name)
+    small.load_state_dict(pruned.state_dict())
+    with _tracing(dense, name):
+        without = _set_to_zero(dense, history, x.clone())
+    with observing(pruned), observing(without):
+        same = _same(answer(pruned, x), answer(without, x))
     allowed = "one that answers without the channels that torch-pruning takes out as it did with them set to zero"
     require(same, "model", name, allowed)
     return Thin(small, widths)
 
 
 @contextmanager
-def _tracing(name: str) -> Iterator[None]:
-    """With gradients, which torch-pruning follows; what it cannot do raises anything, which becomes one sentence."""
+def _tracing(model: nn.Module, name: str) -> Iterator[None]:
+    """Trace with gradients, which torch-pruning follows; what it cannot do raises anything: here one sentence."""
     try:
-        with warnings.catch_warnings(), torch.enable_grad():
+        with warnings.catch_warnings(), observing(model, gradients=True):
             warnings.simplefilter("ignore")  # of operations that it guesses about: the result is checked
             yield
     except Exception as error:
@@ -75,8 +91,33 @@ def _tracing(name: str) -> Iterator[None]:
         raise ValueError(f"model must be one that torch-pruning can trace, got {name} ({reason})") from error
 
 
+def _check_widths(small: nn.Module, pruned: nn.Module, name: str) -> None:
+    """Refuse a network in which anything lost channels but the layers whose widths can be set, and name it."""
+    wanted = small.state_dict()
+    for key, tensor in pruned.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.shape != wanted[key].shape:
+            owner = key.rpartition(".")[0]
+            kind = type(pruned.get_submodule(owner)).__name__
+            got = f"{name}, whose {f'{kind} {owner!r}' if owner else f'parameter {key!r}'} would lose some as well"
+            allowed = "one in which only Conv2d, Linear and BatchNorm layers lose channels"
+            raise ValueError(f"model must be {allowed}, got {got}")
+
+
+def _same(got: Any, wanted: Any) -> bool:
+    """Whether two answers hold nearly the same numbers, in the same dicts, tuples and lists."""
+    (got_leaves, got_structure), (leaves, structure) = tree_flatten(got), tree_flatten(wanted)
+    return got_structure == structure and all(map(_close, got_leaves, leaves))
+
+
+def _close(got: Any, wanted: Any) -> bool:
+    if not isinstance(wanted, Tensor):
+        return type(got) is type(wanted)
+    atol = 1e-4 * float(wanted.nan_to_num().abs().max()) if wanted.numel() else 0.0
+    return got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=atol, equal_nan=True)
+
+
 def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> tuple[list[Any], dict[str, int]]:
-    """Prune in place; what was done, in torch-pruning's words, and the layers that it left whole, with their outputs.
+    """Prune in place; return what was done, for torch-pruning, and the layers that it left whole, with their outputs.
 
     It passes over a layer that would lose all.
     """
@@ -100,21 +141,21 @@ def _take_out(model: nn.Module, fraction: float, x: Tensor, kinds: Kinds) -> tup
 
 
 def _fixed(graph: Any, kinds: Kinds) -> list[nn.Module]:
-    """The layers that keep their outputs: of other kinds, at the network's end, or summed with a part of others."""
-    found: list[nn.Module] = []
+    """List the layers that keep their outputs: of other kinds, at the end, or summed with a part of others."""
+    fixed: list[nn.Module] = []
     for group in graph.get_all_groups(root_module_types=ROOTS):
         nodes = [(dep.target, places) for dep, places in group if graph.is_out_channel_pruning_fn(dep.handler)]
         layers = [(node.module, places) for node, places in nodes if isinstance(node.module, ROOTS)]
         end = any(not node.outputs for node, _ in nodes)
         part = any(len(places) != graph.get_out_channels(layer) for layer, places in layers)
         if end or part or not all(isinstance(layer, kinds) for layer, _ in layers):
-            found += [layer for layer, _ in layers]
-    return found
+            fixed += [layer for layer, _ in layers]
+    return fixed
 
 
 def _set_to_zero(dense: nn.Module, history: list[Any], x: Tensor) -> nn.Module:
-    """The dense network, in place, with zeros where weights were taken out: those that a numbered copy has lost."""
-    numbered = copy.deepcopy(dense)
+    """Set the weights of the dense network to zero, in place, that were taken out: a numbered copy tells which."""
+    numbered = copy_of(dense)
     graph = torch_pruning.DependencyGraph().build_dependency(numbered, (x,))
     with torch.no_grad():
         for parameter in numbered.double().parameters():

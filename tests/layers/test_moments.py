@@ -35,24 +35,36 @@ def convolutions(draw):
 def test_rows_of_outputs_are_rows_of_inputs_times_the_weight(case, most):
     layer, x = case
     y = layer(x)
-    where = draw_positions(y, most, torch.Generator().manual_seed(0))
-    rows, out = inputs_at(layer, x, where), outputs_at(y, where, layer.groups)
+    where = draw_positions(layer, y, most, torch.Generator().manual_seed(0))
+    rows, out = inputs_at(layer, x, where), outputs_at(layer, y, where)
     assert out.shape == (layer.groups, 2 * min(most, y[0, 0].numel()), layer.out_channels // layer.groups)
     w = layer.weight.flatten(1).unflatten(0, (layer.groups, -1))
     torch.testing.assert_close(rows @ w.mT, out)
 
 
-@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (2, 3, 4, 6)])
+@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (2, 3, 4, 6), (2, 4, 4, 6)])
 def test_rows_of_a_linear_layer(shape):
     layer, x = nn.Linear(6, 4, bias=False), torch.randn(shape)
     y = layer(x)
-    where = draw_positions(y.movedim(-1, 1) if x.ndim == 5 else y, 9, torch.Generator()) if x.ndim != 4 else None
-    torch.testing.assert_close(inputs_at(layer, x, where) @ layer.weight.mT, outputs_at(y, where, 1))
+    where = draw_positions(layer, y, 9, torch.Generator())
+    rows = outputs_at(layer, y, where)
+    assert rows.shape == (1, y.numel() // 4, 4)
+    torch.testing.assert_close(inputs_at(layer, x, where) @ layer.weight.mT, rows)
+
+
+def test_rows_of_one_image_without_a_batch_axis():
+    conv, linear = nn.Conv2d(2, 3, 2, bias=False), nn.Linear(6, 4, bias=False)
+    image, features = torch.randn(2, 4, 5), torch.randn(6)
+    where = draw_positions(conv, conv(image), 5, torch.Generator())
+    rows = inputs_at(conv, image, where), outputs_at(conv, conv(image), where)
+    torch.testing.assert_close(rows, (inputs_at(conv, image[None], where), outputs_at(conv, conv(image[None]), where)))
+    assert outputs_at(linear, linear(features), None).shape == (1, 1, 4)
 
 
 def test_positions_are_different_and_drawn_from_the_seed():
     y = torch.zeros(1, 1, 5, 7)
-    a, b, c = (draw_positions(y, 20, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    layer = nn.Conv2d(1, 1, 1)
+    a, b, c = (draw_positions(layer, y, 20, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert len(set(zip(a.rows.tolist(), a.columns.tolist()))) == 20
     assert a.rows.max() < 5 <= a.columns.max() < 7
     assert torch.equal(a.columns, b.columns)

@@ -12,7 +12,7 @@ from torch import nn
 from experiments.lab.config import Compression
 from experiments.lab.recipes.recipe import recipe
 from layers import Budget, Plan, calibrate, compress, make_plan
-from layers.costs.cost import Call, trace
+from layers.costs import Call, trace
 from layers.factored import Form
 from layers.planning import Request, survey_network
 from layers.planning.by_latency import CLOSE, TRIES, seconds
@@ -30,7 +30,7 @@ def layer():
 
 
 def calls(layer, *shape):
-    return trace(layer, torch.zeros(shape))[""]
+    return trace(layer, torch.zeros(shape)).calls[""]
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_latency_budget_keeps_to_the_table(tmp_path, clock, selector, fraction
         latencies=path,
         clock=clock,
     )
-    table, calls = LatencyTable(path, clock), trace(model, x)
+    table, calls = LatencyTable(path, clock), trace(model, x).calls
     forms = {row.name: [FORMS[-1]._replace(kernel=row.kernel, spec=row.spec)] for row in plan.layers}
     foreseen = 1e-4 + sum(table(model.get_submodule(name), form, calls[name])[0] for name, form in forms.items())
     assert foreseen <= fraction * whole + 1e-9

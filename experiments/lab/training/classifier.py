@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from layers.calibration import measure_batchnorm
+
 from ..config import Training
 from .average import averaged
-from .batchnorm import REESTIMATE, measure_anew
+from .batchnorm import REESTIMATE
 from .loss import Loss, ordered
 from .schedules import OPTIMIZERS, make_schedule
 from .watch import Watch
@@ -107,7 +109,8 @@ class Classifier(lightning.LightningModule):
         if self.config.batchnorm != "reestimate":
             return
         reduce = self.trainer.strategy.reduce
-        measure_anew(self.judged, self._some(self.trainer.train_dataloader), lambda x: reduce(x, reduce_op="mean"))
+        images = self._some(self.trainer.train_dataloader)
+        measure_batchnorm(self.judged, images, lambda x: reduce(x, reduce_op="mean"))
 
     def _some(self, loader: Any) -> Iterator[Tensor]:
         seen = 0
