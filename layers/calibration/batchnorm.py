@@ -30,6 +30,7 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
         ValueError: without a batch, and for a batch of one image, of which a variance cannot be taken.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(1))
         >>> batches = [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])]
         >>> reestimate_batchnorm(net, batches)[1].running_mean

@@ -66,6 +66,7 @@ def cost(model: nn.Module, x: Tensor) -> Cost:
             scripted or quantised network, whose layers cannot be seen.
 
     Example:
+        >>> import torch
         >>> cost(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(32, 5)), torch.zeros(2, 1, 4, 4))
         Cost(params=245, macs=448, bytes=980)
     """
