@@ -1,12 +1,14 @@
 """Training: a step by hand, and what cannot go on says why in one sentence."""
 
+import copy
 import re
 import resource
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
-from little import Linear, fit, little
+from little import PLAIN, Linear, fit, little
 from torch import nn
 
 from experiments.lab.models.lenet import LeNet
@@ -133,3 +135,32 @@ def test_on_a_full_disk_the_old_checkpoint_survives_and_the_run_goes_on_later(tm
     assert re.match(r"error: out must be a folder with room for the run, got .*File too large", last)
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
     assert main([*SHORT, "--out", str(tmp_path / "runs")]) == 0
+
+
+def test_fine_tuning_ends_with_what_it_was_given_unless_an_epoch_is_more_accurate():
+    dataset, trained = little(), Linear()
+    assert fit(trained, dataset, lr=0.1, epochs=5) == 100
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    ruined = replace(PLAIN, weight_decay=100.0)  # every step flips the signs of all weights
+    unkept = fit(copy.deepcopy(trained), dataset, ruined, epochs=1)
+    kept = fit(trained, dataset, ruined, epochs=3, keep_start=True)
+    assert unkept < kept == 100
+    for name, tensor in trained.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_fine_tuning_that_is_taken_up_again_still_knows_the_weights_it_began_with(tmp_path):
+    dataset, trained, path = little(), Linear(), tmp_path / "x.ckpt"
+    fit(trained, dataset, epochs=5)
+    before = trained[1].weight.clone()
+    ruined = replace(PLAIN, weight_decay=100.0)
+    fit(copy.deepcopy(trained), dataset, ruined, epochs=2, keep_start=True, checkpoint=path)
+    again = Linear()  # all that it goes on from is in the checkpoint
+    assert fit(again, dataset, ruined, epochs=3, keep_start=True, checkpoint=path) == 100
+    torch.testing.assert_close(again[1].weight, before, rtol=0, atol=0)
+
+
+def test_fine_tuning_that_helps_is_kept():
+    dataset, model = little(), Linear()
+    assert fit(model, dataset, epochs=5, keep_start=True) == 100
+    assert model[1].weight.abs().max() > 0

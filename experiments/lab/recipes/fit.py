@@ -15,6 +15,7 @@ def _fit(
 ) -> float | None:
     """Train in place, on from the stage's checkpoint; the validation accuracy of the best epoch, None without one."""
     training, dense = job.config.training, stage == "dense" or stage in job.scratch
+    given = job.config.network.checkpoint is not None or job.config.network.pretrained
     epochs = job.finetune_epochs if not dense else job.epochs if stage == "dense" else job.scratch_epochs
     if not epochs:
         return None
@@ -27,6 +28,7 @@ def _fit(
         batch_size=job.config.data.batch_size,
         seed=training.seed,
         teacher=None if dense else job.model,
+        keep_start=not dense or (stage == "dense" and given),
         checkpoint=None if stages is None else stages.checkpoint(stage),
         callbacks=callbacks,
     )

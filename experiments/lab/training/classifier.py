@@ -22,6 +22,9 @@ from .watch import Watch
 class Classifier(lightning.LightningModule):
     """Cross-entropy against labels, with `distill` also against a teacher; keeps the epoch of highest accuracy.
 
+    Where the network is validated before its first step (Lightning's sanity check) its weights compete with every
+    epoch's, and stand unless one has a higher accuracy.
+
     All that an epoch draws at random follows from the seed, the number of the epoch and the process.
     """
 
@@ -41,6 +44,7 @@ class Classifier(lightning.LightningModule):
         self.average = averaged(model, config.ema) if config.ema else None
         self.loss, self.watch = Loss(config, classes, teacher), Watch()
         self.best_accuracy, self.best_state = -1.0, {}
+        self.at_start = False  # whether the best weights are those of before the first step
         self.shown: dict[str, float] = {}  # what the progress bar says
         self.first_batch = self.ended = False
 
@@ -106,8 +110,8 @@ class Classifier(lightning.LightningModule):
     def on_validation_start(self) -> None:
         """Measure the BatchNorm statistics anew if asked to, each process on its share of the images."""
         self.counts = torch.zeros(2, dtype=torch.long, device=self.device)
-        if self.config.batchnorm != "reestimate":
-            return
+        if self.config.batchnorm != "reestimate" or self.trainer.sanity_checking:
+            return  # before the first step the network is judged as it was given
         reduce = self.trainer.strategy.reduce
         images = self._some(self.trainer.train_dataloader)
         measure_batchnorm(self.judged, images, lambda x: reduce(x, reduce_op="mean"))
@@ -127,13 +131,14 @@ class Classifier(lightning.LightningModule):
         self.counts += torch.stack([hits.sum(), hits.new_tensor(len(labels), dtype=torch.long)])
 
     def on_validation_epoch_end(self) -> None:
-        """Keep this epoch's weights if none was better; of equals the later, which trained longer."""
+        """Keep this epoch's weights if none was better; of equal epochs the later, which trained longer."""
         hits, images = self.trainer.strategy.reduce(self.counts, reduce_op="sum").tolist()
         accuracy = hits / images
         self.log("val_top1", 100 * accuracy)
         self.shown["val_top1"] = 100 * accuracy
-        if accuracy >= self.best_accuracy:
+        if accuracy > self.best_accuracy or (accuracy == self.best_accuracy and not self.at_start):
             self.best_accuracy, self.best_state = accuracy, self._weights()
+            self.at_start = self.trainer.sanity_checking
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the judged network's; with fsdp gathered, in the first process only."""
@@ -143,13 +148,14 @@ class Classifier(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The best epoch so far, and whether a callback has asked to stop."""
-        best = {"accuracy": self.best_accuracy, "state": self.best_state}
+        best = {"accuracy": self.best_accuracy, "state": self.best_state, "at_start": self.at_start}
         checkpoint["classifier"] = {"best": best, "ended": self.trainer.should_stop}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from there."""
         kept = checkpoint["classifier"]
         self.best_accuracy, self.best_state = kept["best"]["accuracy"], kept["best"]["state"]
+        self.at_start = kept["best"].get("at_start", False)  # checkpoints from before there was a start lack it
         self.ended = kept["ended"]
 
     def configure_optimizers(self) -> dict:

@@ -46,11 +46,14 @@ def train(
     batch_size: int,
     seed: int,
     teacher: nn.Module | None = None,
+    keep_start: bool = False,
     checkpoint: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> float:
     """Train in place, end with the weights of the best epoch, and return its validation accuracy in percent.
 
+    keep_start: the weights as given are kept unless an epoch has a higher validation accuracy, so that fine-tuning
+    never loses what a network could do before.
     If the file `checkpoint` exists the training goes on from it; each epoch is saved there.  With several processes
     every one calls this, inside `distributed.processes`.  Stopped (a ValueError) says in one sentence why a training
     cannot go on: Diverged, a loss that is no number; NoRoom for the first batch; a network that fails on it.
@@ -60,14 +63,14 @@ def train(
     options = {"epochs": epochs, "lr": lr, "seed": seed, "teacher": teacher}
     # a copy: sharding, compilation and memory format shall not outlast the training
     classifier = Classifier(copy.deepcopy(model), config, len(dataset.classes), **options)
-    trainer = make_trainer(config, epochs, checkpoint, callbacks)
+    resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
+    trainer = make_trainer(config, epochs, checkpoint, callbacks, judge_start=keep_start and resume is None)
     val, place = dataset.val(), {"rank": rank(), "world": world(), "device": trainer.strategy.root_device}
     require(
         len(val.labels) >= world(), "validation images", len(val.labels), f"at least one for each of {world()} ranks"
     )
     training = Batches(dataset.train(), dataset, batch_size, train=True, seed=seed, **place)
     validation = Batches(val, dataset, 1000, **place)
-    resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
     try:
         with warnings.catch_warnings():
             # Lightning recommends workers and a larger log interval; these loaders have what they need

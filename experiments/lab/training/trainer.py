@@ -40,9 +40,17 @@ class Progress(RichProgressBar):
 
 
 def make_trainer(
-    config: Training, epochs: int, checkpoint: Path | None = None, callbacks: Sequence[Callback] = ()
+    config: Training,
+    epochs: int,
+    checkpoint: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
+    judge_start: bool = False,
 ) -> lightning.Trainer:
-    """Lightning's Trainer as configured; with `checkpoint`, a file's path, every epoch is saved there."""
+    """Make Lightning's Trainer as configured.
+
+    checkpoint: the path of the file in which every epoch is saved; judge_start: validate before the first step too.
+    """
     plugins: list = [WholeFiles()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # the same command goes on by itself, from our files
@@ -66,7 +74,7 @@ def make_trainer(
         logger=False,
         enable_checkpointing=checkpoint is not None,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if judge_start else 0,
         plugins=plugins,
         callbacks=[*own, *callbacks],
     )
