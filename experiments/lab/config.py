@@ -62,7 +62,7 @@ class Compression:
     (default: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
     selector: str | None = None
     """how ranks are chosen: uniform, energy, threshold, evbmf, minimax, or by the predicted rise of the loss: loss
-    (default: energy; loss for auto)"""
+    (default: loss)"""
     calibration_images: int | None = None
     """training images, drawn by seed and not augmented, for selector loss and for --refit
     (default: 2000, or 512 of more than 64 pixels; or all there are)"""
@@ -100,7 +100,10 @@ class Training:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum"""
     lr: float = 2e-3
-    """peak learning rate; a quarter of it for fine-tuning; for sgd 0.1 is usual"""
+    """peak learning rate; for sgd 0.1 is usual"""
+    finetune_lr: float | None = None
+    """peak learning rate of fine-tuning (default: a twentieth of --lr); where no epoch has a higher validation accuracy
+    the network stays as it was before"""
     momentum: float = 0.9
     """of sgd"""
     weight_decay: float = 1e-2

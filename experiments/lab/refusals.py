@@ -24,7 +24,7 @@ LEAST = {  # field -> its least value, None allowed
     "devices": 1,
     "nodes": 1,
 }
-ABOVE_0 = ("lr", "gamma", "temperature", "clip")
+ABOVE_0 = ("lr", "finetune_lr", "gamma", "temperature", "clip")
 BELOW_1 = ("momentum", "label_smoothing", "ema")
 STEPS = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "warmup_epochs", "step_size", "gamma")
 STEPS += ("label_smoothing", "mixup", "cutmix", "ema", "distill", "temperature", "clip", "patience")
@@ -86,7 +86,7 @@ IDLE = (
     Idle(
         (
             *("prune_channels", "prune", "quantise", "budget", "selector", "refit", "calibration_images"),
-            *("reestimate_batchnorm", "finetune_epochs", "distill"),
+            *("reestimate_batchnorm", "finetune_epochs", "finetune_lr", "distill"),
         ),
         _frequency,
         "with --frequency, whose networks are trained from scratch",
@@ -98,7 +98,7 @@ IDLE = (
         "without a --kernel, --prune, --prune-channels or --quantise",
     ),
     Idle(("prune_score",), lambda config: config.compression.prune is None, "without --prune"),
-    Idle(("distill",), lambda config: not _fine_tuned(config), "where no network is fine-tuned"),
+    Idle(("distill", "finetune_lr"), lambda config: not _fine_tuned(config), "where no network is fine-tuned"),
     Idle(STEPS, _not_trained, "where nothing is trained"),
     Idle(("temperature",), lambda config: not config.training.distill, "without --distill"),
     Idle(("momentum",), lambda config: config.training.optimizer != "sgd", "without --optimizer sgd"),

@@ -1,5 +1,7 @@
 """Compare a run's networks: accuracy, costs, latency and memory, in rows of results.json and the report."""
 
+import sys
+
 from torch import nn
 
 from layers import Plan, cost
@@ -12,6 +14,7 @@ from ..lab.recipes.treatment import widths_of_layers, zeros_of_layers
 from ..lab.reporting import run_report as report
 from ..lab.runs import record
 from ..lab.runs.history import seconds
+from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 
@@ -50,6 +53,7 @@ def measure(
         "version": record.VERSION,
         "config": job.config.flat(),
         "environment": record.environment(),
+        "inputs": Stages(job.folder).inputs() or {},
         "test_images": len(test.labels),
         "classes": len(job.dataset.classes),
         "latency_batches": sizes,
@@ -67,6 +71,9 @@ def measure(
 
 
 def present(config: Config) -> None:
-    """Print the table of a complete run and where its report lies."""
+    """Print the table of a complete run and where its report lies, and say where it is of earlier files."""
     folder = config.output.out / config.name
-    report.show(record.read_results(folder), folder)
+    results = record.read_results(folder)
+    report.show(results, folder)
+    if earlier := changes(config, results.get("inputs"), (folder / record.COMPLETE).stat().st_mtime):
+        sys.stderr.write(f"these results are of {', and of '.join(earlier)}: repeat them with --force\n")

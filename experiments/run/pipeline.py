@@ -18,6 +18,7 @@ from ..lab.recipes.recipe import Recipe, from_dense
 from ..lab.runs import record
 from ..lab.runs.history import History
 from ..lab.runs.lock import alone
+from ..lab.runs.inputs import changes, inputs
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.training.batchnorm import statistics
@@ -103,7 +104,9 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
     """Every network, trained, what was planned, and the validation accuracies; nothing that is finished is repeated."""
     console, stages = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
     if rank() == 0:
-        stages.begin(anew=(job.folder / record.COMPLETE).is_file())
+        made = stages.inputs()
+        others = made is not None and bool(changes(job.config, made))  # accepted with --force
+        stages.begin(others or (job.folder / record.COMPLETE).is_file(), inputs(job.config))
         record.write_json(job.folder / record.CONFIG, job.config.flat())
     finished = agreed(stages.finished())
 

@@ -9,6 +9,8 @@ from ..runs.stages import Stages
 from ..training.train import train
 from .job import Job
 
+FINETUNE = 1 / 20  # of the peak learning rate: what refitted factors gain by it is less than a larger step destroys
+
 
 def _fit(
     job: Job, stage: str, model: nn.Module, stages: Stages | None = None, callbacks: Sequence[Callback] = ()
@@ -24,7 +26,7 @@ def _fit(
         job.dataset,
         training,
         epochs=epochs,
-        lr=training.lr if dense else training.lr / 4,
+        lr=training.lr if dense else training.finetune_lr or training.lr * FINETUNE,
         batch_size=job.config.data.batch_size,
         seed=training.seed,
         teacher=None if dense else job.model,

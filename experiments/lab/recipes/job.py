@@ -19,6 +19,8 @@ from ..models import build, factory
 from ..models.weights import load_checkpoint, load_pretrained
 from ..refusals import check_options
 from ..runs import record
+from ..runs.inputs import changes
+from ..runs.stages import Stages
 from ..training.trainer import check_training
 from .calibration import Calibration, image_count
 from .from_scratch import check_frequency, frequency_network
@@ -59,8 +61,14 @@ def finished(config: Config) -> bool:
 
 
 def prepare(config: Config) -> Job:
-    """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written."""
-    return check(config)._replace(folder=record.open_folder(config))
+    """Look everything up and try it once; ValueError in one sentence for what is wrong, before anything is written.
+
+    So is a run under way whose checkpoint, images or code have changed: it would be of both.
+    """
+    job, made = check(config), Stages(config.output.out / config.name).inputs()
+    others = changes(config, made) if made is not None and not config.output.force else []
+    require(not others, "unfinished run", ", ".join(others), "of what it was begun with: pass --force to begin it anew")
+    return job._replace(folder=record.open_folder(config))
 
 
 def check(config: Config) -> Job:

@@ -143,7 +143,7 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
         budget = Budget.parse(compression.budget)
     else:
         budget = Budget(macs=0.5) if all("macs" in row.saves for row in rows) else Budget(params=0.5)
-    selector = compression.selector or ("loss" if kernel == AUTO else "energy")
+    selector = compression.selector or "loss"
     require(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
     check_kernels(kernels, budget, selector)  # as make_plan does, but before any image is read
     wanted = selector == "loss" if compression.refit is None else compression.refit

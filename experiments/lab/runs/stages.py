@@ -1,5 +1,6 @@
 """What of a run under way is finished, so that a run killed at any moment goes on from there.
 
+unfinished/inputs.json    what the run was begun with (inputs.py)
 unfinished/stages.json    stage -> its validation accuracy; a stage is finished once it stands here
 unfinished/STAGE.ckpt     the training under way (experiments/lab/training/checkpoint.py)
 unfinished/STAGE/         the compressed network before fine-tuning
@@ -7,7 +8,9 @@ unfinished/STAGE/         the compressed network before fine-tuning
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from layers.network import remove_partial
 
@@ -22,14 +25,24 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.run, self.folder = folder, folder / UNFINISHED
 
-    def begin(self, anew: bool) -> None:
-        """Remove what a killed writer left and, to begin `anew`, all that stands for a finished or begun run."""
+    def begin(self, anew: bool, inputs: Mapping[str, Any]) -> None:
+        """Delete temporary files of a killed process; with `anew` also the finished or unfinished run.
+
+        inputs: what a run that begins here is made with; that of one that goes on is kept.
+        """
         if anew:
             shutil.rmtree(self.folder, ignore_errors=True)
             (self.run / record.COMPLETE).unlink(missing_ok=True)  # last: while it is there the run is not under way
         self.folder.mkdir(exist_ok=True)
         for folder in (self.run, self.folder):
             remove_partial(folder)
+        if not self.finished() and self.inputs() is None:
+            record.write_json(self.folder / "inputs.json", inputs)
+
+    def inputs(self) -> dict[str, Any] | None:
+        """Return what the run under way was begun with; None without one, or with one from before that was kept."""
+        path = self.folder / "inputs.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def finished(self) -> dict[str, float | None]:
         """Stage -> the validation accuracy of its best epoch, None where there was no epoch."""
