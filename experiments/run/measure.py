@@ -10,12 +10,13 @@ from layers.costs import deflated, peak_memory
 from ..lab.config import Config
 from ..lab.recipes.evaluate import accuracy, latencies
 from ..lab.recipes.job import Job
+from ..lab.recipes.recipe import Recipe
 from ..lab.recipes.treatment import widths_of_layers, zeros_of_layers
 from ..lab.reporting import run_report as report
 from ..lab.runs import record
 from ..lab.runs.history import seconds
 from ..lab.runs.inputs import changes
-from ..lab.runs.stages import Stages
+from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
@@ -25,24 +26,25 @@ def measure(
     job: Job,
     models: dict[str, nn.Module],
     plans: dict[str, Plan],
-    val: dict[str, float | None],
+    accuracies: dict[str, Accuracies],
     tracker: Tracker,
 ) -> None:
     """Compare the networks and write the report."""
     test, rows = job.dataset.test(), []
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
-    treated = any(how.treatment for how in job.recipes.values())  # then bytes as stored say little
+    treated = any(how.treatment for how in job.recipes.values())  # then the bytes of all tensors say little
     timing = latencies(models, example, sizes)
     for name, model in models.items():
         costs = cost(model, example[:1])
         rows.append(
             {
                 "network": name,
-                "budget": job.recipes[name].goal if name in job.recipes else "",
+                **_origin(job.recipes.get(name)),
                 **accuracy(model, test, job.dataset, job.device)._asdict(),
-                "val_top1": val[name],
+                "top1_before": accuracies[name].before,
+                "val_top1": accuracies[name].val,
                 **costs._asdict(),
-                **({"deflated": deflated(model)} if treated else {}),
+                **({"file_bytes": _file_bytes(job, name), "deflated": deflated(model)} if treated else {}),
                 **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
                 "peak_memory": peak_memory(model, example),
                 "training_seconds": seconds(job.folder, name),
@@ -68,6 +70,20 @@ def measure(
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     Stages(job.folder).end()
+
+
+def _file_bytes(job: Job, name: str) -> int:
+    """Return the size on the disk of the file that holds the network's weights."""
+    path = job.folder / ("dense.safetensors" if name == "dense" else f"{name}/model.safetensors")
+    return path.stat().st_size
+
+
+def _origin(recipe: Recipe | None) -> dict[str, object]:
+    """What a reader needs to see that the networks of a table were made alike."""
+    planned = recipe is not None and bool(recipe.kernels)
+    if recipe is None or not planned:
+        return {"budget": "", "selector": "", "refit": False}
+    return {"budget": recipe.goal, "selector": recipe.selector, "refit": recipe.refit}
 
 
 def present(config: Config) -> None:

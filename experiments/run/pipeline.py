@@ -12,6 +12,7 @@ from layers.fitting import NO_ROOM
 from layers.network import load_tensors, write_tensors
 
 from ..lab.recipes.calibration import Calibration
+from ..lab.recipes.evaluate import accuracy
 from ..lab.recipes.fit import _fit
 from ..lab.recipes.job import Job, finished
 from ..lab.recipes.recipe import Recipe, from_dense
@@ -19,7 +20,7 @@ from ..lab.runs import record
 from ..lab.runs.history import History
 from ..lab.runs.lock import alone
 from ..lab.runs.inputs import changes, inputs
-from ..lab.runs.stages import Stages
+from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.training.batchnorm import statistics
 from ..lab.training.distributed import agreed, processes, rank
@@ -33,7 +34,7 @@ def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
         val = _fit(job, "dense", job.model, stages, [History(job.folder, "dense", tracker)])
         if rank() == 0:
             write_tensors(job.model, path)
-            stages.finish("dense", val)
+            stages.finish("dense", Accuracies(val))
     agreed(None)
     load_tensors(job.model, path)
 
@@ -45,7 +46,7 @@ def _from_scratch(job: Job, stages: Stages, kernel: str, finished: bool, tracker
         val = _fit(job, kernel, job.scratch[kernel], stages, [History(job.folder, kernel, tracker)])
         if rank() == 0:
             save_frequency_layers(job.scratch[kernel], kernel, job.config.compression.layers, path)
-            stages.finish(kernel, val)
+            stages.finish(kernel, Accuracies(val))
     agreed(None)
     return load_frequency_layers(path, job.model)
 
@@ -64,12 +65,18 @@ def _compressed(
             _start(job, job.recipes[kernel], thin, images, start)
         agreed(None)
         plan, model = Plan.load(start / "plan.json"), treatment.begin(load(start, job.model))
+        before = _top1(job, model) if job.finetune_epochs and rank() == 0 else None
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
         if rank() == 0:
             save(treatment.end(model), plan, folder)
-            stages.finish(kernel, val)
+            stages.finish(kernel, Accuracies(val, before))
     agreed(None)
     return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")
+
+
+def _top1(job: Job, model: nn.Module) -> float:
+    """Return the accuracy on the test images, which is shown and chooses nothing."""
+    return accuracy(model, job.dataset.test(), job.dataset, job.device).top1
 
 
 def _start(job: Job, how: Recipe, thin: Thin, images: Calibration | None, folder: Path) -> None:
@@ -91,17 +98,17 @@ def execute(job: Job) -> None:
             if finished(job.config):
                 return  # another process made it since this one looked
             with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
-                models, plans, val = _networks(job, tracker)
+                models, plans, accuracies = _networks(job, tracker)
                 if rank() == 0:
-                    measure(job, models, plans, val, tracker)
+                    measure(job, models, plans, accuracies, tracker)
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise
         raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
 
 
-def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, float | None]]:
-    """Every network, trained, what was planned, and the validation accuracies; nothing that is finished is repeated."""
+def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, Accuracies]]:
+    """Train every network; also what was planned, and the stages' accuracies.  Nothing that is finished is repeated."""
     console, stages = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
     if rank() == 0:
         made = stages.inputs()

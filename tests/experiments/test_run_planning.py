@@ -14,13 +14,18 @@ from layers import Budget, Plan, calibrate
 from layers.planning import survey_network
 
 
-def test_one_row_of_several_kernels_by_predicted_loss_with_a_refit(tmp_path, capsys):
-    arguments = f"--kernel auto svd --selector loss --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
+def test_all_rows_are_made_by_predicted_loss_with_a_refit(tmp_path, capsys):
+    arguments = f"--kernel auto svd --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
     assert main([*arguments.split(), *QUICK]) == 0
-    assert "BatchNorm statistics of compressed networks measured anew" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "BatchNorm statistics of compressed networks measured anew" in printed
+    assert "auto, svd: ranks by selector loss, refit" in printed
     (folder,) = tmp_path.iterdir()
     dense, auto, svd = results(folder)["rows"]
     assert [dense["network"], auto["network"], svd["network"]] == ["dense", "auto", "svd"]
+    assert [(row["selector"], row["refit"]) for row in (dense, auto, svd)] == [("", False), *[("loss", True)] * 2]
+    assert dense["top1_before"] is None
+    assert min(auto["top1_before"], svd["top1_before"]) > 30  # before the one epoch of fine-tuning
     plan = Plan.load(folder / "auto" / "plan.json")
     assert plan.selector == "loss"
     assert len({row.kernel for row in plan.layers} - {None}) > 1
@@ -55,12 +60,12 @@ def test_defaults_of_selector_budget_and_refit():
     def made(kernel, **options):
         return compression.recipe(kernel, Compression((kernel,), **options))[1:4]
 
-    assert made("svd") == (Budget(macs=0.5), "energy", False)
-    assert made("dct") == (Budget(params=0.5), "energy", False)
-    assert made("auto") == (Budget(macs=0.5), "loss", True)
+    for kernel in ("svd", "spatial", "cp", "auto"):
+        assert made(kernel) == (Budget(macs=0.5), "loss", True)
+    assert made("dct") == (Budget(params=0.5), "loss", False)
+    assert made("svd", selector="energy") == (Budget(macs=0.5), "energy", False)
     assert made("auto", refit=False) == (Budget(macs=0.5), "loss", False)
-    assert made("dct", selector="loss") == (Budget(params=0.5), "loss", False)  # no factors to refit
-    assert made("svd", refit=True, budget="latency=0.5") == (Budget(latency=0.5), "energy", True)
+    assert made("svd", selector="energy", refit=True, budget="latency=0.5") == (Budget(latency=0.5), "energy", True)
 
 
 def test_calibration_images_are_training_images_drawn_by_seed():

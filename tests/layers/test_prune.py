@@ -142,8 +142,13 @@ def rows(out):
 
 def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert main([*f"{QUICK} --kernel None --prune 0.6 --prune-score lamp --out {tmp_path}".split()]) == 0
-    assert "bytes, zlib" in capsys.readouterr().out
     folder, (dense, pruned) = rows(tmp_path)
+    heads = capsys.readouterr().out.split("dense")[0]
+    assert {"file", "before", "tuning,"} <= set(heads.split())  # the sizes that are on the disk; accuracy before
+    assert pruned["file_bytes"] == (folder / "pruned" / "model.safetensors").stat().st_size
+    assert pruned["file_bytes"] == pytest.approx(dense["file_bytes"], rel=0.02)  # zeros take their place
+    assert 0 <= pruned["top1_before"] <= 100
+    assert dense["top1_before"] is None
     assert (dense["network"], pruned["network"], pruned["budget"]) == ("dense", "pruned", "")
     assert pruned["top1"] > 30  # of ten classes, after two epochs
     assert pruned["deflated"] < 0.8 * dense["deflated"]
@@ -158,7 +163,7 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert compare([folder.name, "--runs", str(tmp_path), "--out", str(tmp_path / "table.csv")]) == 0
     header, _, line = (tmp_path / "table.csv").read_text().splitlines()
     cells = dict(zip(header.split(","), line.split(",")))
-    assert float(cells["deflated / dense"]) == pytest.approx(pruned["deflated"] / dense["deflated"])
+    assert float(cells["file_bytes / dense"]) == pytest.approx(pruned["file_bytes"] / dense["file_bytes"])
 
 
 @pytest.mark.parametrize("bits", ["half", "binary"])

@@ -46,16 +46,17 @@ class Column(NamedTuple):
         return digits(value / unit.size) if self.decimals is None else f"{value:.{self.decimals}f}"
 
 
-def columns(batches: Sequence[int], deflated: bool = False) -> dict[str, Column]:
-    """Key of a row -> its column; `deflated` where a network is pruned or quantised."""
+def columns(batches: Sequence[int], files: bool = False) -> dict[str, Column]:
+    """Key of a row -> its column; `files`: with the sizes of the files, where a network is pruned or quantised."""
     return {
         "top1": Column("top-1, %", _points, decimals=2),
+        "top1_before": Column("before tuning, %", _points, decimals=2),
         "top5": Column("top-5, %", _points, decimals=2),
         "loss": Column("loss", _difference, decimals=3),
         "params": Column("params", _percent, COUNTS),
         "macs": Column("MACs", _percent, COUNTS),
         "bytes": Column("size", _percent, BYTES),
-        **({"deflated": Column("zlib size", _percent, BYTES)} if deflated else {}),
+        **({"file_bytes": Column("file size", _percent, BYTES)} if files else {}),
         **{f"latency_{n}": Column(f"batch {n}", _times, SECONDS) for n in batches},
         "peak_memory": Column("peak memory", _percent, BYTES),
         "training_seconds": Column("training", _times, SECONDS[:1]),
@@ -82,9 +83,11 @@ class Comparison(NamedTuple):
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that any of the runs has something in."""
-        every = columns(self.batches, any("deflated" in results["rows"][0] for results in self.runs.values()))
+        every = columns(self.batches, any("file_bytes" in results["rows"][0] for results in self.runs.values()))
         few = all(results.get("classes", MANY + 1) <= MANY for results in self.runs.values())
-        return {key: column for key, column in every.items() if key != "top5" or not few}
+        tuned = any(row.get("top1_before") is not None for _, row, _ in self.rows)
+        left_out = [*["top5"] * few, *["top1_before"] * (not tuned)]
+        return {key: column for key, column in every.items() if key not in left_out}
 
     @property
     def units(self) -> dict[str, Unit]:
@@ -113,7 +116,7 @@ def ratio(row: Mapping[str, Any], dense: Mapping[str, Any], key: str) -> float |
 
 def frame(comparison: Comparison) -> pd.DataFrame:
     """A row per network, in plain numbers: SI units, percent for accuracies, and `KEY / dense` for each cost."""
-    costs = [key for key in comparison.columns if key not in ("top1", "top5", "loss")]
+    costs = [key for key in comparison.columns if key not in ("top1", "top1_before", "top5", "loss")]
     rows = []
     for label, row, dense in comparison.rows:
         results = comparison.runs[label]
@@ -128,14 +131,21 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 def cells(comparison: Comparison, between: str = " ") -> Table:
     """For a reader: every number, `between`, how it compares to dense; first the run, if there are several."""
     several, units = len(comparison.runs) > 1, comparison.units
+    origins = [origin(row) for _, row, _ in comparison.rows]
+    chosen = any(origins)
     lines = [
         [label] * several
-        + [row["network"]]
+        + [row["network"], *[made] * chosen]
         + [_cell(row, dense, key, column, units[key], between) for key, column in comparison.columns.items()]
-        for label, row, dense in comparison.rows
+        for (label, row, dense), made in zip(comparison.rows, origins)
     ]
     heads = [column.heading(units[key]) for key, column in comparison.columns.items()]
-    return Table(["run"] * several + ["network", *heads], lines, 1 + several)
+    return Table(["run"] * several + ["network", *["ranks by"] * chosen, *heads], lines, 1 + chosen + several)
+
+
+def origin(row: Mapping[str, Any]) -> str:
+    """How a network's ranks were chosen, and whether its factors were refitted; runs of before it was kept lack it."""
+    return f"{row['selector']}{', refit' * row['refit']}" if row.get("selector") else ""
 
 
 def _cell(row: dict[str, Any], dense: dict[str, Any], key: str, column: Column, unit: Unit, between: str) -> str:
@@ -155,11 +165,16 @@ def caption(comparison: Comparison) -> list[str]:
         f"Second figures: against the dense network {against}. "
         "Latency: median of a forward pass of so many images, the networks in turn."
     ]
+    if "top1_before" in comparison.columns:
+        sentences.append("Before tuning: top-1 of the compressed network before its first step of fine-tuning.")
     options = differences([results["config"] for results in comparison.runs.values()])
     for (label, results), given in zip(comparison.runs.items(), options):
         parts = [f"{results['test_images']:,} test images", f"seed {results['config']['seed']}"]
         widest = max(high - low for low, high in (wilson(r["top1"], results["test_images"]) for r in results["rows"]))
         parts.append(f"one run, 95 % interval of top-1 (Wilson) at most ± {widest / 2:.2f}")
+        made = {row["network"]: origin(row) for row in results["rows"] if origin(row)}
+        for how in dict.fromkeys(made.values()):
+            parts.append(f"{', '.join(name for name in made if made[name] == how)}: ranks by selector {how}")
         if results["config"].get("reestimate_batchnorm"):  # runs of before it existed lack it
             parts.append("BatchNorm statistics of compressed networks measured anew on training images")
         parts += [machine(results["environment"]), *([given] if given else [])]

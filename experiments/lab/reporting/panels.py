@@ -10,7 +10,7 @@ from .style import COLOURS, wilson
 from .units import digits
 
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "star", "hexagon", "pentagon")
-COSTS = ("params", "macs", "bytes", "deflated")
+COSTS = ("params", "macs", "bytes", "file_bytes")
 
 
 def figure(comparison: Comparison) -> go.Figure:
@@ -21,8 +21,8 @@ def figure(comparison: Comparison) -> go.Figure:
     """
     shares = len(comparison.runs) == 1 or comparison.dense is not None
     keys = [key for key in (*COSTS, f"latency_{comparison.batches[-1]}") if key in comparison.columns]
-    if "deflated" in keys:
-        keys.remove("bytes")  # stored bytes say little of networks that are pruned or quantised
+    if "file_bytes" in keys:
+        keys.remove("bytes")  # the file is what a user gets of networks that are pruned or quantised
     drawn = make_subplots(1, len(keys), shared_yaxes=True, horizontal_spacing=0.03)
     runs, networks = list(comparison.runs), list(dict.fromkeys(row["network"] for _, row, _ in comparison.rows))
     for label, row, dense in comparison.rows:

@@ -1,7 +1,7 @@
 """What of a run under way is finished, so that a run killed at any moment goes on from there.
 
 unfinished/inputs.json    what the run was begun with (inputs.py)
-unfinished/stages.json    stage -> its validation accuracy; a stage is finished once it stands here
+unfinished/stages.json    stage -> its accuracies; a stage is finished once it stands here
 unfinished/STAGE.ckpt     the training under way (experiments/lab/training/checkpoint.py)
 unfinished/STAGE/         the compressed network before fine-tuning
 """
@@ -10,13 +10,20 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from layers.network import remove_partial
 
 from . import record
 
 UNFINISHED = "unfinished"
+
+
+class Accuracies(NamedTuple):
+    """Of a finished stage, in percent; None where nothing was trained."""
+
+    val: float | None = None  # of the weights that it ends with, on the validation images
+    before: float | None = None  # fine-tuning, on the test images: they are reported, and choose nothing
 
 
 class Stages:
@@ -44,10 +51,12 @@ class Stages:
         path = self.folder / "inputs.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
-    def finished(self) -> dict[str, float | None]:
-        """Stage -> the validation accuracy of its best epoch, None where there was no epoch."""
+    def finished(self) -> dict[str, Accuracies]:
+        """Return stage -> its accuracies, of all that are finished."""
         path = self.folder / "stages.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        # a run from before there were two was killed with one number a stage
+        return {stage: Accuracies(*(kept if isinstance(kept, list) else [kept])) for stage, kept in stages.items()}
 
     def checkpoint(self, stage: str) -> Path:
         """Where the stage's training is saved."""
@@ -57,9 +66,9 @@ class Stages:
         """Where the compressed network is kept before it is fine-tuned."""
         return self.folder / stage
 
-    def finish(self, stage: str, val: float | None) -> None:
+    def finish(self, stage: str, accuracies: Accuracies) -> None:
         """Its results are on the disk: never repeat it, and drop what it left under way."""
-        record.write_json(self.folder / "stages.json", self.finished() | {stage: val})
+        record.write_json(self.folder / "stages.json", self.finished() | {stage: accuracies})
         self.checkpoint(stage).unlink(missing_ok=True)
         shutil.rmtree(self.start(stage), ignore_errors=True)
 
