@@ -13,6 +13,7 @@ from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
 from ..data.stream import SMALL
 from ..training.distributed import rank, world
+from ..training.progress import tracked
 
 USUAL, USUAL_LARGE = 2000, 512  # images; a refit holds what all of them are inside the network
 BATCH = 128
@@ -68,5 +69,5 @@ class Calibration:
     def stats(self) -> Stats:
         """Second moments of all of them."""
         self.model.to(self.device)
-        mine = self.batches if world() == 1 else self._batches(rank(), world())
-        return calibrate(self.model, mine, seed=self.seed + rank())
+        share = self.batches if world() == 1 else self._batches(rank(), world())
+        return calibrate(self.model, tracked(share, "calibrate, batch"), seed=self.seed + rank())

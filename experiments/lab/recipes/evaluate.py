@@ -13,6 +13,7 @@ from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
+from ..training.progress import stage, tracked
 
 
 class Judged(NamedTuple):
@@ -47,7 +48,7 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
     model.to(device)
     places, losses = [], []
     with evaluating(model):
-        for images, labels in Batches(split, dataset, 500, device=device):
+        for images, labels in tracked(Batches(split, dataset, 500, device=device), "evaluate, batch"):
             y = model(images).float()
             hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
             places.append(torch.stack([hits[:, 0], hits.any(1)]).cpu())
@@ -63,9 +64,10 @@ def latencies(
     with ExitStack() as modes:
         for model in models.values():
             modes.enter_context(evaluating(model.to(x.device)))
-        found = {}
+        timings = {}
         for batch in batches:
             part = x[:batch].contiguous()
             calls = {name: lambda model=model, part=part: model(part) for name, model in models.items()}
-            found[batch] = interleaved(calls, rounds, warmup=5)
-        return found
+            with stage(f"time {len(models)} networks, {batch} images at once"):
+                timings[batch] = interleaved(calls, rounds, warmup=5)
+        return timings

@@ -11,6 +11,7 @@ from layers.network import evaluating
 from layers.planning import SELECTORS, Request, Survey, check_kernels, method, survey_network
 
 from ..config import Compression
+from ..training.progress import stage, tracked
 from .calibration import Calibration
 from .treatment import KINDS, Treatment
 
@@ -82,15 +83,22 @@ class Recipe(NamedTuple):
 
     def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
         """What there is to choose from."""
-        request = Request(
-            self.budget,
-            self.kernels,
-            self.selector,
-            example=self._batch(model, example),
-            stats=stats if self.calibrated else None,
-            where=lambda _, module: isinstance(module, KINDS[self.layers]),
-        )
-        return survey_network(model, request)
+        layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules())
+        with stage("plan, layer", layers) as sign:
+
+            def where(_: str, module: nn.Module) -> bool:
+                sign.advance()  # each layer is asked for in its turn
+                return isinstance(module, KINDS[self.layers])
+
+            request = Request(
+                self.budget,
+                self.kernels,
+                self.selector,
+                example=self._batch(model, example),
+                stats=stats if self.calibrated else None,
+                where=where,
+            )
+            return survey_network(model, request)
 
     def try_out(self, model: nn.Module, example: Tensor) -> None:
         """Refuse now what a plan of the trained network would refuse.
@@ -109,10 +117,14 @@ class Recipe(NamedTuple):
         if images is None or not self.wants_images:
             return compress(model, plan)
         stats = images.stats if self.calibrated else None
-        small = compress(model, plan, stats=stats)
+        with stage("compress"):
+            small = compress(model, plan, stats=stats)
         if self.refit:
-            small = refit(small, model, images.batches, stats=stats, seed=images.seed)
-        return reestimate_batchnorm(small, images.batches) if self.reestimate else small
+            with stage("refit"):
+                small = refit(small, model, images.batches, stats=stats, seed=images.seed)
+        if not self.reestimate:
+            return small
+        return reestimate_batchnorm(small, tracked(images.batches, "measure BatchNorm anew, batch"))
 
 
 def thinner(model: nn.Module, compression: Compression, example: Tensor) -> Thin:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lightning
 from lightning.fabric.plugins.environments import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import FSDPStrategy
 
 from checks import require
@@ -14,6 +14,7 @@ from ..config import Training
 from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
+from .progress import Epochs
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -29,14 +30,6 @@ def check_training(config: Training, device: str) -> None:
     require(not (fsdp and config.ema), "ema", config.ema, "0 with --strategy fsdp")
     sync = several and config.batchnorm == "sync"
     require(device == "cuda" or not sync, "batchnorm", "sync", "local or reestimate on a CPU")
-
-
-class Progress(RichProgressBar):
-    """Shows numbers that are on the CPU already: a look at one on the GPU would wait for the step."""
-
-    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict:
-        """The mean loss of late steps and the accuracy of the last validation."""
-        return {name: f"{value:.3g}" for name, value in pl_module.shown.items()}
 
 
 def make_trainer(
@@ -56,7 +49,7 @@ def make_trainer(
         plugins.append(SLURMEnvironment(auto_requeue=False))  # the same command goes on by itself, from our files
     several = config.devices * config.nodes > 1
     strategy = FSDPStrategy(state_dict_type="full") if config.strategy == "fsdp" else "ddp" if several else "auto"
-    own: list[Callback] = [Progress(leave=False)]
+    own: list[Callback] = [Epochs()]
     if config.patience is not None:
         own.append(EarlyStopping("val_top1", mode="max", patience=config.patience, check_on_train_epoch_end=False))
     if checkpoint is not None:
@@ -72,6 +65,7 @@ def make_trainer(
         deterministic=config.rep,
         use_distributed_sampler=False,
         logger=False,
+        enable_progress_bar=False,  # ours goes to stderr, and where there is no terminal it writes lines
         enable_checkpointing=checkpoint is not None,
         enable_model_summary=False,
         num_sanity_val_steps=-1 if judge_start else 0,

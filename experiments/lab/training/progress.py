@@ -1,0 +1,138 @@
+"""Signs of life on stderr while a stage takes long: a bar on a terminal, elsewhere a line at least every 30 seconds.
+
+Results go to stdout, so that they can be redirected without what is said on the way to them.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import ExitStack, contextmanager
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+import lightning
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .distributed import rank
+
+T = TypeVar("T")
+EVERY = 30.0  # seconds between two lines
+REFRESH = 0.5  # seconds: seldom enough to disturb no timing
+
+
+class Sign:
+    """What a stage is doing and how far it has come; the stage changes it, the bar or the line shows it."""
+
+    def __init__(self, words: str, total: int | None) -> None:
+        self.words, self.total, self.done = words, total, 0
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+
+    def line(self, seconds: float) -> str:
+        """Return it as a line for a log."""
+        of = "" if self.total is None else f" {self.done} of {self.total},"
+        return f"{self.words}:{of} {seconds:.0f} s\n"
+
+
+@contextmanager
+def stage(words: str, total: int | None = None) -> Iterator[Sign]:
+    """Show inside the block that it goes on, and how far it has come where `total` says of how much.
+
+    Args:
+        words: what is being done.
+        total: of how many things; None where they cannot be counted.
+
+    Yields:
+        The sign, whose `advance` counts one thing.
+    """
+    sign = Sign(words, total)
+    if rank() > 0:
+        yield sign
+        return
+    show = _bar(sign) if sys.stderr.isatty() else _lines(sign)
+    with show:
+        yield sign
+
+
+def tracked(batches: Iterable[T], words: str) -> Iterator[T]:
+    """Yield the batches, and show how many have been."""
+    with stage(words, len(batches) if isinstance(batches, Sized) else None) as sign:
+        for batch in batches:
+            yield batch
+            sign.advance()
+
+
+@contextmanager
+def _lines(sign: Sign) -> Iterator[None]:
+    over, began = Event(), time.monotonic()
+
+    def write() -> None:
+        while not over.wait(EVERY):
+            sys.stderr.write(sign.line(time.monotonic() - began))
+            sys.stderr.flush()
+
+    writer = Thread(target=write, daemon=True)  # a stage is one long call that has no room for a look at the clock
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+@contextmanager
+def _bar(sign: Sign) -> Iterator[None]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as shown:
+        task, over = shown.add_task(sign.words, total=sign.total), Event()
+
+        def refresh() -> None:
+            while not over.wait(REFRESH):
+                shown.update(task, description=sign.words, total=sign.total, completed=sign.done, refresh=True)
+
+        refresher = Thread(target=refresh, daemon=True)
+        refresher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            refresher.join()
+
+
+class Epochs(lightning.Callback):
+    """Shows the epochs of a training, batch by batch, with the mean loss of late steps and the last validation."""
+
+    def __init__(self) -> None:
+        self.stack, self.sign = ExitStack(), Sign("", None)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Begin to show."""
+        self.sign = self.stack.enter_context(stage("training", int(trainer.num_training_batches)))
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Count the batches of this epoch."""
+        self.sign.done = 0
+        self._describe(trainer, module)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Count one more."""
+        self.sign.done = index + 1
+        self._describe(trainer, module)
+
+    def _describe(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Name the epoch, with numbers that are on the CPU already: a look at one on the GPU would wait for it."""
+        shown = "".join(f", {name} {value:.3g}" for name, value in module.shown.items())
+        self.sign.words = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}{shown}, batch"
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """End, also where a training is interrupted or stopped early."""
+        self.stack.close()
+
+    def on_exception(self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: Any) -> None:
+        """End."""
+        self.stack.close()

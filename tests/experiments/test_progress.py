@@ -1,0 +1,64 @@
+"""Long stages give signs of life on stderr, and stdout has the table alone."""
+
+import time
+
+import pytest
+from quick_runs import QUICK
+
+from experiments.lab.training import progress
+from experiments.lab.training.progress import stage, tracked
+from experiments.run.__main__ import main
+
+
+def test_without_a_terminal_a_line_says_how_far_a_stage_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    with stage("calibrate, batch", 3) as sign:
+        sign.advance()
+        time.sleep(0.3)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("calibrate, batch: 1 of 3, ")
+    assert others
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""  # it ends with its stage
+
+
+def test_the_line_ends_with_a_stage_that_fails(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    with pytest.raises(ValueError, match="no room"), stage("refit"):
+        raise ValueError("no room")
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
+
+
+def test_batches_are_passed_on_and_counted(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    passed = []
+    for batch in tracked([1, 2, 3], "evaluate, batch"):
+        passed.append(batch)
+        time.sleep(0.15)
+    assert passed == [1, 2, 3]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("evaluate, batch: 2 of 3, ")]
+
+
+def test_a_training_shows_its_epochs_on_stderr_and_the_table_alone_is_on_stdout(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    assert main(["--kernel", "svd", "--out", str(tmp_path), *QUICK]) == 0
+    out, err = capsys.readouterr()
+    for words in ("epoch 1 of 2, loss ", ", batch: ", " of 17, ", "val_top1 ", "calibrate, batch: ", "time 2 networks"):
+        assert words in err
+    assert out.startswith("lenet on digits, 360 test images")
+    assert "epoch" not in out.split("report:")[0].split("Second figures")[0].lower()
+
+
+def test_on_a_terminal_a_bar_is_drawn_on_stderr(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(progress, "REFRESH", 0.01)
+    with stage("refit [layer1]", 4) as sign:
+        sign.advance()
+        time.sleep(0.2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "refit [layer1]" in err
+    assert "1/4" in err
