@@ -46,7 +46,12 @@ def test_the_plan_is_printed_and_written_and_fits_the_network(checkpoint, tmp_pa
 
 
 def test_several_plans_are_printed_side_by_side(checkpoint, capsys):
-    assert plan.main(f"--kernel dct svd --checkpoint {checkpoint}".split()) == 0
+    words = f"--kernel dct svd --checkpoint {checkpoint}".split()
+    assert plan.main(words) == 0
+    out = capsys.readouterr().out
+    assert "dct: selector loss; calibrated with 1,077 training images" in out
+    assert "svd: selector loss; calibrated with 1,077 training images; factors refitted" in out
+    assert plan.main([*words, "--selector", "energy"]) == 0
     out = capsys.readouterr().out
     assert "dct: selector energy" in out
     assert "svd: selector energy" in out
