@@ -18,8 +18,8 @@ from ..lab.recipes.job import Job, finished
 from ..lab.recipes.recipe import Recipe, from_dense
 from ..lab.runs import record
 from ..lab.runs.history import History
-from ..lab.runs.lock import alone
 from ..lab.runs.inputs import changes, inputs
+from ..lab.runs.lock import alone
 from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.training.batchnorm import statistics
