@@ -39,7 +39,19 @@ LAYERS = [
     "network",
     "loader",
 ]
-LAB = ["command", "recipes", "training", "runs", "data", "models", "trials", "reporting", "refusals", "config"]
+LAB = [
+    "command",
+    "recipes",
+    "training",
+    "runs",
+    "data",
+    "models",
+    "trials",
+    "reporting",
+    "refusals",
+    "progress",
+    "config",
+]
 ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs
 
 

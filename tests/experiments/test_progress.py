@@ -5,8 +5,8 @@ import time
 import pytest
 from quick_runs import QUICK
 
-from experiments.lab.training import progress
-from experiments.lab.training.progress import stage, tracked
+from experiments.lab import progress
+from experiments.lab.progress import stage, tracked
 from experiments.run.__main__ import main
 
 

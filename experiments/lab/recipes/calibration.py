@@ -12,8 +12,8 @@ from layers import Stats, calibrate
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
 from ..data.stream import SMALL
+from ..progress import tracked
 from ..training.distributed import rank, world
-from ..training.progress import tracked
 
 USUAL, USUAL_LARGE = 2000, 512  # images; a refit holds what all of them are inside the network
 BATCH = 128

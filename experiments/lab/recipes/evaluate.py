@@ -13,7 +13,7 @@ from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
-from ..training.progress import stage, tracked
+from ..progress import stage, tracked
 
 
 class Judged(NamedTuple):

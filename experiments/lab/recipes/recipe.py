@@ -11,7 +11,7 @@ from layers.network import evaluating
 from layers.planning import SELECTORS, Request, Survey, check_kernels, method, survey_network
 
 from ..config import Compression
-from ..training.progress import stage, tracked
+from ..progress import stage, tracked
 from .calibration import Calibration
 from .treatment import KINDS, Treatment
 

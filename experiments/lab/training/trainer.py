@@ -11,10 +11,10 @@ from lightning.pytorch.strategies import FSDPStrategy
 from checks import require
 
 from ..config import Training
+from ..progress import Epochs
 from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
-from .progress import Epochs
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 

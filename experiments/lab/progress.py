@@ -11,10 +11,9 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 
 import lightning
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from .distributed import rank
 
 T = TypeVar("T")
 EVERY = 30.0  # seconds between two lines
@@ -49,7 +48,7 @@ def stage(words: str, total: int | None = None) -> Iterator[Sign]:
         The sign, whose `advance` counts one thing.
     """
     sign = Sign(words, total)
-    if rank() > 0:
+    if getattr(rank_zero_only, "rank", 0) > 0:  # of several processes the first one speaks
         yield sign
         return
     show = _bar(sign) if sys.stderr.isatty() else _lines(sign)
