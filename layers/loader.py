@@ -86,12 +86,15 @@ def fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     shared: dict[int, list[str]] = defaultdict(list)
     for name, tensor in wanted.items():
         shared[_memory(tensor)].append(name)
-    wrong = [f"{name} is not in the model" for name in tensors if name not in wanted]
-    for name, tensor in wanted.items():
-        if name in tensors:
-            wrong += _misfits(name, tensors[name], tensor)
-        elif not any(_covers(wanted[other], tensor) for other in shared[_memory(tensor)] if other in tensors):
-            wrong.append(f"{name} is missing")
+    absent = [(name, shared[_memory(tensor)]) for name, tensor in wanted.items() if name not in tensors]
+    wrong = [
+        f"{name} is missing"
+        for name, others in absent
+        if not any(other in tensors and _covers(wanted[other], wanted[name]) for other in others)
+    ]
+    wrong += [f"{name} is not in the model" for name in tensors if name not in wanted]
+    for name in filter(tensors.__contains__, wanted):
+        wrong += _misfits(name, tensors[name], wanted[name])
     for names in shared.values():
         present = [name for name in names if name in tensors]
         if len(present) > 1 and not wrong:
@@ -99,7 +102,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             for name in present:
                 copies[name].copy_(tensors[name])
             wrong += [
-                f"{name} differs from what shares its memory in the model ({', '.join(set(present) - {name})})"
+                f"{name} differs from what shares its memory in the model ({', '.join(sorted({*present} - {name}))})"
                 for name in present
                 if not _same(copies[name], tensors[name].to(copies[name]))
             ]

@@ -189,7 +189,7 @@ def test_every_tree_that_is_a_row_gives_the_decoded_tensor(tree, ranks):
         return leaf[min(side)] if len(side) == 1 else small[1].out_channels
 
     spec = {"rank": tuple(rank(t) for t in post_order(tree)[:-1]), "tree": tree}
-    want = stage3_torch.unht(stage3_torch.ht(layer.weight.detach(), **spec), **spec)
+    want = stage3_torch.unht(stage3_torch.ht(layer.weight.detach(), **spec), tree=spec["tree"])
     got = small(x).reshape(5, 3, 4, 7).movedim(3, 0)
     assert torch.allclose(got, want, atol=1e-12)
 
