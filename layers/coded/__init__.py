@@ -1,7 +1,8 @@
 """Store a weight as its code: weight = decode(code)."""
 
+from ..loader import row_frequencies as row_frequencies
 from .linear import TransformLinear as TransformLinear
-from .ordering import place_type as place_type
+from .ordering import place_type as place_type, smooth_order as smooth_order
 from .parametrisation import (
     Coded as Coded,
     Decoded as Decoded,

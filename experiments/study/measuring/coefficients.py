@@ -7,9 +7,10 @@ from torch import Tensor
 
 import stage3_torch
 from contract import KERNELS
+from layers.coded import row_frequencies
 
 SPEC = {"dwt": {"wavelet": "haar"}}  # what is not the default; all levels that an axis has
-MIRROR = {"dct": 1, "dst": -1}  # half waves: with its mirror image, even or odd, each is whole
+SAME_ROWS = {"dft": "dht"}  # of the same frequencies
 TRANSFORMS = tuple(name for name, kernel in KERNELS.items() if kernel.linear)
 
 
@@ -39,16 +40,10 @@ def _pairs(z: Tensor, axes: Sequence[int]) -> Tensor:
 def frequency(kernel: str, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
     """|f| in cycles per sample of every coefficient of an array of that shape, 0 along the axes not in `axes`.
 
-    Along one axis the frequency of a coefficient is the mean of |f| over the power spectrum of its basis vector, which
-    is periodic, or mirrored to be: one definition for sines, wavelets and whatever comes next.  Axes add as squares.
+    That of one axis is `row_frequencies`, the lowest of a band of wavelets; axes add as squares.
     """
     total = torch.zeros(tuple(shape), dtype=torch.float64)
     for axis in axes:
-        n = shape[axis]
-        basis = coefficients(torch.eye(n, dtype=torch.float64), kernel, [1])  # columns: the basis vectors
-        if kernel in MIRROR:
-            basis = torch.cat([basis, MIRROR[kernel] * basis.flip(0)]) / 2**0.5
-        power = torch.fft.fft(basis, dim=0, norm="ortho").abs().square()
-        along = (torch.fft.fftfreq(len(basis), dtype=torch.float64).abs() @ power).square()
-        total += along.reshape([n if i == axis % len(shape) else 1 for i in range(len(shape))])
+        along = (row_frequencies(SAME_ROWS.get(kernel, kernel), shape[axis]) / 2).square()  # 1 is Nyquist's
+        total += along.reshape([-1 if other == axis % len(shape) else 1 for other in range(len(shape))])
     return total.sqrt().round(decimals=9)  # equal frequencies are equal, whatever the rounding errors

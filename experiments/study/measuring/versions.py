@@ -3,32 +3,20 @@
 import torch
 from torch import Tensor
 
+from layers.coded import smooth_order
+
 REPEATED = ("random", "shuffled")  # conditions with several draws
 CONDITIONS = ("trained", "shuffled", "sorted", "random", "random, sorted")
 
 
-def smooth_order(rows: Tensor) -> Tensor:
-    """The shortest path through the rows (n, d) that a nearest-neighbour walk finds from any start: n row numbers.
-
-    Nearest neighbour rule for the travelling salesman, all n starts (Rosenkrantz, Stearns & Lewis 1977, section 3).
-    Points in order along a line are put back into it, or into its reverse.  O(n^3) time.
-    """
-    n = len(rows)
-    distance = torch.cdist(rows, rows)
-    walker, here = torch.arange(n), torch.arange(n)
-    length, free = torch.zeros(n, dtype=rows.dtype), ~torch.eye(n, dtype=torch.bool)
-    paths = [here]
-    for _ in range(n - 1):
-        step, here = distance[here].masked_fill(~free, torch.inf).min(dim=1)
-        length, free[walker, here] = length + step, False
-        paths.append(here)
-    return torch.stack(paths, 1)[length.argmin()]
-
-
 def in_smooth_order(w: Tensor) -> Tensor:
-    """w (o, i, ...) with both channel axes sorted; the distances along one do not depend on the order of the other."""
-    w = w[smooth_order(w.flatten(1))]
-    return w[:, smooth_order(w.transpose(0, 1).flatten(1))]
+    """w (o, i, ...) with both channel axes sorted; the distances along one do not depend on the order of the other.
+
+    Points in order along a line are put back into it, or into its reverse.
+    """
+    for axis in (0, 1):
+        w = w.index_select(axis, smooth_order(w, axis, starts="all"))
+    return w
 
 
 def versions(w: Tensor, repeats: int, seed: int) -> tuple[list[str], Tensor]:
