@@ -7,7 +7,24 @@ from checks import require
 
 @dataclass(frozen=True)
 class Budget:
-    """The fraction of one cost of the dense network to keep, e.g. Budget(macs=0.5), Budget(latency=0.5)."""
+    """The fraction of one cost of the dense network to keep.
+
+    Args:
+        macs: Of the multiply-accumulates of one input.
+        params: Of the trained numbers.
+        bytes: Of the checkpoint's bytes.
+        latency: Of the seconds of a forward pass of the example, measured on this machine.
+
+    Raises:
+        ValueError: Unless exactly one is given, above 0 and at most 1.
+
+    Example:
+        >>> from layers import Budget
+        >>> Budget(macs=0.5).fraction
+        0.5
+        >>> str(Budget.parse("latency=0.8"))
+        'latency=0.8'
+    """
 
     macs: float | None = None
     params: float | None = None
@@ -23,17 +40,17 @@ class Budget:
 
     @property
     def metric(self) -> str:
-        """What is limited: a field of Cost, or the measured latency."""
+        """Name what is limited: a field of Cost, or the measured latency."""
         return next(name for name, value in asdict(self).items() if value is not None)
 
     @property
     def fraction(self) -> float:
-        """How much of it may be kept."""
+        """Return how much of it may be kept."""
         return float(getattr(self, self.metric))
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """From "macs=0.5"."""
+        """Parse "macs=0.5"; ValueError shows the accepted forms."""
         name, _, value = text.partition("=")
         try:
             return cls(**{name.strip(): float(value)})

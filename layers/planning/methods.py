@@ -42,6 +42,19 @@ class Method(NamedTuple):
     """How one kernel compresses a Conv2d or Linear: a row of `METHODS`, which plans name.
 
     `build`, `shell` and `check` raise ValueError in a sentence for a layer or a spec that cannot be.
+
+    Example:
+        >>> import torch
+        >>> from layers import METHODS
+        >>> METHODS["tucker"].description
+        'Tucker-2: 1 x 1, k x k between fewer channels, 1 x 1'
+        >>> METHODS["tucker"].refusal(torch.nn.Linear(3, 4))
+        'a Linear layer is a matrix, which svd decomposes'
+        >>> METHODS["svd"].build(torch.nn.Linear(6, 4), {"rank": 2})
+        Sequential(
+          (0): Linear(in_features=6, out_features=2, bias=False)
+          (1): Linear(in_features=2, out_features=4, bias=True)
+        )
     """
 
     description: str  # for help and docs
@@ -87,7 +100,7 @@ def _factored(scheme: Scheme, description: str) -> Method:
 def _no_numbers(layer: Any) -> str | None:
     """Say why the weight of a convolution or Linear layer holds nothing that could be compressed, or None."""
     if not layer.weight.numel():
-        return "its weight has no numbers"
+        return "it has no weights"
     return None if layer.weight.is_floating_point() else f"its weight is of {layer.weight.dtype}"
 
 

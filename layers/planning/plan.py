@@ -21,9 +21,9 @@ VERSION = 1
 
 
 class Seconds(NamedTuple):
-    """A forward pass of the example, dense and compressed: what a latency budget counts.
+    """Seconds of a forward pass of the example, dense and compressed: what a latency budget counts.
 
-    Of a layer from the measured table; of the network from both, side by side.
+    A layer's are of the measured table; the network's were measured side by side.
     """
 
     before: float
@@ -32,7 +32,7 @@ class Seconds(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer; kernel is None where it stays dense, and `reason` then says why."""
+    """What becomes of one layer; kernel is None where it stays dense, and `reason` then says why."""
 
     name: str
     kernel: str | None
@@ -46,7 +46,27 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `make_plan` decided and `compress` will do, to a network that may have lost channels before."""
+    """What `make_plan` decided and `compress` will do, to a network that may have lost channels before.
+
+    Args:
+        layers: A row per layer: kernel, spec, costs before and after, error, and the reason where it stays dense.
+        budget: The part of the network's cost that may be kept.
+        selector: The row of SELECTORS by whose rule it was spent.
+        before: Costs of the whole network.
+        after: Costs of the compressed one.
+        seconds: Where the budget is a latency, the measured seconds of both.
+        widths: Channels of the layers that `prune_channels` made thinner beforehand.
+
+    Example:
+        >>> import torch
+        >>> from layers import Budget, make_plan
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32))
+        >>> plan = make_plan(model, Budget(params=0.5), ("svd",), example=torch.zeros(1, 64))
+        >>> plan.after
+        Cost(params=992, macs=960, bytes=3968)
+        >>> plan.layers[0].spec
+        {'rank': 10}
+    """
 
     layers: tuple[LayerPlan, ...]
     budget: Budget  # of the network that `make_plan` was given
@@ -84,7 +104,7 @@ class Plan:
             raise ValueError(f"plan must be the JSON that Plan.save writes, got {path} ({error!r})") from None
 
     def to_frame(self) -> "DataFrame":
-        """A pandas table, a row per layer and `total` as the last; `error` is in the selector's measure."""
+        """Return a pandas table, a row per layer and `total` as the last; `error` is in the selector's measure."""
         import pandas  # here alone: nothing else in the package needs it, and it takes a second to import
 
         def line(name: str, kernel: str, spec: str, part: LayerPlan | Plan, error: float, reason: str) -> list:
@@ -99,7 +119,7 @@ class Plan:
         return pandas.DataFrame([*lines, total], columns=columns).set_index("layer")
 
     def __str__(self) -> str:
-        """One line per layer and the totals."""
+        """Return one line per layer and the totals."""
         time = ("ms",) if self.seconds else ()
         rows = [("layer", "kernel", "spec", "params", "macs", *time, "error", "")]
         for p in self.layers:
@@ -111,7 +131,7 @@ class Plan:
 
 
 def _layer(row: Any) -> LayerPlan:
-    """One row of the JSON; TypeError or KeyError for what is none.  Whether a layer can do it, `compress` asks."""
+    """Read one row of the JSON; TypeError or KeyError for what is none.  Whether a layer can do it, `compress` asks."""
     if not isinstance(row["name"], str) or not isinstance(row["kernel"], str | None):
         raise TypeError(f"name and kernel of a layer are texts, not {row['name']!r} and {row['kernel']!r}")
     costs = {"before": _cost(row["before"]), "after": _cost(row["after"])}
@@ -133,7 +153,7 @@ def _seconds(values: Any) -> Seconds | None:
 
 
 def _widths(values: Any) -> Widths:
-    if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+    if not isinstance(values, dict) or not all(isinstance(channels, dict) for channels in values.values()):
         raise TypeError(f"widths of layers are wanted by their names, not {values!r}")
     return values
 

@@ -49,6 +49,11 @@ class Request:
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
+        require(isinstance(self.budget, Budget), "budget", self.budget, "a Budget, as Budget(macs=0.5)")
+        listed = isinstance(self.kernels, Sequence) and not isinstance(self.kernels, str)
+        require(listed, "kernels", self.kernels, 'a list of names, as ("svd", "spatial")')
+        known = self.stats is None or isinstance(self.stats, Stats)
+        require(known, "stats", type(self.stats).__name__, "what calibrate(model, batches) returns")
         if not self.selector:
             object.__setattr__(self, "selector", "energy" if self.stats is None else "loss")
         require(self.selector in SELECTORS, "selector", self.selector, f"one of {', '.join(SELECTORS)}")
@@ -137,7 +142,9 @@ def survey_network(model: nn.Module, request: Request) -> Survey:
     """Return what `make_plan` chooses from, for any number of plans under budgets of the request's metric."""
     if request.stats is not None:
         check_stats(request.stats, model)
-    example, metric = request.example, request.budget.metric
+    unset = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    require(not unset, "model", f"{unset[:1]} on the meta device", "a network whose weights have numbers")
+    example, metric = request.example.clone(), request.budget.metric  # a network may work in place on its input
     traced = trace(model, example)
     check_numbers(model)
     layers, before = _layers(model, request, traced), traced_cost(model, traced)
@@ -163,7 +170,7 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
         if not barred and name in traced.read:
             barred = f"the network reads its {traced.read[name]}, which factors have not"
         barred = barred or ("" if own else UNREACHED) or ("" if module.weight.numel() else "it has no weights")
-        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, request)
+        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, images, request)
         params, size = storage(module)
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
         prices = price(module, forms, own)
@@ -178,11 +185,11 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
     return layers
 
 
-def _forms(name: str, layer: Any, calls: Sequence[Call], request: Request) -> tuple[list[Form], list[str]]:
+def _forms(name: str, layer: Any, calls: Sequence[Call], images: int, request: Request) -> tuple[list[Form], list[str]]:
     """Collect what the kernels offer, with costs but without prices, and why some offer nothing."""
     forms: list[Form] = []
     reasons: list[str] = []
-    metric, selector, images = None, SELECTORS[request.selector], len(request.example)
+    metric, selector = None, SELECTORS[request.selector]
     for kernel in request.kernels:
         row = method(kernel)
         refused = row.refusal(layer)

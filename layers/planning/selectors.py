@@ -76,6 +76,11 @@ class Selector(NamedTuple):
     """A rule that spends a budget: a row of `SELECTORS`, which `make_plan` takes by its name.
 
     For a new one write a judge (errors.py), say by which steps a layer climbs, and give it a row.
+
+    Example:
+        >>> from layers import SELECTORS
+        >>> SELECTORS["uniform"].description
+        'every layer keeps the same share of its own cost'
     """
 
     description: str  # for help and docs

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..costs import Cost
 from ..factored import Form
+from ..network import obstacles
 from .budget import Budget
 from .by_latency import nearest, seconds
 from .errors import relative_error
@@ -60,7 +61,7 @@ class Survey(NamedTuple):
             choice = spend(selector, weighted, budget.fraction * whole - elsewhere)
         except TooSmall as small:
             least = math.ceil(1e4 * (small.least + elsewhere) / whole) / 1e4
-            reach = f"within reach of selector {self.selector}, at least {budget.metric}={least:g}"
+            reach = f"within reach of selector {self.selector}, at least {budget.metric}={least:g}{self._blocked()}"
             raise ValueError(f"budget must be {reach}, got {budget}") from None
         timed = budget.metric == "latency"
         rows, after, spent = [], self.before, elsewhere
@@ -74,6 +75,13 @@ class Survey(NamedTuple):
             pair = Seconds(dense.price, form.price) if timed else None
             rows.append(LayerPlan(layer.name, form.kernel, form.spec, dense.cost, form.cost, error, reason, pair))
         return Plan(tuple(rows), budget, self.selector, self.before, after, Seconds(whole, spent) if timed else None)
+
+    def _blocked(self) -> str:
+        """Say which layers no plan could touch, in words for the end of a refusal; empty where there are none."""
+        reasons = obstacles(self.model)
+        blocked = [layer.name for layer in self.layers if layer.name in reasons]
+        others = f" and {len(blocked) - 1} more" if len(blocked) > 1 else ""
+        return f" (layer {blocked[0]!r}{others} must stay dense: {reasons[blocked[0]]})" if blocked else ""
 
 
 def _weighted(form: Form, layer: str, weight: Weight) -> Form:

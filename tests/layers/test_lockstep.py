@@ -129,3 +129,23 @@ def test_other_layers_per_batch_are_refused(net):
 
 def test_nothing_to_stop_at_is_an_ordinary_end(net):
     assert list(in_lockstep(net, {}, [torch.ones(1, 3)])) == []
+
+
+def test_what_a_network_sets_for_its_thread_stays_in_its_own_pass(net):
+    """The caller refits in its own precision and without gradients, whatever the network does around a stop."""
+
+    class Mixed(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16), torch.enable_grad():
+                return self.layer(x)
+
+    mixed, weight = Mixed(net.a), torch.randn(3, 3)
+    with torch.no_grad():
+        for _, inputs in in_lockstep(mixed, {"layer": net.a}, [torch.ones(1, 3), torch.ones(2, 3)]):
+            assert len(inputs) == 2
+            assert not torch.is_grad_enabled()
+            assert (weight @ weight).dtype == torch.float32

@@ -291,3 +291,25 @@ def test_a_layer_of_zeros_stays_one(kernel):
         spec, error = form.spec, form.error
         assert error == 0
         assert not composed(METHODS[kernel].build(zero, spec, Metric.of(zero, seen))).any()
+
+
+def test_the_moments_of_a_layer_are_prepared_once_for_all_kernels(monkeypatch):
+    prepared, of = [], Metric.of
+    monkeypatch.setattr(Metric, "of", classmethod(lambda cls, layer, stats: prepared.append(layer) or of(layer, stats)))
+    layer = calibrated("plain")[0]
+    net = nn.Sequential(layer, nn.Flatten(), nn.Linear(6 * 9, 4).double())
+    x = torch.randn(20, 4, 5, 5).double()
+    stats = calibrate(net, [x])
+    plan = make_plan(net, Budget(params=0.8), ("svd", "spatial", "tucker", "cp", "ht"), example=x[:1], stats=stats)
+    assert prepared == [net[0], net[2]]
+    compress(net, plan, stats=stats)
+    assert len(prepared) == 2 + sum(row.kernel is not None for row in plan.layers)
+
+
+def test_roots_of_the_moments_are_kept():
+    layer, seen = calibrated("plain")
+    metric = Metric.of(layer, seen)
+    first, again = (Whitening.of(layer, metric, FIRST["height"]) for _ in range(2))
+    assert first.right is again.right
+    assert first.left is again.left
+    assert Whitening.of(layer, metric, FIRST["channels"]).right.shape != first.right.shape

@@ -2,16 +2,18 @@
 
 import copy
 import json
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.lab.models.lenet import LeNet
-from layers import METHODS, SELECTORS, Budget, Cost, Plan, calibrate, compress, cost, load, make_plan, save
+from layers import METHODS, SELECTORS, Budget, Cost, Plan, calibrate, compress, cost, load, make_plan, refit, save
 
 X = torch.zeros(2, 1, 32, 32)
 COLUMNS = ["kernel", "spec", *(f"{f}_{when}" for f in Cost._fields for when in ("before", "after")), "error", "reason"]
@@ -316,3 +318,69 @@ def test_hand_edits_are_checked(lenet, tmp_path, edit):
     with pytest.raises(ValueError, match=sentence):
         compress(lenet, Plan.load(tmp_path / "plan.json"))
     assert all(torch.equal(a, b) for a, b in zip(before.values(), lenet.state_dict().values()))
+
+
+BAD_REQUESTS = {
+    "a fraction": ({"budget": 0.5}, r"budget must be a Budget, as Budget\(macs=0.5\), got 0.5"),
+    "a text": ({"kernels": "svd"}, r"kernels must be a list of names, .*, got 'svd'"),
+    "no batch": ({"example": X[:0]}, r"example must be a batch of at least one input \(n, ...\), got \(0, 1, 32, 32\)"),
+    "a list": ({"example": [X]}, "example must be a batch of at least one input .*, got 'list'"),
+    "a number": ({"example": torch.tensor(1.0)}, r"example must be a batch of at least one input .*, got \(\)"),
+    "other stats": ({"stats": {}}, r"stats must be what calibrate\(model, batches\) returns, got 'dict'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+def test_what_cannot_be_asked_for_is_refused(lenet, name):
+    arguments, sentence = BAD_REQUESTS[name]
+    with pytest.raises(ValueError, match=sentence):
+        make_plan(lenet, **{"budget": Budget(macs=0.5), "example": X} | arguments)
+
+
+def test_a_network_without_numbers_is_refused(lenet):
+    with pytest.raises(
+        ValueError, match=r"model must be a network whose weights have numbers, got .* on the meta device"
+    ):
+        make_plan(lenet.to("meta"), Budget(macs=0.5), example=X.to("meta"))
+
+
+def test_a_layer_without_weights_stays_dense_with_a_reason(lenet):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about the layer that the test makes
+        lenet.fc3 = nn.Linear(84, 0)
+    for kernels in (MIXED, ("dct",)):
+        plan = make_plan(lenet, Budget(params=0.7), kernels, example=X)
+        assert plan.layers[-1].reason == "it has no weights"
+        assert compress(lenet, plan)(X).shape == (2, 0)
+    rows = (replace(plan.layers[-1], kernel="svd", spec={"rank": 1}),)
+    with pytest.raises(ValueError, match=r"layer 'fc3' must be a kernel .*, got 'svd, but it has no weights'"):
+        compress(lenet, replace(plan, layers=rows))
+
+
+PARAMETRISED = {
+    "weight_norm": (parametrizations.weight_norm, "its weight is parametrised already"),
+    "orthogonal": (parametrizations.orthogonal, "its weight is parametrised already"),
+    "pruned": (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "it has hooks"),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETRISED)
+def test_a_parametrised_layer_stays_dense_and_a_refusal_names_it(lenet, name):
+    """Its weight is computed by something else: no factor could take its place."""
+    parametrise, reason = PARAMETRISED[name]
+    parametrise(lenet.fc1)
+    stats = calibrate(lenet, [torch.randn(4, 1, 32, 32)])
+    for moments in (None, stats):
+        plan = make_plan(lenet, Budget(params=0.9), example=X, stats=moments)
+        (row,) = (row for row in plan.layers if row.name == "fc1")
+        assert row.kernel is None
+        assert reason in row.reason
+        small = compress(lenet, plan, stats=moments)
+        assert refit(small, lenet, [torch.randn(4, 1, 32, 32)], stats=moments)(X).shape == (2, 10)
+    sentence = rf"budget must be within reach of .* \(layer 'fc1' must stay dense: {reason}.*\), got params=0.2"
+    with pytest.raises(ValueError, match=sentence):
+        make_plan(lenet, Budget(params=0.2), example=X)
+    plain = make_plan(lenet, Budget(params=0.9), example=X)
+    rows = [replace(row, kernel="svd", spec={"rank": 1}) if row.name == "fc1" else row for row in plain.layers]
+    with pytest.raises(ValueError, match=f"layer 'fc1' cannot be swapped: {reason}"):
+        compress(lenet, replace(plain, layers=tuple(rows)))

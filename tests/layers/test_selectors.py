@@ -1,5 +1,6 @@
 """How a budget is spent: against brute force on small cases, and what every selector promises of its plans."""
 
+import inspect
 import itertools
 
 import pytest
@@ -7,11 +8,14 @@ import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
+from experiments.lab.config import Compression
 from experiments.lab.models.lenet import LeNet
 from layers import SELECTORS, Budget, Cost, make_plan
 from layers.factored import Form
+from layers.planning import Request, survey_network
+from layers.planning.errors import SHARES
 from layers.planning.selectors import TooSmall, by_slope, spend
-from stage3_torch import evbmf
+from stage3_torch import energy_rank, evbmf
 
 
 def form(price, error, kernel="svd", level=1.0):
@@ -112,7 +116,53 @@ def test_evbmf_never_exceeds_its_ranks(low_rank, fraction):
         assert min(shares) == 1  # all of what it says pays
 
 
-@pytest.mark.parametrize("selector", ["uniform", "energy", "minimax", "evbmf"])
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.6])
+def test_threshold_climbs_by_the_share_of_the_energy_that_every_layer_keeps(low_rank, fraction):
+    plan = make_plan(low_rank, Budget(params=fraction), ("svd",), "threshold", example=torch.zeros(1, 1, 32, 32))
+    assert plan.after.params <= fraction * plan.before.params
+    left, reached = fraction * plan.before.params - plan.after.params, []
+    for row in plan.layers:
+        w = low_rank.get_submodule(row.name).weight.detach().flatten(1).double()
+        values, (rows, columns) = torch.linalg.svdvals(w), w.shape
+        ranks = [int(energy_rank(values, share)) for share in SHARES]
+        if row.kernel is None:
+            continue
+        rank = row.spec["rank"]
+        assert rank in ranks
+        assert row.error == pytest.approx(float(values[rank:].norm() / values.norm()), abs=1e-6)
+        above = [r for r in ranks if r > rank]
+        costs = min(above[0] * (rows + columns), rows * columns) - rank * (rows + columns) if above else 0
+        reached.append((SHARES[len(ranks) - len(above) - 1], costs))
+    lowest, costs = min(reached)
+    assert lowest < 1
+    assert costs > left  # the layer that keeps least of its energy cannot keep more
+
+
+def test_threshold_with_all_of_the_budget_keeps_every_layer_dense(low_rank):
+    plan = make_plan(low_rank, Budget(macs=1.0), selector="threshold", example=torch.zeros(1, 1, 32, 32))
+    assert [row.kernel for row in plan.layers] == [None] * 5
+
+
+def test_threshold_takes_the_kernel_that_needs_least_for_the_share(low_rank):
+    x = torch.zeros(1, 1, 32, 32)
+    survey = survey_network(low_rank, Request(Budget(macs=0.6), ("svd", "tucker"), "threshold", example=x))
+    contested = 0
+    for layer in survey.layers:
+        for step in SELECTORS["threshold"].steps(layer.forms)[1:]:
+            rivals = [form for form in layer.forms if form.level == step.form.level]
+            assert step.form.price == min(form.price for form in rivals)
+            contested += len(rivals) > 1
+    assert contested > 10
+    with pytest.raises(ValueError, match="kernel for selector threshold must be one that has ranks, got 'dct'"):
+        make_plan(low_rank, Budget(params=0.4), ("dct",), "threshold", example=x)
+
+
+def test_every_selector_is_described_here_and_at_the_command_line():
+    assert all(selector.description for selector in SELECTORS.values())
+    assert all(name in inspect.getsource(Compression) for name in SELECTORS)
+
+
+@pytest.mark.parametrize("selector", ["uniform", "energy", "threshold", "minimax", "evbmf"])
 def test_the_least_that_a_refusal_names_is_possible(low_rank, selector):
     x = torch.zeros(1, 1, 32, 32)
     with pytest.raises(ValueError, match=f"within reach of selector {selector}, at least macs=") as refusal:
