@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
+Seeds = Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED [SEED ...]")]
 MACHINE = {"workers"}  # fields that suit a run to its machine and change no result
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
@@ -81,12 +82,16 @@ class Compression:
     """half: 16 bits after fine-tuning; binary: two values per filter, trained like that (BinaryConnect)"""
     reestimate_batchnorm: bool = False
     """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so"""
+    plan: Path | None = None
+    """carry out this plan, which `experiments.plan --out` or an earlier run wrote, instead of choosing one"""
 
     def __post_init__(self) -> None:
         # here, so that a run has one name whichever synonym was given
         object.__setattr__(self, "layers", {"fc": "linear", "dense": "linear"}.get(self.layers, self.layers))
         if self.frequency and self.kernel == type(self).kernel:
             object.__setattr__(self, "kernel", ("dct", "dst", "dft", "shannon"))
+        if self.plan is not None and self.kernel == type(self).kernel:
+            object.__setattr__(self, "kernel", ())
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,10 @@ class Output:
     """folder of the run folders"""
     force: bool = False
     """repeat a run that is complete"""
+    seeds: Seeds = ()
+    """make the run once with each of these seeds instead of --seed, and show means and standard deviations"""
+    export: Literal["onnx", "pt2"] | None = None
+    """write every network for another runtime too: onnx (input `images`, output `logits`), or pt2 for torch.export"""
 
 
 def flat(config: Any) -> dict[str, object]:

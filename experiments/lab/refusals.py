@@ -62,7 +62,11 @@ def _treated(config: Config) -> bool:
 
 
 def _nothing_compressed(config: Config) -> bool:
-    return not config.compression.kernel and not _treated(config)
+    return _no_kernel(config) and not _treated(config)
+
+
+def _no_kernel(config: Config) -> bool:
+    return not config.compression.kernel and config.compression.plan is None
 
 
 def _not_trained(config: Config) -> bool:
@@ -86,16 +90,21 @@ IDLE = (
     Idle(
         (
             *("prune_channels", "prune", "quantise", "budget", "selector", "refit", "calibration_images"),
-            *("reestimate_batchnorm", "finetune_epochs", "finetune_lr", "distill"),
+            *("reestimate_batchnorm", "finetune_epochs", "finetune_lr", "distill", "plan"),
         ),
         _frequency,
         "with --frequency, whose networks are trained from scratch",
     ),
-    Idle(("budget", "selector", "refit"), lambda config: not config.compression.kernel, "without a --kernel"),
+    Idle(("budget", "selector", "refit"), _no_kernel, "without a --kernel"),
     Idle(
         ("calibration_images", "reestimate_batchnorm", "layers"),
         _nothing_compressed,
         "without a --kernel, --prune, --prune-channels or --quantise",
+    ),
+    Idle(
+        ("budget", "selector", "layers"),
+        lambda config: config.compression.plan is not None,
+        "with --plan, which has it",
     ),
     Idle(("prune_score",), lambda config: config.compression.prune is None, "without --prune"),
     Idle(("distill", "finetune_lr"), lambda config: not _fine_tuned(config), "where no network is fine-tuned"),
@@ -139,5 +148,14 @@ def check_options(config: Config) -> None:
     require(distinct and min(sizes) >= 1, "latency batches", sizes, "one or more distinct numbers of at least 1")
     kernels = config.compression.kernel
     require(len(set(kernels)) == len(kernels), "kernel", kernels, "distinct names")
+    require(config.compression.plan is None or not kernels, "kernel", kernels, "left out with --plan, which has them")
+    plan = config.compression.plan
+    require(plan is None or plan.is_file(), "plan", str(plan), "a file that exists")
+    seeds = config.output.seeds
+    require(len(set(seeds)) == len(seeds), "seeds", seeds, "distinct")
+    require(all(0 <= seed < 2**32 for seed in seeds), "seeds", seeds, "from 0 to below 2^32")
+    require(not seeds or training.seed == 0, "seed", training.seed, "left out with --seeds")
+    processes = training.devices * training.nodes
+    require(not seeds or processes == 1, "devices x nodes", processes, "1 with --seeds: give a command for each seed")
     if _frequency(config):
         require(training.max_epochs != 0, "max epochs", 0, "at least 1 with --frequency")

@@ -1,7 +1,9 @@
 """Compare a run's networks: accuracy, costs, latency and memory, in rows of results.json and the report."""
 
 import sys
+from collections.abc import Sequence
 
+from rich.console import Console
 from torch import nn
 
 from layers import Plan, cost
@@ -13,6 +15,8 @@ from ..lab.recipes.job import Job
 from ..lab.recipes.recipe import Recipe
 from ..lab.recipes.treatment import widths_of_layers, zeros_of_layers
 from ..lab.reporting import run_report as report
+from ..lab.reporting.seeds import seeds_table
+from ..lab.reporting.tables import print_table
 from ..lab.runs import record
 from ..lab.runs.history import seconds
 from ..lab.runs.inputs import changes
@@ -93,3 +97,11 @@ def present(config: Config) -> None:
     report.show(results, folder)
     if earlier := changes(config, results.get("inputs"), (folder / record.COMPLETE).stat().st_mtime):
         sys.stderr.write(f"these results are of {', and of '.join(earlier)}: repeat them with --force\n")
+
+
+def present_seeds(configs: Sequence[Config]) -> None:
+    """Print one table of complete runs that differ in their seeds: means and standard deviations."""
+    runs = {config.training.seed: record.read_results(config.output.out / config.name) for config in configs}
+    console, table = Console(), seeds_table(runs)
+    console.print()
+    print_table(table, console, f"mean ± standard deviation over seeds {', '.join(map(str, runs))}")

@@ -1,11 +1,12 @@
 """What a study is: one frozen dataclass, the command line of `experiments.study`, the hash that names its folder."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ..lab.config import Network, Output, digest, flat
+from ..lab.config import Network, digest, flat
 
 Fractions = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FRACTION [FRACTION ...]")]
 
@@ -22,6 +23,16 @@ class Measurement:
     """weights of fewer numbers are skipped: 1/32 of them is less than one component of most kernels"""
     seed: int = 0
     """of the random weights and orders"""
+
+
+@dataclass(frozen=True)
+class Output:
+    """where results go; no part of a study's name"""
+
+    out: Path = Path("runs")
+    """folder of the study folders, and of the run whose dense network is studied"""
+    force: bool = False
+    """repeat a study that is complete"""
 
 
 @dataclass(frozen=True)

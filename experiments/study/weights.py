@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from checks import require
 from layers.network import write_tensors
 
-from ..lab.config import Config
+from ..lab.config import Config, Output
 from ..lab.models import build
 from ..lab.models.checkpoints import fill_from, named_for, read_groups
 from ..lab.recipes.fit import train_dense
@@ -59,7 +59,7 @@ def source(study: Study) -> Source:
     name, path = study.network.model, study.network.checkpoint
     if path is not None:
         return Source(_from_checkpoint(name, path), f"{name} with the weights of {path.name}")
-    config = Config(network=study.network, output=study.output)
+    config = Config(network=study.network, output=Output(study.output.out))
     dense = study.output.out / config.name / "dense.safetensors"
     if (dense.parent / record.COMPLETE).is_file() and dense.is_file():
         return Source(_from_checkpoint(name, dense), f"the dense network of the run {config.name}")

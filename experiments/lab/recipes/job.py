@@ -9,7 +9,7 @@ from lightning import seed_everything
 from torch import Tensor, nn
 
 from checks import require
-from layers import Thin
+from layers import Plan, Thin, cost
 from layers.network import evaluating
 
 from ..config import Config
@@ -76,10 +76,22 @@ def check(config: Config) -> Job:
     job = look_up(config)
     if any(each.budget.metric == "latency" for each in job.recipes.values()):
         job.model.to(job.device)
-    thin = job.thin().model
-    for each in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
-        each.try_out(thin, job.example)
+    thin = job.thin()
+    for recipe in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
+        if recipe.given is not None:
+            _check_plan(recipe.given, thin, job)
+        recipe.try_out(thin.model, job.example)
     return job
+
+
+def _check_plan(plan: Plan, thin: Thin, job: Job) -> None:
+    """Refuse the plan of another network, or of this one at other widths or for other images."""
+    path, model = job.config.compression.plan, job.config.network.model
+    costs = cost(job.model, job.example[:1].to(next(job.model.parameters()).device))
+    same = f"of {model} for images of {'x'.join(map(str, job.example.shape[1:]))}, which costs {costs}"
+    require(plan.before == costs, "plan", f"{path} of one of {plan.before}", same)
+    fits = {name: dict(new) for name, new in plan.widths.items()} == {n: dict(new) for n, new in thin.widths.items()}
+    require(fits, "plan", str(path), "made with the same --prune-channels as is given here")
 
 
 def look_up(config: Config) -> Job:

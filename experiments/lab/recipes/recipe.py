@@ -30,6 +30,7 @@ class Recipe(NamedTuple):
     layers: str = "all"
     treatment: Treatment = Treatment()
     channels: float | None = None  # the fraction that is taken out of each layer, before all else
+    given: Plan | None = None  # to be carried out as it is
 
     @property
     def goal(self) -> str:
@@ -70,7 +71,9 @@ class Recipe(NamedTuple):
         return "; ".join([*parts, *self.treatment.words()])
 
     def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
-        """Ranks within the budget."""
+        """Choose kernels and ranks within the budget, unless the plan is given."""
+        if self.given is not None:
+            return self.given
         if not self.kernels:
             dense = cost(model, example[:1].to(next(model.parameters()).device))
             return Plan((), self.budget, self.selector, dense, dense)
@@ -107,7 +110,9 @@ class Recipe(NamedTuple):
         """
         if self.treatment:
             self.treatment.try_out(model, example)
-        if self.kernels:
+        if self.given is not None:
+            compress(model, self.given)
+        elif self.kernels:
             judge = "energy" if self.selector == "loss" else self.selector
             survey = self._replace(selector=judge, refit=False).survey(model, example, None)
             survey._replace(selector=self.selector).plan(self.budget)
@@ -135,7 +140,7 @@ def thinner(model: nn.Module, compression: Compression, example: Tensor) -> Thin
 
 def from_dense(plan: Plan, thin: Thin, dense: nn.Module, example: Tensor) -> Plan:
     """The plan of the thinner network, its costs those of the dense network before."""
-    if not thin.widths:
+    if not thin.widths or plan.widths:
         return plan
     images = example.to(next(dense.parameters()).device)
     found, model = replace(plan, before=cost(dense, images[:1]), widths=thin.widths), thin.model
@@ -165,12 +170,26 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
     return found._replace(refit=wanted and found.factors)
 
 
+def planned(compression: Compression, plan: Plan) -> Recipe:
+    """What the options mean for a plan that is given."""
+    kernels = tuple(dict.fromkeys(row.kernel for row in plan.layers if row.kernel is not None))
+    require(bool(kernels), "plan", str(compression.plan), "one that compresses a layer at least")
+    check_kernels(kernels, plan.budget, "energy")
+    wanted = plan.selector in ("loss", "search") if compression.refit is None else compression.refit
+    made = Recipe(kernels, plan.budget, plan.selector, wanted, compression.reestimate_batchnorm, given=plan)
+    allowed = "one that makes factors, not coefficients"
+    require(made.factors or not compression.refit, "plan for --refit", str(compression.plan), allowed)
+    return made._replace(refit=wanted and made.factors)
+
+
 def recipes(compression: Compression) -> dict[str, Recipe]:
     """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
     treatment, fraction = Treatment.of(compression), compression.prune_channels
     require(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
     thin = None if fraction is None else "thin"
     found: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    if compression.plan is not None:
+        found["planned"] = planned(compression, Plan.load(compression.plan))
     if not found and (treatment or thin):
         given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
         require(not given, "options of kernels", given, "left out without a --kernel")

@@ -1,0 +1,44 @@
+"""Write the networks of a complete run for another runtime, each beside what the run saved of it."""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from layers import export, load, load_frequency_layers
+from layers.network import load_tensors
+
+from ..lab.config import Config
+from ..lab.recipes.job import Job, look_up
+from ..lab.runs import record
+
+
+def export_networks(config: Config, suffix: str) -> list[Path]:
+    """Write dense.SUFFIX, NETWORK/model.SUFFIX of what was compressed, NETWORK.SUFFIX of what was trained from scratch.
+
+    ValueError in one sentence for a network that the format cannot hold.
+    """
+    folder = config.output.out / config.name
+    job = look_up(config)
+    load_tensors(job.model, folder / "dense.safetensors")
+    facts = {
+        "run": config.name,
+        "classes": json.dumps(job.dataset.classes),
+        "mean": json.dumps(job.dataset.mean),
+        "std": json.dumps(job.dataset.std),
+    }
+    written = []
+    for row in record.read_results(folder)["rows"]:
+        network, path = _read(job, folder, row["network"])
+        written.append(path.with_suffix(f".{suffix}"))
+        export(network.cpu(), job.example[:2], written[-1], {**facts, "network": row["network"]})
+    return written
+
+
+def _read(job: Job, folder: Path, name: str) -> tuple[nn.Module, Path]:
+    """The network as the run saved it, and where it is exported to but for the suffix."""
+    if name == "dense":
+        return job.model, folder / "dense"
+    if name in job.scratch:
+        return load_frequency_layers(folder / f"{name}.safetensors", job.model), folder / name
+    return job.recipes[name].treatment.read(load(folder / name, job.model)), folder / name / "model"
