@@ -7,6 +7,7 @@ import torch
 
 from layers import fold
 
+from ..lab.reporting.tables import Table, markdown
 from .kinds import KINDS, Kind
 from .rows import EXACT, ROWS, dense
 
@@ -20,7 +21,7 @@ class Cell(NamedTuple):
 
 
 def cell(kind: Kind, row: str) -> Cell:
-    """Full rank against dense; folded too, which for factored layers changes nothing."""
+    """Compare a layer of full rank with the dense one, and its folded layer too."""
     worst, ok = 0.0, True
     for dtype, bound in EXACT.items():
         layer, x = dense(row, dtype)
@@ -43,7 +44,7 @@ def bound(error: float) -> str:
 
 
 def table() -> tuple[str, str, bool]:
-    """(a table for each group of kinds, and their reasons; a sentence that counts the cells; whether a cell fails)."""
+    """Build every cell: (a table for each group of kinds, and their reasons; a sentence that counts the cells; whether a cell fails)."""
     cells = {
         (group, row, name): cell(kind, row)
         for group, kinds in KINDS.items()
@@ -58,9 +59,8 @@ def table() -> tuple[str, str, bool]:
 
     text = ""
     for group, kinds in KINDS.items():
-        lines = [[group, *kinds], ["---"] * (1 + len(kinds))]
-        lines += [[row, *(words(cells[group, row, name]) for name in kinds)] for row in ROWS]
-        text += "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+        lines = [[row, *(words(cells[group, row, name]) for name in kinds)] for row in ROWS]
+        text += markdown(Table([group, *kinds], lines, 1 + len(kinds))) + "\n"
     text += "".join(f"- {letters[reason]}: {reason}\n" for reason in reasons)
     refused, failed = sum(c.refusal is not None for c in cells.values()), sum(not c.ok for c in cells.values())
     return text, f"{len(cells) - refused - failed} cells pass, {refused} are refused, {failed} fail.", failed > 0

@@ -11,6 +11,7 @@ def act(search: Search) -> None:
     import optuna
     from rich.console import Console
 
+    from ..lab.reporting.tables import print_table
     from ..lab.runs import record
     from ..lab.trials import storage, workers
     from . import outcome, trial
@@ -41,7 +42,7 @@ def act(search: Search) -> None:
         results = outcome.write(search, site, recipes, studies, folder)
     database.engine.dispose()
     out = Console()
-    out.print(outcome.terminal_table(results))
+    print_table(outcome.comparison(results), out)
     for words in results["said"]:
         out.print(words, soft_wrap=True, highlight=False)
     out.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -1,25 +1,19 @@
 """The figure of a search, as PNG and PDF: the loss from trial to trial, and the Pareto front."""
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layers.network import whole
-
-from ..lab.reporting.style import COLOURS
+from ..lab.reporting.canvas import canvas
+from ..lab.reporting.style import COLOURS, GREY
 
 NARROW = 0.05  # no panel shows less of a cost: what one budget leaves open would look like much
 
 
 def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
-    """table: `tables.trials`; dense: the validation accuracy of the dense network, in percent."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    progress, *fronts = figure.subplots(1, 3)
+    """Draw `tables.trials`; dense: the validation accuracy of the dense network, in percent."""
+    figure, (progress, *fronts) = canvas(3, (13, 4.2))
     complete = table[table.state == "complete"]
     for number, (budget, group) in enumerate(complete.groupby("budget", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
@@ -35,16 +29,14 @@ def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
     progress.set_ylabel("cross-entropy on validation images")
     shown = complete[complete.front].sort_values(["macs", "params"])
     for ax, metric, name in zip(fronts, ("macs_kept", "params_kept"), ("multiply-accumulates", "parameters")):
-        style = {"markerfacecolor": "none", "markeredgecolor": "#222222", "markersize": 12, "label": "Pareto front"}
+        style = {"markerfacecolor": "none", "markeredgecolor": COLOURS[0], "markersize": 12, "label": "Pareto front"}
         ax.plot(shown[metric], shown.val_top1, "o", **style)
-        ax.axhline(dense, color="#888888", linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
+        ax.axhline(dense, color=GREY, linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         ax.set_xlabel(f"{name} kept")
         ax.set_ylabel("top-1 on validation images, %")
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         _widen(ax)
     for ax in (progress, *fronts):
-        ax.grid(alpha=0.3, linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -55,10 +47,3 @@ def _widen(ax: Axes) -> None:
     if high - low < NARROW:
         middle = (low + high) / 2
         ax.set_xlim(middle - NARROW / 2, middle + NARROW / 2)
-
-
-def write(figure: Figure, folder: Path) -> None:
-    """search.png and search.pdf."""
-    for ending, more in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
-        with whole(folder / f"search.{ending}") as temporary:
-            figure.savefig(temporary, format=ending, **more)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 from optuna.study import Study
 from optuna.trial import TrialState
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from checks import require
 from layers import Plan, save
 from layers.network import write_text
 
 from ..lab.recipes.recipe import Recipe
+from ..lab.reporting.canvas import save as save_figure
 from ..lab.reporting.page import page
+from ..lab.reporting.tables import Table
 from ..lab.runs import record
 from . import figure, tables
 from .config import Search
@@ -74,7 +74,7 @@ def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str],
         write_text(folder / f"{name}.csv", each.to_csv(index=False))
     name = f"{search.network.model} on {search.data.dataset}"
     title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
-    figure.write(figure.draw(table, dense_top1, title), folder)
+    save_figure(figure.draw(table, dense_top1, title), folder / "search")
     write_text(folder / "report.html", _page(search, title, said, shown, folder))
 
 
@@ -97,17 +97,12 @@ def percentages(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**columns, **blank)
 
 
-def terminal_table(found: dict) -> Table:
-    """The comparison, for a terminal of 80 columns."""
+def comparison(found: dict) -> Table:
+    """The networks of the search beside the dense one, for readers."""
     rows = percentages(pd.DataFrame(found["rows"]))
     names = {"budget": "budget", "plan": "plan", "trial": "trial", "params": "parameters", "macs": "MACs"}
-    names |= {"val_top1": "validation", "test_top1": "test top-1"}
-    table = Table(box=SIMPLE_HEAD)
-    for name in names.values():
-        table.add_column(name, justify="left" if name in ("budget", "plan") else "right", no_wrap=True)
-    for cells in rows[[*names]].itertuples(index=False):
-        table.add_row(*map(str, cells))
-    return table
+    names |= {"val_top1": "validation, %", "test_top1": "test top-1, %"}
+    return Table([*names.values()], [list(map(str, row)) for row in rows[[*names]].to_numpy()], 2)
 
 
 HEADS = {

@@ -1,59 +1,42 @@
 """The figure of a sweep, as PNG and PDF: kernels on the left, selectors on the right, peers in both."""
 
-from pathlib import Path
-
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from layers.network import whole
-
+from ..lab.reporting.canvas import canvas
 from ..lab.reporting.peers import Peer
-from ..lab.reporting.style import COLOURS
+from ..lab.reporting.style import GREY, line_style
 from .config import Sweep
 
-MARKERS = "osD^vPX"
 NAMES = {"macs": "multiply-accumulates", "params": "parameters", "bytes": "bytes"}
 
 
 def draw(table: pd.DataFrame, beside: list[Peer], sweep: Sweep, tested: int, calibrated: int) -> Figure:
     """Top-1 on the test images against the fraction kept; a peer's points lie as far below dense as it reports."""
     curves, dense = sweep.curves, float(table.top1[table.kernel == "dense"].iloc[0])
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, axes = canvas(2, (11, 5), share_y=True)
     common = (curves.kernel[0], curves.selector[0])
     panels = {
         f"kernels, selector {common[1]}": [(kernel, common[1], kernel) for kernel in curves.kernel],
         f"selectors, kernel {common[0]}": [(common[0], selector, selector) for selector in curves.selector],
     }
-    for ax, (title, lines) in zip(figure.subplots(1, 2, sharey=True), panels.items()):
-        ax.axhline(dense, color="#888888", linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
+    for ax, (title, lines) in zip(axes, panels.items()):
+        ax.axhline(dense, color=GREY, linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         for number, (kernel, selector, label) in enumerate(lines):
             line = table[(table.kernel == kernel) & (table.selector == selector)].sort_values("kept")
-            style = {"color": COLOURS[number % 7], "marker": MARKERS[number % 7], "markersize": 5, "linewidth": 1.4}
-            ax.plot(line.kept, line.top1, label=label, **style)
+            ax.plot(line.kept, line.top1, label=label, **line_style(number))
         for number, peer in enumerate(beside):
             fractions = sorted(peer.top1)
             shifted = [peer.top1[fraction] - peer.dense + dense for fraction in fractions]
-            style = {"color": "#666666", "marker": "x+*1"[number % 4], "linestyle": "--", "linewidth": 0.8}
+            style = {"color": GREY, "marker": "x+*1"[number % 4], "linestyle": "--", "linewidth": 0.8}
             ax.plot(fractions, shifted, label=peer.label, **style)
         ax.set_xlabel(f"{NAMES[curves.metric]} kept")
         ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
-        ax.grid(alpha=0.3, linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
         ax.set_title(title, fontsize=10)
         ax.legend(frameon=False, fontsize=8, loc="lower right")
-    figure.axes[0].set_ylabel(f"top-1 on {tested:,} test images, %")
+    axes[0].set_ylabel(f"top-1 on {tested:,} test images, %")
     shift = "; peers as far below dense as they report" if beside else ""
     made = f"{calibrated:,} calibration images, {'with' if curves.refit else 'without'} refit, no gradient step"
     figure.suptitle(f"{sweep.network.model} on {sweep.data.dataset}: {made}{shift}", fontsize=11)
     return figure
-
-
-def write(table: pd.DataFrame, beside: list[Peer], sweep: Sweep, tested: int, calibrated: int, folder: Path) -> None:
-    """sweep.png and sweep.pdf."""
-    figure = draw(table, beside, sweep, tested, calibrated)
-    for ending, more in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
-        with whole(folder / f"sweep.{ending}") as temporary:
-            figure.savefig(temporary, format=ending, **more)

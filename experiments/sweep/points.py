@@ -17,6 +17,7 @@ from ..lab.recipes.evaluate import accuracy
 from ..lab.recipes.job import Job
 from ..lab.recipes.recipe import Recipe, predicted, recipe
 from ..lab.recipes.trained import look_up
+from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
 from ..lab.runs import record
 from . import figure
@@ -88,7 +89,8 @@ def execute(sweep: Sweep, say: Callable[[str], None]) -> Path:
     table = pd.DataFrame(points.values())
     write_text(folder / "sweep.csv", table.to_csv(index=False))
     beside = peers(sweep.network.model, job.dataset.classes, sweep.curves.metric)
-    figure.write(table, beside, sweep, len(job.dataset.test().labels), count, folder)
+    drawn = figure.draw(table, beside, sweep, len(job.dataset.test().labels), count)
+    save(drawn, folder / "sweep")
     record.write_json(folder / record.CONFIG, sweep.flat() | {"environment": record.environment()})
     return folder
 
