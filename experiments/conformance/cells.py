@@ -44,7 +44,7 @@ def bound(error: float) -> str:
 
 
 def table() -> tuple[str, str, bool]:
-    """Build every cell: (a table for each group of kinds, and their reasons; a sentence that counts the cells; whether a cell fails)."""
+    """Build every cell: (a table for each group of kinds, with its reasons; how many pass; whether one fails)."""
     cells = {
         (group, row, name): cell(kind, row)
         for group, kinds in KINDS.items()

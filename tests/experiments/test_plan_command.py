@@ -65,7 +65,7 @@ REFUSALS = {
     "--checkpoint FILE --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
     "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
     "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss",
-    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
+    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
 }
 
 

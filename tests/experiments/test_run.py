@@ -180,7 +180,7 @@ REFUSALS = {
     "--kernel dct --refit": "kernel for --refit must be one that makes factors, not coefficients, got 'dct'",
     "--kernel auto --calibration-images 9999": "calibration images must be 1 to 1077, the number of training images",
     "--kernel auto --calibration-images 0": "calibration images must be 1 to 1077, .*, got 0",
-    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file or a .pth file, got",
+    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
     "--checkpoint TMP/other.safetensors": r"fc3.weight has shape \(7, 84\) instead of \(10, 84\)",
     "--checkpoint TMP/corrupt.safetensors": "must be a whole safetensors file, got one that cannot be read",
     "--max-epochs 0": "max epochs must be at least 1 without a --checkpoint",

@@ -162,7 +162,7 @@ REFUSALS = {
     "--checkpoint FILE --calibration-images 5000": "calibration images must be 1 to ",
     "--checkpoint FILE --storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE",
     "--checkpoint FILE --dataset cifar": "dataset must be one of digits",
-    "--checkpoint TMP/nowhere": "checkpoint must be a safetensors file",
+    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
 }
 
 
