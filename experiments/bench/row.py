@@ -70,5 +70,5 @@ def _measure(row: Row, seconds: float) -> Measured:
     errors = (None, None) if row.error is None else (row.error(row.ours()), row.error(row.theirs()))
     spread = max((side.high - side.low) / 2 / side.median for side in (ours, theirs))
     medians = (ours.median, theirs.median, theirs.median / ours.median)
-    noise = (spread, ours.rounds, ours.noisy or theirs.noisy)
+    noise = (spread, ours.rounds, ours.busy or theirs.busy)
     return Measured(row.work, row.against, *medians, row.at_least, *errors, row.at_most, *noise)

@@ -23,7 +23,7 @@ from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 
-TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "noisy"}
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 
 
 def measure(

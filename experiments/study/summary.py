@@ -122,7 +122,7 @@ def time_table(clock: pd.DataFrame) -> Table:
     rows = []
     for (kernel, axes), timings in clock.groupby(["kernel", "axes"], sort=False):
         medians = timings.set_index("stage")["median"] * 1e3
-        ratio = "busy" if timings.noisy.any() else f"{medians[1] / medians[3]:.3g}x"
+        ratio = "busy" if timings.busy.any() else f"{medians[1] / medians[3]:.3g}x"
         rows.append([label(kernel, axes), *(digits(medians[stage], 3) for stage in (1, 2, 3)), ratio])
     return Table(["kernel", "SciPy, ms", "NumPy, ms", "torch, ms", "SciPy / torch"], rows)
 

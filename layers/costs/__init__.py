@@ -8,5 +8,5 @@ from .cost import (
     traced_cost as traced_cost,
 )
 from .memory import peak_memory as peak_memory
-from .timing import Timing as Timing, interleaved as interleaved, latency as latency
+from .timing import Timing as Timing, forward as forward, interleaved as interleaved, latency as latency
 from .trace import CONVS as CONVS, LINEARS as LINEARS, Call as Call, Trace as Trace, trace as trace

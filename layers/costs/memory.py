@@ -44,12 +44,12 @@ class Live(TorchDispatchMode):
 
 
 def peak_memory(model: nn.Module, x: Tensor) -> int:
-    """Bytes held at once, at most, in a forward pass of x in eval mode: weights, x, and what the layers pass on.
+    """Measure the bytes held at once, at most, in a forward pass of x in eval mode: weights, x, what layers pass on.
 
     On CUDA by the allocator, with what its libraries need to work in; on a CPU by the tensors that are alive after
     each operator, which leaves out what an operator needs inside.
     """
-    state = [*model.parameters(), *model.buffers()]
+    state, x = [*model.parameters(), *model.buffers()], x.clone()  # which a network may work on in place
     with evaluating(model):
         if x.is_cuda:
             held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in (*state, x)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from checks import require
 
-from ..costs import interleaved
+from ..costs import forward, interleaved
 from ..network import copy_of, evaluating
 from .budget import Budget
 from .compress import carry_out
@@ -54,7 +54,7 @@ def seconds(model: nn.Module, plan: Plan, example: Tensor, clock: Clock | None =
     """Time a forward pass of the example through the dense network and through the planned one, new weights all 0."""
     small = carry_out(copy_of(model), plan, lambda _, method, layer, spec: _zeros(method.shell(layer, spec)))
     with evaluating(model), evaluating(small):
-        runs = {"dense": lambda: model(example), "small": lambda: small(example)}
+        runs = {"dense": forward(model, example), "small": forward(small, example)}
         times = interleaved(runs, ROUNDS, clock=clock)
     return Seconds(times["dense"].median, times["small"].median)
 

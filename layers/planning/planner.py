@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from checks import check_rank, require
 
 from ..calibration import Stats, check_stats
-from ..costs import CONVS, LINEARS, Call, Cost, Trace, interleaved, storage, trace, traced_cost
+from ..costs import CONVS, LINEARS, Call, Cost, Trace, forward, interleaved, storage, trace, traced_cost
 from ..factored import Form
 from ..fitting import Metric
 from ..network import check_numbers, evaluating, obstacles
@@ -152,7 +152,7 @@ def survey_network(model: nn.Module, request: Request) -> Survey:
     require(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
     if metric == "latency":
         with evaluating(model):
-            whole = interleaved({"dense": lambda: model(example)}, ROUNDS, clock=request.clock)["dense"].median
+            whole = interleaved({"dense": forward(model, example)}, ROUNDS, clock=request.clock)["dense"].median
     else:
         whole = getattr(before, metric)
     return Survey(model, example, request.selector, layers, before, whole, request.clock)

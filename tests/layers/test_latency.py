@@ -1,4 +1,4 @@
-"""Latency: by a clock that the test moves, so that every noisy round is one it made; by CUDA events where there are."""
+"""Latency: by a clock that the test moves, so that every busy round is one it made; by CUDA events where there are."""
 
 import time
 
@@ -65,7 +65,7 @@ def test_a_disturbed_round_is_left_out_for_all_and_measured_again():
 def test_two_thirds_of_the_rounds_may_be_disturbed():
     clock = Clock()
     timing = interleaved({"a": clock.function("a", [9.0, 8.0, 1.0] * 10)}, 12, warmup=0, seconds=1e9, clock=clock)["a"]
-    assert timing == Timing(1.0, 1.0, 1.0, rounds=8, disturbed=16, noisy=True)
+    assert timing == Timing(1.0, 1.0, 1.0, rounds=8, disturbed=16, busy=True)
 
 
 def test_a_round_is_disturbed_from_one_and_a_half_times_the_usual_on():
@@ -85,7 +85,7 @@ def test_repeating_ends_after_as_many_rounds_again():
     restless = clock.function("a", [1.0, 1.0, 9.0] * 20)
     timing = interleaved({"a": restless}, 6, warmup=0, seconds=1e9, clock=clock)["a"]
     assert len(clock.log) <= 12
-    assert (timing.median, timing.noisy) == (1.0, False)
+    assert (timing.median, timing.busy) == (1.0, False)
     assert timing.rounds + timing.disturbed == len(clock.log)
 
 
@@ -93,9 +93,42 @@ def test_where_every_round_is_disturbed_none_is_left_out_and_it_is_said():
     clock = Clock()
     each_in_turn = {n: clock.function(n, ([1.0] * k + [9.0] + [1.0] * (5 - k)) * 9) for k, n in enumerate("abcdef")}
     times = interleaved(each_in_turn, 6, warmup=0, seconds=1e9, clock=clock)
-    assert times["a"].noisy
+    assert times["a"].busy
     assert (times["a"].rounds, times["a"].disturbed) == (12, 12)
     assert times["a"].median == 1.0
+
+
+def loaded(clock, idle):
+    """A reference product of 1 ms, of which every `idle`-th one waits for 30 ms while other work has the processor."""
+    return clock.function("r", ([0.001] * (idle - 1) + [0.03]) * 300)
+
+
+@pytest.mark.parametrize(("idle", "busy", "slowdown"), [(12, True, 3.5), (10_000, False, 1.0)])
+def test_an_evenly_loaded_machine_is_noticed_by_the_reference_product(idle, busy, slowdown):
+    clock = Clock()
+    reference = loaded(clock, idle)
+    timing = interleaved({"a": clock.function("a", [5.0])}, 6, 0, 1e9, clock=clock, reference=reference)["a"]
+    assert (timing.median, timing.disturbed, timing.busy) == (5.0, 0, busy)
+    assert timing.slowdown == pytest.approx(slowdown, rel=0.03)
+
+
+def test_a_single_hiccup_of_the_reference_does_not_make_a_machine_busy():
+    clock = Clock()
+    reference = clock.function("r", [0.001] * 60 + [9.0] + [0.001])
+    assert not interleaved({"a": clock.function("a", [5.0])}, 6, 0, 1e9, clock=clock, reference=reference)["a"].busy
+
+
+class Halving(nn.Module):
+    """Works in place on its images, which would fade away while it is timed."""
+
+    def forward(self, x):
+        return x.mul_(0.5)
+
+
+def test_timing_leaves_the_images_as_they_are():
+    x = torch.ones(2, 3)
+    latency(Halving(), x, rounds=3)
+    assert torch.equal(x, torch.ones(2, 3))
 
 
 def test_no_round_is_begun_after_the_seconds_but_three_are_run():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from layers import Timing, interleaved
+from layers.costs import forward
 from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
@@ -67,7 +68,7 @@ def latencies(
         timings = {}
         for batch in batches:
             part = x[:batch].contiguous()
-            calls = {name: lambda model=model, part=part: model(part) for name, model in models.items()}
+            calls = {name: forward(model, part) for name, model in models.items()}
             with stage(f"time {len(models)} networks, {batch} images at once"):
                 timings[batch] = interleaved(calls, rounds, warmup=5)
         return timings
