@@ -14,6 +14,7 @@ from ..network import evaluating, writes_input
 
 SIZE = 128  # of the reference's matrices: a product takes far less than a scheduler's slice of time, some milliseconds
 PRODUCTS = 24  # timed one by one in a round, about 2 ms in all
+LONGEST = 0.05  # seconds of a round that the products may take where they are slowed down
 SLOWED = 1 / 3  # of the rounds: with so many in which the reference was slowed down, the machine was busy
 
 
@@ -37,6 +38,13 @@ class Timing(NamedTuple):
     slowdown: float = 1.0  # of the reference product in the rounds, at the median: its time over its undisturbed time
 
 
+class Products(NamedTuple):
+    """The reference products of one round."""
+
+    times: list[float]
+    processor: float | None  # seconds for which their thread had a processor, where the clock is the real one
+
+
 def event_seconds(function: Callable[[], object]) -> float:
     """Seconds between two CUDA events around one call: the device's own clock, without the wait for its answer."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -49,7 +57,7 @@ def event_seconds(function: Callable[[], object]) -> float:
 
 
 def reference_product(device: str) -> Callable[[], object]:
-    """A small product of matrices, always the same, as other work slows it down and nothing else does."""
+    """A small product of matrices, always the same: other work slows it down, and nothing else does."""
     a = torch.ones(SIZE, SIZE, device=device)
     return lambda: a @ a
 
@@ -69,7 +77,8 @@ def interleaved(
     A round in which any function took more than 1 + `noise` of the lower quartile of its times was disturbed: it is
     left out for all of them and measured again, up to `rounds` times in all; where fewer than three rounds stay, none
     is left out.  Work that slows every round down alike shows in a reference product, timed several times in each
-    round: it is so short that most of its runs are undisturbed even then, but all of a round's together are not.
+    round: it is so short that some of its runs are undisturbed even then, but all of a round's together are not; and
+    where none is, as several threads wait for each other, it takes longer than its thread has the processor.
 
     Args:
         functions: name -> what is timed; called without arguments.
@@ -93,6 +102,7 @@ def interleaved(
     """
     require(rounds >= 2, "rounds", rounds, "at least 2")
     by_events = clock is None and torch.cuda.is_initialized()
+    own_clock = clock is None and not by_events  # which runs beside the processor's
     reference = reference or reference_product("cuda" if by_events else "cpu")
     clock = clock or time.perf_counter
 
@@ -108,16 +118,23 @@ def interleaved(
         order = [*functions.items()][turn:] + [*functions.items()][:turn]
         return {name: once(function) for name, function in order}
 
+    def probe() -> Products:
+        once(reference)  # the first finds its matrices out of cache
+        start, had, times = clock(), time.thread_time(), list[float]()
+        while len(times) < PRODUCTS and clock() - start < LONGEST:
+            times.append(once(reference))
+        return Products(times, time.thread_time() - had if own_clock else None)
+
     began = clock()
     for number in range(warmup):
         measure(number)
     measured: list[dict[str, float]] = []
-    products: list[list[float]] = []
+    products: list[Products] = []
     while len(_undisturbed(measured, noise)) < rounds and len(measured) < 2 * rounds:
         if len(measured) >= 3 and clock() - began > seconds:
             break
         measured.append(measure(warmup + len(measured)))
-        products.append([once(reference) for _ in range(PRODUCTS + 1)][1:])  # the first finds its matrix out of cache
+        products.append(probe())
     clean = _undisturbed(measured, noise)
     disturbed = len(measured) - len(clean)
     kept, slowdowns = clean if len(clean) >= min(3, rounds) else measured, _slowdowns(products)
@@ -141,10 +158,14 @@ def _usual(times: Sequence[float]) -> float:
     return sorted(times)[(len(times) - 1) // 4]
 
 
-def _slowdowns(products: Sequence[Sequence[float]]) -> list[float]:
+def _slowdowns(products: Sequence[Products]) -> list[float]:
     """How many times as long as undisturbed ones a round's products took together, for each round."""
-    usual = _usual([seconds for times in products for seconds in times])
-    return [sum(times) / (len(times) * usual) if usual > 0 else 1.0 for times in products]
+    usual = _usual([seconds for times, _ in products for seconds in times])
+    slowdowns = []
+    for times, processor in products:
+        expected = len(times) * usual if processor is None else min(len(times) * usual, processor)
+        slowdowns.append(sum(times) / expected if expected > 0 else 1.0)
+    return slowdowns
 
 
 def _quartiles(times: list[float]) -> tuple[float, float, float]:
