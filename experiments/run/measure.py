@@ -73,6 +73,9 @@ def measure(
         texts[name] = "\n\n".join(filter(None, parts))
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
+    tracker.files("report.html", "results.csv", record.COMPLETE)
+    for name in plans:
+        tracker.files(f"{name}/plan.json", network=name)
     Stages(job.folder).end()
 
 

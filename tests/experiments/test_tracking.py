@@ -46,7 +46,7 @@ def out(tracked, tmp_path):
 
 
 def test_mlflow_has_what_the_folder_has(tracked):
-    (folder,) = (path for path in tracked.iterdir() if path.is_dir())
+    (folder,) = (path.parent for path in tracked.glob("*/results.json"))
     written = {row["network"]: row for row in record.read_results(folder)["rows"]}
     followed = client(tracked)
     experiment = followed.get_experiment_by_name("digits-lenet")
@@ -62,6 +62,11 @@ def test_mlflow_has_what_the_folder_has(tracked):
         epochs = followed.get_metric_history(found[name].info.run_id, "train_loss")
         rows = [row for row in history.read(folder) if row["network"] == name]
         assert [(m.step, m.value) for m in epochs] == [(row["epoch"], pytest.approx(row["train_loss"])) for row in rows]
+    run_id = found[None].info.run_id
+    assert found[None].data.metrics["svd/top1"] == pytest.approx(written["svd"]["top1"])
+    assert {"report.html", "results.csv", "results.json"} == {file.path for file in followed.list_artifacts(run_id)}
+    assert [file.path for file in followed.list_artifacts(found["svd"].info.run_id)] == ["plan.json"]
+    assert (tracked / "mlartifacts" / run_id / "artifacts" / "report.html").is_file()
     assert written["dense"]["training_seconds"] == pytest.approx(sum(r["seconds"] for r in history.read(folder)[:2]))
 
 
@@ -120,6 +125,21 @@ def test_a_tracking_server_that_fails_is_said_once_and_harms_nothing(uri, tmp_pa
     assert error.startswith("warning: the run goes on without MLflow, which failed at ")
     assert error.count("\n") == 1
     assert str(tmp_path) in error
+    assert len(error) < 400
+    assert "Traceback" not in error
+    if ":9" in uri:
+        assert "(Connection refused)" in error
+
+
+def test_a_run_says_where_mlflow_shows_it(out, monkeypatch, capsys):
+    with Tracker(Config(output=Output(out=out)), out) as tracker:
+        tracker.epoch("dense", 0, {"loss": 1.0})
+    page = f"#/experiments/{tracker.experiment}/runs"
+    assert f"MLflow: http://127.0.0.1:5000/{page} after mlflow ui --backend-store-uri " in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
+    tracker = Tracker(Config(output=Output(out=out)), out)
+    tracker.experiment = "7"
+    assert tracker.address == "https://mlflow.example.org/#/experiments/7/runs"
 
 
 def test_a_server_that_fails_half_way(out, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -20,6 +21,20 @@ PATIENCE = {  # what MLflow is told unless its user said otherwise: by itself it
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
+WORDS = 120  # characters of a reason
+
+
+def reason(error: BaseException) -> str:
+    """Return what lies at the bottom of an error: what the system says of it, else its own first line, cut short."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = getattr(cause, "orig", None) or cause.__cause__ or cause.__context__
+    said = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
+    first = (str(error).strip().splitlines() or [""])[0]
+    return said[-1] if said else f"{type(error).__name__}: {first if len(first) <= WORDS else first[:WORDS] + '...'}"
+
 
 class Tracker:
     """A run folder as an MLflow run, its networks as the runs below it; a resumed run goes on in the same ones.
@@ -31,7 +46,8 @@ class Tracker:
     def __init__(self, config: Config, folder: Path, first: bool = True) -> None:
         """Of several processes only the `first` one tracks."""
         self.config, self.folder, self.on = config, folder, config.tracking.track and first
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(config.output.out / "mlflow.db")
+        self.given = os.environ.get("MLFLOW_TRACKING_URI")
+        self.uri = self.given or sqlite_url(config.output.out / "mlflow.db")
         self.client: Any = None
         self.experiment, self.parent = "", ""
         self.runs: dict[str, str] = {}  # network -> MLflow's name of its run
@@ -45,10 +61,23 @@ class Tracker:
         self._safely(lambda: self._log(self._run(network), metrics, number))
 
     def row(self, row: Mapping[str, object]) -> None:
-        """The row of one network: what is a number is a metric, the rest a parameter."""
+        """Log the row of one network: numbers as metrics, of the whole run as well, the rest as parameters."""
         numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         words = {k: str(v) for k, v in row.items() if k not in numbers}
-        self._safely(lambda: self._log(self._run(str(row["network"])), numbers, 0, words))
+        network = str(row["network"])
+        self._safely(lambda: self._log(self._run(network), numbers, 0, words))
+        self._safely(lambda: self._log(self.parent, {f"{network}/{key}": n for key, n in numbers.items()}, 0))
+
+    def files(self, *names: str, network: str | None = None) -> None:
+        """Copy files of the run's folder that are there as artifacts, of one network or of the whole run."""
+        paths = [path for name in names if (path := self.folder / name).is_file()]
+
+        def log() -> None:
+            run = self.parent if network is None else self._run(network)
+            for path in paths:
+                self.client.log_artifact(run, str(path))
+
+        self._safely(log)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -56,6 +85,16 @@ class Tracker:
         status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
         runs = [*self.runs.values(), self.parent]
         self._safely(lambda: [self.client.set_terminated(run, status) for run in runs])
+        if self.on and error is None:
+            sys.stderr.write(f"MLflow: {self.address}\n")
+
+    @property
+    def address(self) -> str:
+        """Where a browser shows the runs: MLflow's own first page is of its traces."""
+        page = f"#/experiments/{self.experiment}/runs"
+        if self.uri.startswith("http"):
+            return f"{self.uri.rstrip('/')}/{page}"
+        return f"http://127.0.0.1:5000/{page} after mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
 
     def _safely(self, action: Callable[[], object]) -> None:
         """Do it unless tracking is off; turn it off with one sentence if it fails."""
@@ -67,10 +106,9 @@ class Tracker:
                 action()
         except Exception as error:  # whatever a server, its driver or the network raises: the run matters more
             self.on = False
-            reason = " ".join(str(error).split())[:300]
             sys.stderr.write(
-                f"warning: the run goes on without MLflow, which failed at {self.uri} "
-                f"({type(error).__name__}: {reason}); everything is in {self.folder}\n"
+                f"warning: the run goes on without MLflow, which failed at {self.uri} ({reason(error)}); "
+                f"everything is in {self.folder}\n"
             )
 
     def _begin(self) -> None:
@@ -78,17 +116,22 @@ class Tracker:
             os.environ.setdefault(name, value)  # read by MLflow while it is imported
         from mlflow import MlflowClient  # late: it takes a second, and --no-track needs none of it
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # no line for each table of a new database
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for name in ("mlflow", "alembic", "urllib3"):  # what they would log is our one sentence, or a table made
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         flat = self.config.flat()
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"{flat['dataset']}-{flat['model']}"
         with in_turn(self.config.output.out):  # MLflow makes its tables, and an experiment, without a lock
             self.client = MlflowClient(tracking_uri=self.uri)
             experiment = self.client.get_experiment_by_name(name)
-            self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name)
+            self.experiment = experiment.experiment_id if experiment else self._experiment(name)
         tags = {"folder": str(self.folder.absolute()), "mlflow.source.name": "python -m experiments.run"}
         self.parent = self._resumed(f"tags.folder = '{tags['folder']}'") or self._create(self.config.name, tags)
         self._log(self.parent, {}, 0, {key: str(value) for key, value in flat.items()})
+
+    def _experiment(self, name: str) -> str:
+        """Create it; artifacts lie beside our own database, not where the command happens to be given."""
+        out = self.config.output.out.absolute()
+        return self.client.create_experiment(name, None if self.given else (out / "mlartifacts").as_uri())
 
     def _run(self, network: str) -> str:
         if network not in self.runs:
