@@ -56,11 +56,14 @@ def act(dry_run: DryRun) -> None:
     job = look_up(dry_run.run())
     require(len(job.recipes) > 0, "kernel", dry_run.compression.kernel, "one or more, or --prune-channels, to plan")
     thin = job.thin()
+    console.print(f"images: {job.dataset.preprocessing}\n", soft_wrap=True, markup=False, highlight=False)
     images = job.calibration(thin.model)
     for network, recipe in job.recipes.items():
         plan = recipe.plan(thin.model, job.example, images.stats if images is not None and recipe.calibrated else None)
         plan = from_dense(plan, thin, job.model, job.example)
-        console.print(f"{network}: {recipe.words(job.calibration_images)}\n", soft_wrap=True, highlight=False)
+        console.print(
+            f"{network}: {recipe.words(job.calibration_images)}\n", soft_wrap=True, markup=False, highlight=False
+        )
         console.print(str(plan), soft_wrap=True, markup=False, highlight=False)
         for name, before, after in zip(plan.before._fields, plan.before, plan.after):
             console.print(f"{name}: {after:,} of {before:,}, {after / before:.1%}", highlight=False)

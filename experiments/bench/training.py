@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..lab.config import Training
-from ..lab.data import Dataset, Split
+from ..lab.data import Dataset, Preprocessing, Split
 from ..lab.data.batches import Batches
 from ..lab.models import build
 from ..lab.training.train import train
@@ -20,7 +20,7 @@ def _dataset(images: int) -> Dataset:
 
     def split(n: int) -> Split:
         pixels = torch.randint(256, (n, 3, 32, 32), generator=draw).to(torch.uint8)
-        return Split(pixels, torch.randint(10, (n,), generator=draw))
+        return Split(pixels, torch.randint(10, (n,), generator=draw), shift=4, flip=True)
 
     parts, names = {"train": split(images), "val": split(10)}, [str(digit) for digit in range(10)]
     return Dataset(
@@ -28,11 +28,8 @@ def _dataset(images: int) -> Dataset:
         lambda: parts["val"],
         lambda: parts["val"],
         names,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
+        Preprocessing((0.5,) * 3, (0.25,) * 3),
         epochs=1,
-        shift=4,
-        flip=True,
     )
 
 

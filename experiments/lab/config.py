@@ -10,7 +10,9 @@ import tyro
 
 Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
 Seeds = Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED [SEED ...]")]
+SMALL = 64  # pixels a side, up to which images are seen whole and networks keep the resolution of their first layer
 MACHINE = {"workers"}  # fields that suit a run to its machine and change no result
+Numbers = Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER [NUMBER ...]")]
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
 
@@ -38,6 +40,20 @@ class Data:
     """where the dataset lies on disk; for imagenet and folder also WebDataset shards: 'DIR/{000..146}.tar'"""
     image_size: int | None = None
     """resize the images to this many pixels a side (default: as they are; 224 for imagenet and shards)"""
+    mean: Numbers | Literal["none"] | None = None
+    """what is taken off the pixels, which lie between 0 and 1: a number for each channel, or none
+    (default: the training images' own; ImageNet's for imagenet and folder; the weights' own with --pretrained)"""
+    std: Numbers | Literal["none"] | None = None
+    """what they are divided by after that: a number for each channel, or none (default: as for --mean)"""
+    pad: int | Literal["none"] | None = None
+    """pixels of zeros on every side, before all else, or none (default: 2 for mnist and fashion-mnist, else none)"""
+    resize: int | Literal["none"] | None = None
+    """pixels to which the shorter side is resized before the crop, or none (default: 8/7 of the image size for images
+    on disk, the image size for small ones; the weights' own with --pretrained)"""
+    crop: int | Literal["none"] | None = None
+    """pixels a side of what is cut out of the middle, or none (default: the image size, for images on disk)"""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "none"] | None = None
+    """how images are resized (default: bilinear); none leaves each as it is stored, digits of 8 pixels too"""
     workers: int | None = None
     """processes that read images from disk (default: one per core, at most 8); no part of a run's name"""
     batch_size: int = 64

@@ -62,6 +62,7 @@ def measure(
         "inputs": Stages(job.folder).inputs() or {},
         "test_images": len(test.labels),
         "classes": len(job.dataset.classes),
+        "preprocessing": job.dataset.preprocessing.record(),
         "latency_batches": sizes,
         "rows": rows,
     }

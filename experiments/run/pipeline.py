@@ -68,7 +68,7 @@ def _compressed(
         before = _top1(job, model) if job.finetune_epochs and rank() == 0 else None
         val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
         if rank() == 0:
-            save(treatment.end(model), plan, folder)
+            save(treatment.end(model), plan, folder, preprocessing=job.dataset.preprocessing.record())
             stages.finish(kernel, Accuracies(val, before))
     agreed(None)
     return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")

@@ -8,7 +8,7 @@ from processes import free_port, two
 from torch import nn
 
 from experiments.lab.config import Training
-from experiments.lab.data import Dataset, Split
+from experiments.lab.data import Dataset, Preprocessing, Split
 from experiments.lab.data.batches import Batches
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.training import distributed
@@ -39,7 +39,7 @@ def dataset(images):
     train, val = Split(pixels, labels), Split(pixels[:77].clone(), labels[:77])
     val.images[:, 0, 0, 0] = torch.arange(77)
     names = [str(digit) for digit in range(10)]
-    return Dataset(lambda: train, lambda: val, lambda: val, names, (0.0,), (1.0,), 1, shift=0, flip=False)
+    return Dataset(lambda: train, lambda: val, lambda: val, names, Preprocessing((0.0,), (1.0,)), 1)
 
 
 def twenty_steps(images, batch, devices):

@@ -237,7 +237,10 @@ def test_pretrained_refusals(published, tmp_path):
     ):
         load_pretrained(model, "resnet18", 224)
     torch.save(torchvision.models.alexnet().state_dict(), published.file)
-    with pytest.raises(ValueError, match=r"any.pth must hold the tensors of ResNet, got: conv1.weight is missing"):
+    with pytest.raises(
+        ValueError,
+        match=r"any.pth must hold the tensors of ResNet, got: features.0.weight is not in the model",
+    ):
         load_pretrained(model, "resnet18", 224, published.file)
     with pytest.raises(ValueError, match=r"^checkpoint must be a file that exists, got '.*gone.pth'"):
         load_pretrained(model, "resnet18", 224, tmp_path / "gone.pth")

@@ -5,7 +5,6 @@ from quick_runs import QUICK, results
 
 from experiments.lab.config import Compression, Data
 from experiments.lab.data import load_dataset
-from experiments.lab.data.batches import normalise
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes import calibration, recipe as compression
 from experiments.run import pipeline
@@ -74,7 +73,7 @@ def test_calibration_images_are_training_images_drawn_by_seed():
     first, again, other = (calibration.Calibration.draw(model, data, 129, seed, "cpu") for seed in (0, 0, 1))
     images, labels = (torch.cat(part) for part in zip(*first.batches))
     assert [len(batch[0]) for batch in first.batches] == [65, 64]  # no last batch of one
-    train = normalise(data.train().images, data).flatten(1)
+    train = data.preprocessing.normalised(data.train().images).flatten(1)
     places = [int((train == image).all(1).nonzero()[0]) for image in images.flatten(1)]
     assert len(set(places)) == 129
     assert torch.equal(labels, data.train().labels[places])

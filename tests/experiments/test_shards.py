@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 def test_two_ranks_of_two_workers_share_tar_shards_out(tmp_path):
     root = write_shards(tmp_path / "shards", [f"{i:03d}.tar" for i in range(10)], each=11)  # more than 8: in processes
     dataset = load_dataset(Data("folder", root / "{000..009}.tar", image_size=72), 0)
-    found = Counter()
+    found, usual = Counter(), dataset.preprocessing
     for split, train in ((dataset.train(), True), (dataset.val(), False), (dataset.test(), False)):
         steps = []
         for rank in range(2):
@@ -28,7 +28,7 @@ def test_two_ranks_of_two_workers_share_tar_shards_out(tmp_path):
             steps.append(len(batches))
             for images, labels in batches:
                 colours = (
-                    images * torch.tensor(dataset.std)[:, None, None] + torch.tensor(dataset.mean)[:, None, None]
+                    images * torch.tensor(usual.std)[:, None, None] + torch.tensor(usual.mean)[:, None, None]
                 ) * 255
                 numbers = colours[:, 0, 0, 0].round().int()
                 assert torch.equal(numbers % 4, labels)

@@ -12,7 +12,8 @@ from torchvision.transforms import v2
 
 from experiments.lab.config import Config, Data
 from experiments.lab.data import load_dataset
-from experiments.lab.data.batches import Batches, augment
+from experiments.lab.data.augmentation import move
+from experiments.lab.data.batches import Batches
 from experiments.lab.data.order import Order
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -81,7 +82,7 @@ def test_augmentation_is_torchvisions_crop_and_flip_image_by_image(most, flip, s
     images = torch.randint(1, 256, (4, 3, 9, 7), generator=generator).to(torch.uint8)
     shift = torch.randint(-most, most + 1, (4, 2), generator=generator)
     mirrored = torch.rand(4, generator=generator) < 0.5 * flip
-    ours = augment(images, shift, mirrored)
+    ours = move(images, shift, mirrored)
     for image, (down, right), mirror, mine in zip(images, shift.tolist(), mirrored, ours):
         theirs = v2.functional.crop(v2.functional.pad(image, [most]), most + down, most + right, 9, 7)
         assert torch.equal(mine, v2.functional.horizontal_flip(theirs) if mirror else theirs)

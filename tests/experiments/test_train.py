@@ -20,7 +20,7 @@ from layers import METHODS
 
 def test_one_step_of_gradient_descent_by_hand():
     dataset, model = little(), Linear()
-    images, labels = dataset.train()
+    images, labels, *_ = dataset.train()
     fit(model, dataset)
     x = ((images.float() / 255 - 0.5) / 0.3).flatten(1)
     # at zero weights the softmax is 1/2 everywhere, so dL/dlogit = 1/2 - [class]

@@ -38,7 +38,7 @@ def test_distillation_is_its_formula_and_zero_at_the_teacher():
 
 def test_a_teacher_alone_is_followed_against_the_labels():
     dataset, model, teacher = little(), Linear(), Linear()
-    images, labels = dataset.train()
+    images, labels, *_ = dataset.train()
     wrong = Dataset(*[lambda: Split(images, 1 - labels)] * 3, *dataset[3:])
     fit(teacher, dataset, epochs=5)
     told = copy.deepcopy(teacher.state_dict())

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from experiments.lab.config import Training
-from experiments.lab.data import Dataset, Split
+from experiments.lab.data import Dataset, Preprocessing, Split
 from experiments.lab.training.train import train
 
 
@@ -15,8 +15,8 @@ def little(images=64, classes=2, channels=1, size=4):
     noise = torch.randint(60, (images, channels, size, size), generator=draw)
     split = Split((noise + 190 // (classes - 1) * labels[:, None, None, None]).to(torch.uint8), labels)
     names = [str(label) for label in range(classes)]
-    mean, std = (0.5,) * channels, (0.3,) * channels
-    return Dataset(lambda: split, lambda: split, lambda: split, names, mean, std, 1, shift=0, flip=False)
+    preprocessing = Preprocessing((0.5,) * channels, (0.3,) * channels)
+    return Dataset(lambda: split, lambda: split, lambda: split, names, preprocessing, 1)
 
 
 class Linear(nn.Sequential):

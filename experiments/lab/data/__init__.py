@@ -11,21 +11,28 @@ from ..config import Data
 from .dataset import Dataset, Split, halves
 from .folders import folder
 from .imagenet_1k import imagenet
+from .preprocessing import Preprocessing, chosen, seen_whole
 from .public import DIGITS, cifar, idx, published, svhn
 from .stream import Stream
 
-__all__ = ["DATASETS", "Dataset", "Split", "Stream", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Preprocessing", "Split", "Stream", "load_dataset"]
 
 
 def digits(data: Data, seed: int) -> Dataset:
-    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20."""
+    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20.
+
+    With `--interpolation none` they keep their 8 pixels.
+    """
     raw = load_digits()
+    preprocessing = chosen(data, seen_whole((0.305,), (0.37,), data.image_size))
     images = torch.from_numpy(raw.images / 16 * 255)[:, None]
-    images = v2.functional.resize(images, [32, 32], antialias=True).round().clamp(0, 255).to(torch.uint8)
-    rest, test = halves(Split(images, torch.from_numpy(raw.target).long()), DIGITS, 0.2, seed)
+    if data.interpolation != "none":
+        images = v2.functional.resize(images, [32, 32], antialias=True)
+    images = v2.functional.pad(images.round().clamp(0, 255).to(torch.uint8), [preprocessing.pad])
+    everything = Split(images, torch.from_numpy(raw.target).long(), shift=4)
+    rest, test = halves(everything, DIGITS, 0.2, seed)
     train, val = halves(rest, DIGITS, 0.25, seed)
-    splits = (lambda: train), (lambda: val), (lambda: test)
-    return Dataset(*splits, DIGITS, (0.305,), (0.37,), epochs=40, shift=4, flip=False, size=data.image_size)
+    return Dataset(lambda: train, lambda: val, lambda: test, DIGITS, preprocessing, epochs=40)
 
 
 # mean and standard deviation are those of the training images, padded to 32 x 32 where they are smaller

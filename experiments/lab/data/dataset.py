@@ -2,18 +2,23 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from checks import require
 
 from ..config import Data
+from .augmentation import draw_moves, move
+from .preprocessing import Preprocessing
+from .reader import Batch
 from .stream import Stream
 
 log = logging.getLogger(__name__)
@@ -22,14 +27,38 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Split(NamedTuple):
-    """In memory: images (n, c, h, w) uint8, labels (n,) int64."""
+    """In memory: images (n, c, h, w) uint8, labels (n,) int64; to train an image is moved by up to `shift` pixels.
+
+    `flip` says whether a mirrored image keeps its class; `sized`, whether the images have been resized and cropped.
+    """
 
     images: Tensor
     labels: Tensor
+    shift: int = 0
+    flip: bool = False
+    sized: bool = False
+    workers: int = 0  # processes that read it: none
 
     def part(self, places: np.ndarray) -> "Split":
-        """Some of the images, by their place."""
-        return Split(self.images[places], self.labels[places])
+        """The images at these places."""
+        return self._replace(images=self.images[places], labels=self.labels[places])
+
+    def to(self, device: torch.device) -> "Split":
+        """On a device, where they stay."""
+        return self._replace(images=self.images.to(device), labels=self.labels.to(device))
+
+    def draws(self, generator: torch.Generator) -> Tensor:
+        """(n, 3) int64: how each image is moved and mirrored."""
+        return draw_moves(len(self.labels), self.shift, self.flip, generator)
+
+    def batch(self, places: Tensor, draws: Tensor | None = None) -> Batch:
+        """The images at these places, moved and mirrored as was drawn."""
+        at = places.to(self.images.device)
+        images, labels = self.images[at], self.labels[at]
+        if draws is not None:
+            draws = draws.to(self.images.device)
+            images = move(images, draws[:, :2], draws[:, 2] > 0)
+        return Batch(images, labels, Counter())
 
 
 S = TypeVar("S", bound=Split | Stream)
@@ -43,17 +72,13 @@ class Dataset(NamedTuple):
     val: Callable[[], Split | Stream]
     test: Callable[[], Split | Stream]
     classes: list[str]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     epochs: int  # that usually suffice
-    shift: int  # pixels by which an image in memory may be moved in training
-    flip: bool  # whether a mirrored image keeps its class
-    size: int | None = None  # pixels a side to which images in memory are resized in batches; None: as they are
 
     @property
     def channels(self) -> int:
-        """Of every image."""
-        return len(self.mean)
+        """The number of channels of every image."""
+        return len(self.preprocessing.mean)
 
 
 def check_classes(labels: Tensor, classes: list[str], where: str) -> None:
@@ -65,7 +90,7 @@ def check_classes(labels: Tensor, classes: list[str], where: str) -> None:
 def halves(
     split: S, classes: list[str], part: float, seed: int, purpose: str = "to train and to validate"
 ) -> tuple[S, S]:
-    """(rest, part) of a split, drawn by seed with the classes in the same proportions, each in its order.
+    """Divide a split into (rest, part), drawn by seed with the classes in the same proportions, each in its order.
 
     Every class gives at least one image to either side; ValueError names one that has too few for that.
     """
@@ -73,15 +98,16 @@ def halves(
         require(count > 1, f"class {name!r}", str(count), f"one of 2 images or more, {purpose}")
     size = max(math.ceil(part * len(split.labels)), len(classes))
     places = np.arange(len(split.labels))
-    rest, some = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
-    return split.part(np.sort(rest)), split.part(np.sort(some))
+    rest, drawn = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
+    return split.part(np.sort(rest)), split.part(np.sort(drawn))
 
 
 def divide(get: Callable[[str], S], there: Collection[str], classes: list[str], part: float, seed: int) -> Splits:
-    """(train, val, test) from the parts that are there, each read by `get` once, when it is asked for.
+    """Make train, val and test from the parts that are there, each read by `get` once, when it is asked for.
 
     train, val and test: as they are.  Without test, val is the test set.  Where val is missing, or taken for the test
-    set, a part of train validates.  Only "all": a fifth tests and a part of the rest validates, which is said.
+    set, a part of train validates.  With only "all", a seeded fifth becomes the test set and a part of the rest
+    validates; this is logged.
     """
     get = cache(get)
 

@@ -10,11 +10,13 @@ import torch
 
 from checks import require
 
-from ..config import Data
+from ..config import SMALL, Data
 from .dataset import IMAGENET, Dataset, Split, divide, existing
 from .images import EXTENSIONS, decode
+from .preprocessing import Preprocessing, chosen, cut_from_the_middle, seen_whole
+from .reader import Reader, Request
 from .shards import shards
-from .stream import SMALL, Files, Reader, Stream, Views
+from .stream import Files, Stream
 
 log = logging.getLogger(__name__)
 MEMORY = 2**30  # bytes of images that a split may hold in memory
@@ -74,31 +76,29 @@ def files(root: Path, classes: list[str], like: str = "train") -> Stream:
             endings,
             counted_endings(left_out),
         )
-    return Stream(Files(root, paths), np.arange(len(paths)), torch.tensor(labels, dtype=torch.int64), None)
+    return Stream(Files(root, paths), np.arange(len(paths)), torch.tensor(labels, dtype=torch.int64))
 
 
 def in_memory(stream: Stream) -> Split:
     """Every image, decoded once a run: 50,000 JPEGs of 32 pixels take a core 9 s, so nothing is cached."""
-    n = len(stream.labels)
-    plan = [[(place, 0) for place in range(first, min(first + 500, n))] for first in range(0, n, 500)]
-    views = Views(stream, train=False, flip=False)
-    workers = stream.workers if n > 5000 else 0  # few are read before a process has started
-    images = [batch.images for batch in Reader(views, plan, workers, pin=False, keep=False)]
-    shapes = sorted({tuple(batch.shape[2:]) for batch in images})
+    workers = stream.workers if len(stream.labels) > 5000 else 0  # few are read before a process has started
+    requests = [Request(places, None) for places in torch.arange(len(stream.labels)).split(500)]
+    batches = [batch.images for batch in Reader(stream, requests, workers, pin=False, keep=False)]
+    shapes = sorted({tuple(images.shape[2:]) for images in batches})
     require(len(shapes) == 1, "images", shapes[:3], "of one size; pass --image-size")
-    return Split(torch.cat(images), stream.labels)
+    return Split(torch.cat(batches), stream.labels, shift=4, flip=True, sized=True)
 
 
-def held(stream: Stream, data: Data) -> Split | Stream:
+def held(stream: Stream, preprocessing: Preprocessing, workers: int | None) -> Split | Stream:
     """In memory if the images are small and not too many, else a stream of views of the image size."""
     path, content = stream.source.read(int(stream.chosen[0]))
     width, height = decode(path, content)[0].size
-    side = data.image_size or max(width, height)
-    sized = stream._replace(size=data.image_size, workers=data.workers)
+    side = preprocessing.size or max(width, height) + 2 * preprocessing.pad
+    sized = stream._replace(preprocessing=preprocessing, workers=workers)
     if side <= SMALL and 3 * side**2 * len(stream.labels) <= MEMORY:
         return in_memory(sized)
     allowed = f"given for images of more than {SMALL} pixels or {MEMORY >> 30} GiB: pass --image-size"
-    require(data.image_size is not None, "image size", f"{path} of {width} x {height} pixels", allowed)
+    require(preprocessing.size is not None, "image size", f"{path} of {width} x {height} pixels", allowed)
     return sized
 
 
@@ -124,15 +124,18 @@ def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
     lacking = sorted(listed.keys() ^ to_train.keys())
     require(not lacking, f"numbers in {root}", lacking[:3], "in images.txt and in train_test_split.txt alike")
     training = {path: to_train[number] == "1" for number, path in listed.items()}
-    found = files(root / "images", classes)
-    assert isinstance(found.source, Files)
-    paths = [Path(os.fsdecode(path)).as_posix() for path in found.source.paths]
+    images = files(root / "images", classes)
+    assert isinstance(images.source, Files)
+    paths = [Path(os.fsdecode(path)).as_posix() for path in images.source.paths]
     unlisted = [path for path in paths if path not in training]
     require(not unlisted, f"images in {root}", unlisted[:3], "listed in images.txt")
     missing = sorted(training.keys() - set(paths))
     require(not missing, f"images of images.txt in {root}", missing[:3], "below images/, none of them missing")
-    chosen = np.array([training[path] for path in paths])
-    return classes, {"train": found.part(np.flatnonzero(chosen)), "test": found.part(np.flatnonzero(~chosen))}
+    listed_to_train = np.array([training[path] for path in paths])
+    return classes, {
+        "train": images.part(np.flatnonzero(listed_to_train)),
+        "test": images.part(np.flatnonzero(~listed_to_train)),
+    }
 
 
 def folder(data: Data, seed: int) -> Dataset:
@@ -157,13 +160,16 @@ def folder(data: Data, seed: int) -> Dataset:
         require(there not in ([], ["train"]), "data root", str(root), expected)
         classes = classes_of(root / there[0])
 
+    usual = seen_whole(*IMAGENET, None) if data.image_size is None else cut_from_the_middle(*IMAGENET, data.image_size)
+    preprocessing = chosen(data, usual)
+
     def get(part: str) -> Split | Stream:
         if part in streams:
-            return held(streams[part], data)
+            return held(streams[part], preprocessing, data.workers)
         require(
             part in there or part == "all", "data root", str(root), f"one with {part}/CLASS/FILE to train or calibrate"
         )
-        return held(files(root if part == "all" else root / part, classes, there[0]), data)
+        return held(files(root if part == "all" else root / part, classes, there[0]), preprocessing, data.workers)
 
     train, val, test = divide(get, there, classes, 0.1, seed)
-    return Dataset(train, val, test, classes, *IMAGENET, epochs=30, shift=4, flip=True)
+    return Dataset(train, val, test, classes, preprocessing, epochs=30)

@@ -12,6 +12,7 @@ from checks import require
 from ..config import Data
 from .dataset import IMAGENET, Dataset, divide, existing
 from .folders import classes_of, files, inner
+from .preprocessing import chosen, cut_from_the_middle
 from .shards import shards
 from .stream import Stream
 
@@ -49,10 +50,11 @@ def imagenet(data: Data, seed: int) -> Dataset:
     expected = f"a folder with train/SYNSET/FILE and val/SYNSET/FILE, or with {names} from image-net.org"
     require((root / "val").is_dir(), "data root", str(root), expected)
     classes = classes_of(root / "val")
+    preprocessing = chosen(data, cut_from_the_middle(*IMAGENET, data.image_size or 224))
 
     def get(part: str) -> Stream:
         require((root / part).is_dir(), "data root", str(root), f"a folder with {part}/SYNSET/FILE, to train")
-        return files(root / part, classes, "val")._replace(size=data.image_size or 224, workers=data.workers)
+        return files(root / part, classes, "val")._replace(preprocessing=preprocessing, workers=data.workers)
 
     train, val, test = divide(get, ("train", "val"), classes, 0.04, seed)
-    return Dataset(train, val, test, classes, *IMAGENET, epochs=90, shift=0, flip=True)
+    return Dataset(train, val, test, classes, preprocessing, epochs=90)

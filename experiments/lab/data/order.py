@@ -1,6 +1,5 @@
 """Which image is read when, and by which rank: each once an epoch, the same for any number of ranks and workers."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from checks import require
 
 
 def shares(order: Tensor, size: int, rank: int, world: int) -> list[Tensor]:
-    """One rank's training batches: of every `size` * world images in order, its part; as many batches on every rank.
+    """Cut the order into batches of `size` * world and return one rank's part of each; as many batches on every rank.
 
     The last batch takes what is left, and joins the one before where it would leave a rank fewer than two images:
     gradients are awaited from every rank, and BatchNorm has no variance of one.
@@ -23,7 +22,10 @@ def shares(order: Tensor, size: int, rank: int, world: int) -> list[Tensor]:
 
 
 class Draw(NamedTuple):
-    """One epoch: the places (m,) int64 of each batch of this rank; randomness for all n images, whoever reads them."""
+    """One epoch: the places (m,) int64 of each batch of this rank, and the generator of its augmentation.
+
+    From the generator every rank draws the same augmentation of all n images, whichever of them it reads.
+    """
 
     batches: list[Tensor]
     generator: torch.Generator
@@ -38,26 +40,18 @@ class Order:
     def __init__(self, n: int, size: int, train: bool, seed: int, rank: int, world: int) -> None:
         require(not train or n >= world, "training images", n, f"at least one for each of {world} ranks")
         self.n, self.size, self.train, self.seed, self.rank, self.world = n, size, train, seed, rank, world
-        self.epoch = 0  # the one that `draw` draws
 
     def __len__(self) -> int:
         if self.train:
             return len(shares(torch.arange(self.n), self.size, self.rank, self.world))
         return -(-len(range(self.rank, self.n, self.world)) // self.size)
 
-    def draw(self) -> Draw:
-        """This epoch's batches and what is left of its randomness."""
-        mixed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]
+    def draw(self, epoch: int = 0) -> Draw:
+        """Draw the batches of an epoch."""
+        mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(mixed))
         if self.train:
             order = torch.randperm(self.n, generator=generator)
             return Draw(shares(order, self.size, self.rank, self.world), generator)
-        mine = torch.arange(self.n)[self.rank :: self.world]  # none where there are fewer images than processes
-        return Draw(list(mine.split(self.size)) if len(mine) else [], generator)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Batches of (place, seed), for the workers that read and crop."""
-        batches, generator = self.draw()
-        seeds = torch.randint(2**62, (self.n,), generator=generator)
-        for places in batches:
-            yield list(zip(places.tolist(), seeds[places].tolist()))
+        places = torch.arange(self.n)[self.rank :: self.world]  # none where there are fewer images than processes
+        return Draw(list(places.split(self.size)) if len(places) else [], generator)

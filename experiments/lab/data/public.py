@@ -21,6 +21,7 @@ from checks import require
 
 from ..config import Data
 from .dataset import Dataset, Split, divide, existing
+from .preprocessing import chosen, seen_whole
 
 UNREADABLE = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, OverflowError)  # what torchvision raises
 DIGITS = [str(digit) for digit in range(10)]
@@ -100,7 +101,7 @@ def _wrong(public: Public, root: Path) -> str:
     return ""
 
 
-def read(public: Public, root: Path, train: bool) -> tuple[Split, list[str]]:
+def read(public: Public, root: Path, train: bool, padding: int) -> tuple[Split, list[str]]:
     """(the training or the test images, class names); ValueError names the file that is missing or not as published."""
     if not all((root / name).is_file() for name in public.files):
         download(public, root, train)
@@ -112,14 +113,14 @@ def read(public: Public, root: Path, train: bool) -> tuple[Split, list[str]]:
     images = images[:, None] if images.ndim == 3 else images
     images = images.movedim(-1, 1) if images.shape[-1] == 3 else images  # CIFAR keeps its channels last
     labels = torch.as_tensor(raw.labels if hasattr(raw, "labels") else raw.targets).long()
-    side, more = public.side, (32 - public.side) // 2
+    side = public.side
     require(
         images.shape[2:] == (side, side), f"images in {root}", tuple(images.shape[2:]), f"of {side} x {side} pixels"
     )
     require(len(images) == len(labels) > 0, f"labels in {root}", len(labels), f"one for each of {len(images)} images")
     classes = public.classes or raw.classes
     require(int(labels.max()) < len(classes), f"labels in {root}", int(labels.max()), f"below {len(classes)}")
-    return Split(pad(images, (more,) * 4).contiguous(), labels), classes
+    return Split(pad(images, (padding,) * 4).contiguous(), labels), classes
 
 
 def published(
@@ -134,14 +135,22 @@ def published(
 ) -> Callable[[Data, int], Dataset]:
     """The loader of one of torchvision's datasets: its own training and test sets, a tenth of the former validates.
 
-    Images leave as 32 x 32, smaller ones padded with zeros; with an image size they are resized batch by batch.
+    Images leave as 32 x 32, smaller ones padded with zeros, unless the options say otherwise; they are resized batch by
+    batch.
     """
 
     def load(data: Data, seed: int) -> Dataset:
         root = existing(data)
-        get = cache(lambda part: read(layout(make, part == "train"), root, part == "train"))
+        side = layout(make, False).side
+        preprocessing = chosen(data, seen_whole(mean, std, data.image_size, pad=(32 - side) // 2))
+
+        @cache
+        def get(part: str) -> tuple[Split, list[str]]:
+            split, classes = read(layout(make, part == "train"), root, part == "train", preprocessing.pad)
+            return split._replace(shift=shift, flip=flip), classes
+
         classes = get("test")[1]  # read now, so that what is wrong on disk is said before anything else is done
         train, val, test = divide(lambda part: get(part)[0], ("train", "test"), classes, 0.1, seed)
-        return Dataset(train, val, test, classes, mean, std, epochs, shift, flip, size=data.image_size)
+        return Dataset(train, val, test, classes, preprocessing, epochs)
 
     return load

@@ -20,7 +20,9 @@ from checks import require
 from ..config import Data
 from .dataset import IMAGENET, Dataset, check_classes, divide
 from .images import EXTENSIONS
-from .stream import Stream, cores
+from .preprocessing import Preprocessing, chosen, cut_from_the_middle
+from .reader import cores
+from .stream import Stream
 
 
 class Shards:
@@ -34,6 +36,10 @@ class Shards:
         shard, offset, length = (int(number) for number in self.at[i])
         with self.paths[shard].open("rb") as file:
             return f"{self.paths[shard]} at byte {offset}", os.pread(file.fileno(), length, offset)
+
+    def sizes(self, chosen: np.ndarray) -> np.ndarray:
+        """Bytes of each of these images."""
+        return self.at[chosen, 2]
 
 
 class Listing(NamedTuple):
@@ -72,16 +78,17 @@ def listing(path: Path) -> Listing:
     return Listing(np.array(list(at.values()), dtype=np.int64), np.array([labels[key] for key in at], dtype=np.int64))
 
 
-def stream(paths: list[Path], data: Data) -> Stream:
-    """All images of the shards."""
+def stream(paths: list[Path], preprocessing: Preprocessing, workers: int | None) -> Stream:
+    """List all images of the shards."""
     if len(paths) > 8:  # one core would take a minute for all of ImageNet
         with ProcessPoolExecutor(cores()) as pool:
             listings = list(pool.map(listing, paths))
     else:
         listings = [listing(path) for path in paths]
-    at = np.concatenate([np.insert(one.at, 0, number, axis=1) for number, one in enumerate(listings)])
-    labels = np.concatenate([one.labels for one in listings])
-    return Stream(Shards(paths, at), np.arange(len(at)), torch.from_numpy(labels), data.image_size or 224, data.workers)
+    at = np.concatenate([np.insert(listed.at, 0, number, axis=1) for number, listed in enumerate(listings)])
+    labels = np.concatenate([listed.labels for listed in listings])
+    everything = np.arange(len(at))
+    return Stream(Shards(paths, at), everything, torch.from_numpy(labels), preprocessing, workers=workers)
 
 
 def shards(data: Data, seed: int) -> Dataset:
@@ -97,13 +104,14 @@ def shards(data: Data, seed: int) -> Dataset:
     missing = [str(path) for path in paths if not path.is_file()]
     require(not missing, "shards", missing[:3], "files that exist")
     named = {part: [path for path in paths if part in path.name.lower()] for part in ("train", "val", "test")}
-    named = {part: mine for part, mine in named.items() if mine}
+    named = {part: its for part, its in named.items() if its}
     ok = not named or ("train" in named and len(named) > 1 and sum(map(len, named.values())) == len(paths))
     require(
         ok, "names of the shards", str(data.data_root), "with train and with val or test in them, or none with either"
     )
-    read = {part: stream(mine, data) for part, mine in (named or {"all": paths}).items()}
-    classes = [str(number) for number in range(1 + max(int(found.labels.max()) for found in read.values()))]
+    preprocessing = chosen(data, cut_from_the_middle(*IMAGENET, data.image_size or 224))
+    read = {part: stream(its, preprocessing, data.workers) for part, its in (named or {"all": paths}).items()}
+    classes = [str(number) for number in range(1 + max(int(images.labels.max()) for images in read.values()))]
     check_classes(read["train" if named else "all"].labels, classes, str(data.data_root))
     train, val, test = divide(read.__getitem__, set(read), classes, 0.04, seed)
-    return Dataset(train, val, test, classes, *IMAGENET, epochs=90, shift=0, flip=True)
+    return Dataset(train, val, test, classes, preprocessing, epochs=90)

@@ -7,8 +7,9 @@ from functools import partial
 from torch import nn
 from torchvision import models as published
 
+from ..config import SMALL
+
 log = logging.getLogger(__name__)
-SMALL = 64  # pixels a side, up to which a network keeps the resolution that torchvision's stem gives away
 
 
 def _stem(conv: nn.Conv2d, channels: int, kernel: int | None = None, stride: int | None = None) -> nn.Conv2d:

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,9 +12,9 @@ from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from checks import require
 
+from ..config import SMALL, Data
 from . import MODELS
 from .checkpoints import fill_from, load_checkpoint as load_checkpoint, named_for, read_groups
-from .imagenet import SMALL
 
 PRETRAINED = tuple(name for name in MODELS if name in list_models())
 log = logging.getLogger(__name__)
@@ -23,6 +24,24 @@ def published(name: str, file: Path | None = None) -> WeightsEnum:
     """torchvision's weights of a network: those whose file has this name, or else the default ones."""
     weights = get_model_weights(name)
     return next((entry for entry in weights if file and entry.url.endswith(f"/{file.name}")), weights.DEFAULT)
+
+
+def shown_as_to(data: Data, name: str, file: Path | None) -> Data:
+    """The images, preprocessed as torchvision's weights were when they were trained, where no option says otherwise."""
+    if name not in PRETRAINED:
+        return data
+    preset = published(name, file).transforms()
+    crop, resize, size = preset.crop_size[0], preset.resize_size[0], data.image_size or preset.crop_size[0]
+    own = {
+        "mean": tuple(preset.mean),
+        "std": tuple(preset.std),
+        "resize": round(size * resize / crop),
+        "crop": size,
+        "interpolation": preset.interpolation.value,
+    }
+    if data.interpolation == "none":
+        del own["resize"]
+    return replace(data, **{key: value for key, value in own.items() if getattr(data, key) is None})
 
 
 def _downloaded(name: str) -> dict[str, torch.Tensor]:

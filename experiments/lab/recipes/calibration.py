@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from checks import require
 from layers import Stats, calibrate
 
+from ..config import SMALL
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
-from ..data.stream import SMALL
 from ..progress import tracked
 from ..training.distributed import rank, world
 

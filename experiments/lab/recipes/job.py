@@ -15,14 +15,17 @@ from layers.network import evaluating
 from ..config import Config
 from ..data import Dataset, load_dataset
 from ..data.batches import Batches
+from ..data.overlap import warn_of_shared
 from ..models import build, factory
-from ..models.weights import load_checkpoint, load_pretrained
+from ..models.weights import load_checkpoint, load_pretrained, shown_as_to
 from ..refusals import check_options
 from ..runs import record
 from ..runs.inputs import changes
 from ..runs.stages import Stages
+from ..training.distributed import rank
 from ..training.trainer import check_training
 from .calibration import Calibration, image_count
+from .evaluate import warn_near_chance
 from .from_scratch import check_frequency, frequency_network
 from .recipe import Recipe, recipes, thinner
 
@@ -109,6 +112,8 @@ def look_up(config: Config) -> Job:
     if compression.frequency:
         check_frequency(config)
     planned = {} if compression.frequency else recipes(compression)
+    if config.network.pretrained:
+        images = shown_as_to(images, config.network.model, config.network.checkpoint)
     dataset, sizes = load_dataset(images, training.seed), config.measurement.latency_batches
     tested = next(iter(Batches(dataset.test(), dataset, max(sizes), workers=0)))[0]
     example = tested[torch.arange(max(sizes)) % len(tested)]  # repeated where there are fewer
@@ -123,6 +128,9 @@ def look_up(config: Config) -> Job:
         raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
     wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
     require(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
+
+    if complete and rank() == 0:
+        warn_near_chance(model, dataset, device)
 
     usual = dataset.epochs if training.max_epochs is None else training.max_epochs
     # with --frequency the epochs are those of the other networks, which do not start from the checkpoint
@@ -139,6 +147,8 @@ def look_up(config: Config) -> Job:
         job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     else:
         require(asked is None, "calibration images", asked, "left out where no network is calibrated")
+    if rank() == 0 and (job.calibration_images or epochs or finetune or scratch):
+        warn_of_shared(dataset.train(), dataset.test())
     return job
 
 

@@ -177,6 +177,8 @@ def caption(comparison: Comparison) -> list[str]:
             parts.append(f"{', '.join(name for name in made if made[name] == how)}: ranks by selector {how}")
         if results["config"].get("reestimate_batchnorm"):  # runs of before it existed lack it
             parts.append("BatchNorm statistics of compressed networks measured anew on training images")
+        if "preprocessing" in results:
+            parts.append(f"images: {results['preprocessing']['words']}")
         parts += [machine(results["environment"]), *([given] if given else [])]
         sentences.append(f"{label}: {'; '.join(parts)}.")
         noisy = [n for n in results["latency_batches"] if any(busy(row, f"latency_{n}") for row in results["rows"])]
