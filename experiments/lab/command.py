@@ -18,6 +18,7 @@ from checks import require
 REFUSED, INTERRUPTED = 2, 130  # exit codes: input that cannot be used; Ctrl-C, as shells have it
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ANY_CASE = ("--model", "--dataset")
+CAN_BE_NONE = ("--mean", "--std", "--pad", "--resize", "--crop", "--interpolation")  # which is not their default
 
 Options = TypeVar("Options")
 
@@ -89,13 +90,17 @@ def check_file(out: Path, argument: str = "out") -> None:
 def normalise_arguments(arguments: Iterable[str]) -> list[str]:
     """Read command lines written for older forms of this project: the same words as tyro takes them.
 
-    `--kernel None` is no kernel, any other `--option None` the option's default.  Names of networks and datasets may be
+    `--kernel None` is no kernel, `--mean None` no mean (and so for all that is done to images), any other
+    `--option None` the option's default.  Names of networks and datasets may be
     written in any case; `package.module:factory` is left as it is.
     """
     parts = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
     words: list[str] = []
     for before, part in zip(["", *parts], parts):
         option = words[-1] if words else ""
+        if part == "None" and option in CAN_BE_NONE:
+            words.append("none")
+            continue
         if part == "None" and option.startswith("--"):
             words = words if option == "--kernel" else words[:-1]
             continue

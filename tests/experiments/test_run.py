@@ -157,7 +157,7 @@ def bad(tmp_path, images):
 REFUSALS = {
     "--model resnet21": "model must be one of lenet, .*, got 'resnet21'",
     "--model nowhere:net": "model must be package.module:factory that can be imported, got 'nowhere:net'",
-    "--model test_run:no_factory": "takes classes= and channels=, got 'test_run:no_factory'",
+    "--model test_run:no_factory": "takes classes= and channels=, or num_classes=, got 'test_run:no_factory'",
     "--kernel dtc": "kernel must be one of svd, .*, got 'dtc'",
     "--frequency --kernel svd": "kernel must be one of dct, dst, .* with --frequency, got 'svd'",
     "--frequency --budget macs=0.5": "budget must be left out with --frequency, .*, got 'macs=0.5'",

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from checks import require
-
 from .augmentation import random_crop
 from .images import decode
 from .preprocessing import Preprocessing
@@ -96,5 +94,6 @@ class Stream(NamedTuple):
                 torch.default_generator.manual_seed(int(draws[number]))  # v2 draws from it
                 images.append(view(image))
         sizes = sorted({tuple(image.shape[1:]) for image in images})
-        require(len(sizes) == 1, "images", sizes[:3], "of one size; pass --image-size")
+        if len(sizes) > 1:
+            raise ValueError(f"images must be of one size, got {sizes[:3]}; pass --image-size")
         return Batch(torch.stack(images), self.labels[places], +modes)

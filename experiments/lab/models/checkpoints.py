@@ -18,7 +18,8 @@ from checks import require
 from layers.network import fill_network, read_tensors
 
 log = logging.getLogger(__name__)
-TORCH = b"PK\x03\x04", b"\x80"  # how a file of torch.save begins, since torch 1.6 and before
+ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF"  # how a file of torch.save begins, since torch 1.6 and before
+PICKLE = b"\x80"  # how any other pickle does
 NESTS = ("state_dict", "model", "model_state_dict", "net", "network")  # where the weights are looked for first
 AVERAGED = re.compile(r"ema|swa|avg|averag|teacher", re.IGNORECASE)  # and last: beside the weights, their average
 WRAPPERS = {"module", "_orig_mod", "model", "net", "network", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
@@ -75,12 +76,12 @@ def read_groups(path: Path) -> Groups:
     require(path.is_file(), "checkpoint", str(path), "a file, not a folder")
     with path.open("rb") as file:
         head = file.read(9)
-    if head[8:] == b"{" or (path.suffix == ".safetensors" and not head.startswith(TORCH)):
+    if not head.startswith((ZIP, LEGACY)) and (head[8:] == b"{" or path.suffix == ".safetensors"):
         return {"": read_tensors(path)}  # whose first eight bytes are the length of a header in JSON
-    require(head.startswith(TORCH), "checkpoint", str(path), "a safetensors file or one that torch.save wrote")
+    require(head.startswith((ZIP, PICKLE)), "checkpoint", str(path), "a safetensors file or one that torch.save wrote")
     try:
         with path.open("rb") as file, torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Validating sparse")  # sparse tensors are refused by name in any case
+            warnings.simplefilter("ignore")  # of what it meets: whatever is no plain tensor is refused here
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(
