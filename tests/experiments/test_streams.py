@@ -13,8 +13,7 @@ from torchvision.transforms import v2
 from experiments.lab.config import Config, Data
 from experiments.lab.data import load_dataset
 from experiments.lab.data.augmentation import move
-from experiments.lab.data.batches import Batches
-from experiments.lab.data.order import Order
+from experiments.lab.data.batches import Batches, Order
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

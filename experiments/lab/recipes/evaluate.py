@@ -1,11 +1,9 @@
 """Measure networks: accuracy on a split, latency side by side."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -16,11 +14,7 @@ from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
-from ..data.preprocessing import OPTIONS
 from ..progress import stage, tracked
-
-log = logging.getLogger(__name__)
-LOOK, NEAR = 200, 0.15  # test images that are looked at; the share of the way from a guess to 100 % that is still near
 
 
 class Judged(NamedTuple):
@@ -62,28 +56,6 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
             losses.append(cross_entropy(y, labels, reduction="none").double().cpu())
     first, five = torch.cat(places, 1)
     return Judged(first, five, torch.cat(losses))
-
-
-def warn_near_chance(model: nn.Module, dataset: Dataset, device: torch.device | str) -> None:
-    """Say so, with the preprocessing in use, where a trained network is hardly better than a guess.
-
-    It sees up to LOOK test images, evenly over all; a guess names their commonest class.  Nothing is chosen by it.
-    """
-    test = dataset.test()
-    places = np.unique(np.linspace(0, len(test.labels) - 1, LOOK).astype(int))
-    images = test.part(places)
-    top1 = accuracy(model, images, dataset, device).top1
-    guess = 100 * float(torch.bincount(images.labels).max()) / len(places)
-    if top1 < guess + NEAR * (100 - guess):
-        log.warning(
-            "WARNING: the trained network names the class of %.1f %% of %d test images, a guess %.1f %%. Does it see "
-            "images as it was trained? Here they are: %s. See the options %s.",
-            top1,
-            len(places),
-            guess,
-            dataset.preprocessing,
-            OPTIONS,
-        )
 
 
 def latencies(

@@ -15,7 +15,6 @@ from layers.network import evaluating
 from ..config import Config
 from ..data import Dataset, load_dataset
 from ..data.batches import Batches
-from ..data.overlap import warn_of_shared
 from ..models import build, factory
 from ..models.weights import load_checkpoint, load_pretrained, shown_as_to
 from ..refusals import check_options
@@ -25,7 +24,7 @@ from ..runs.stages import Stages
 from ..training.distributed import rank
 from ..training.trainer import check_training
 from .calibration import Calibration, image_count
-from .evaluate import warn_near_chance
+from .first_look import warn_near_chance, warn_of_shared
 from .from_scratch import check_frequency, frequency_network
 from .recipe import Recipe, recipes, thinner
 

@@ -1,17 +1,43 @@
-"""Notice test images that are training images too: an accuracy on those says nothing of new ones."""
+"""Look at a trained network and at its images before anything is made of them, and warn of what is likely a mistake."""
 
 import hashlib
 import logging
 from collections import defaultdict
 
 import numpy as np
+import torch
+from torch import nn
 
-from .dataset import Split
-from .stream import Stream
+from ..data import Dataset, Split, Stream
+from ..data.preprocessing import OPTIONS
+from .evaluate import accuracy
 
 log = logging.getLogger(__name__)
+LOOK, NEAR = 200, 0.15  # test images that are looked at; the share of the way from a guess to 100 % that is still near
 SAMPLE = 200  # test images on disk that are looked up
 MOST = 200_000  # training images on disk, up to which their sizes are asked for
+
+
+def warn_near_chance(model: nn.Module, dataset: Dataset, device: torch.device | str) -> None:
+    """Say so, with the preprocessing in use, where a trained network is hardly better than a guess.
+
+    It sees up to LOOK test images, evenly over all; a guess names their commonest class.  Nothing is chosen by it.
+    """
+    test = dataset.test()
+    places = np.unique(np.linspace(0, len(test.labels) - 1, LOOK).astype(int))
+    images = test.part(places)
+    top1 = accuracy(model, images, dataset, device).top1
+    guess = 100 * float(torch.bincount(images.labels).max()) / len(places)
+    if top1 < guess + NEAR * (100 - guess):
+        log.warning(
+            "WARNING: the trained network names the class of %.1f %% of %d test images, a guess %.1f %%. Does it see "
+            "images as it was trained? Here they are: %s. See the options %s.",
+            top1,
+            len(places),
+            guess,
+            dataset.preprocessing,
+            OPTIONS,
+        )
 
 
 def shared(train: Split | Stream, test: Split | Stream) -> tuple[int, int]:
