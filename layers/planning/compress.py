@@ -13,7 +13,7 @@ from ..factored import Spec
 from ..fitting import Metric
 from ..network import Layer, copy_of, replace
 from .methods import METHODS, Method
-from .plan import Plan
+from .plan import Plan, shape_of
 
 Build = Callable[[str, Method, Any, Spec], nn.Module]
 
@@ -55,6 +55,9 @@ def _check_fits(model: nn.Module, plan: Plan) -> None:
         params = storage(modules[row.name])[0]
         about = f"{row.before.params:,} parameters of layer {row.name!r}"
         require(row.before.params in (0, params), "plan", about, f"about the model, where it has {params:,}")
+        shape = shape_of(modules[row.name])
+        about = f"a weight of shape {row.shape} of layer {row.name!r}"
+        require(row.shape in (None, shape), "plan", about, f"about the model, where it is {shape}")
     if not plan.widths:  # else the plan may count what the channels cost that are gone
         params, about = storage(model)[0], f"{plan.before.params:,} parameters"
         require(plan.before.params in (0, params), "plan", about, f"about the model, which has {params:,}")

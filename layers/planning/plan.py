@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torch import nn
+
 from checks import require
 
 from ..costs import Cost
@@ -42,6 +44,7 @@ class LayerPlan:
     error: float  # in the selector's measure: |W - W_hat| / |W|, for minimax of spectral norms, for loss its rise
     reason: str = ""
     seconds: Seconds | None = None  # where the budget is a latency
+    shape: tuple[int, ...] | None = None  # of the dense weight; plans of before it was kept have none
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,17 @@ class Plan:
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
 
 
+def shape_of(layer: nn.Module) -> tuple[int, ...] | None:
+    """The shape of the weight of a convolution or Linear layer of torch's own, None for any other module."""
+    return tuple(layer.weight.shape) if isinstance(layer, nn.Conv2d | nn.Linear) else None
+
+
 def _layer(row: Any) -> LayerPlan:
     """Read one row of the JSON; TypeError or KeyError for what is none.  Whether a layer can do it, `compress` asks."""
     if not isinstance(row["name"], str) or not isinstance(row["kernel"], str | None):
         raise TypeError(f"name and kernel of a layer are texts, not {row['name']!r} and {row['kernel']!r}")
     costs = {"before": _cost(row["before"]), "after": _cost(row["after"])}
-    return LayerPlan(**{**row, **costs, "seconds": _seconds(row.get("seconds"))})
+    return LayerPlan(**{**row, **costs, "seconds": _seconds(row.get("seconds")), "shape": _shape(row.get("shape"))})
 
 
 def _numbers(values: Any, count: int) -> list[Any]:
@@ -150,6 +158,10 @@ def _cost(values: Any) -> Cost:
 
 def _seconds(values: Any) -> Seconds | None:
     return None if values is None else Seconds(*_numbers(values, 2))
+
+
+def _shape(values: Any) -> tuple[int, ...] | None:
+    return None if values is None else tuple(_numbers(values, len(values)))
 
 
 def _widths(values: Any) -> Widths:

@@ -14,7 +14,7 @@ from .budget import Budget
 from .by_latency import nearest, seconds
 from .errors import relative_error
 from .methods import method
-from .plan import LayerPlan, Plan, Seconds
+from .plan import LayerPlan, Plan, Seconds, shape_of
 from .prices import Clock
 from .selectors import SELECTORS, TooSmall, spend
 
@@ -73,7 +73,9 @@ class Survey(NamedTuple):
             if form.kernel and math.isnan(error):
                 error = relative_error(method(form.kernel), self.model.get_submodule(layer.name), form.spec)  # type: ignore[arg-type]
             pair = Seconds(dense.price, form.price) if timed else None
-            rows.append(LayerPlan(layer.name, form.kernel, form.spec, dense.cost, form.cost, error, reason, pair))
+            shape = shape_of(self.model.get_submodule(layer.name))
+            costs = dense.cost, form.cost
+            rows.append(LayerPlan(layer.name, form.kernel, form.spec, *costs, error, reason, pair, shape))
         return Plan(tuple(rows), budget, self.selector, self.before, after, Seconds(whole, spent) if timed else None)
 
     def _blocked(self) -> str:

@@ -8,7 +8,9 @@ import torch
 from loaders import loader
 from networks import network
 
-from layers import Budget, Plan, compress, cost, load, make_plan, prune_channels, save
+from layers import Budget, Cost, Plan, compress, cost, load, make_plan, prune_channels, save
+
+NONE = Cost(0, 0, 0)
 
 
 def thin_layer(data, name):
@@ -79,3 +81,28 @@ def test_checkpoints_of_before_there_were_widths_load(tmp_path):
     path.write_text(json.dumps(data))
     for read in (load, loader(tmp_path / "small")):
         assert torch.equal(read(tmp_path / "small", model)(x), small(x))
+
+
+@pytest.mark.parametrize("kernels", [("svd", "spatial"), ("dct",)])
+def test_a_thinner_network_is_saved_without_a_word_about_its_widths(kernels, tmp_path):
+    model, x = network("lenet")
+    thin = prune_channels(model.eval(), 0.5, x).model  # in eval mode a transform decodes as loader.py does
+    plan = make_plan(thin, Budget(params=0.8), kernels, example=x)
+    assert not plan.widths
+    small = compress(thin, plan)
+    save(small, plan, tmp_path / "small")
+    assert Plan.load(tmp_path / "small" / "plan.json").widths
+    with torch.no_grad():
+        for read in (load, loader(tmp_path / "small")):
+            assert torch.equal(read(tmp_path / "small", model)(x), small(x))
+
+
+def test_a_network_that_was_made_thinner_twice_is_read_into_the_dense_one(tmp_path):
+    model, x = network("lenet")
+    once = prune_channels(model, 0.25, x)
+    twice = prune_channels(once.model, 0.25, x)
+    save(twice.model, Plan((), Budget(params=1.0), "energy", NONE, NONE, widths=twice.widths), tmp_path / "thin")
+    for read in (load, loader(tmp_path / "thin")):
+        assert torch.equal(read(tmp_path / "thin", model)(x), twice.model(x))
+    save(load(tmp_path / "thin", model), Plan.load(tmp_path / "thin" / "plan.json"), tmp_path / "again")
+    assert torch.equal(load(tmp_path / "again", model)(x), twice.model(x))
