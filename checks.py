@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from contract import SVD, WAVELETS
+from contract import SVD, WAVELETS, leaves
 
 
 def require(ok: bool, argument: str, value: object, allowed: str) -> None:
@@ -13,21 +13,41 @@ def require(ok: bool, argument: str, value: object, allowed: str) -> None:
         raise ValueError(f"{argument} must be {allowed}, got {value!r}")
 
 
-def check_input(x: Any, ndim: int | None = None, dtype: str = "float", values: bool = True) -> None:
-    """Refuse what no kernel can encode: not an array, wrong ndim or dtype, an empty axis, NaN or infinity.
+FLOATS = ("float16", "bfloat16", "float32", "float64")  # the first two are computed in float32
+COMPLEX = ("complex64", "complex128")
+DOUBLE = ("float64", "complex128")
+
+
+def dtype_name(x: Any) -> str:
+    """Return the name that NumPy and torch share, whatever the byte order: float32 for '>f4' and for torch.float32."""
+    return str(getattr(x.dtype, "name", x.dtype)).removeprefix("torch.")
+
+
+def check_input(
+    x: Any, ndim: int | None = None, dtypes: Sequence[str] = FLOATS, values: bool = True, name: str = "x"
+) -> None:
+    """Refuse what no kernel can encode: not an array, wrong ndim or dtype, an empty axis, NaN, infinity or near it.
 
     Works on NumPy arrays and tensors alike.  `values=False` leaves the numbers unread, where reading one would stall
-    a device or break a compiled graph.
+    a device or break a compiled graph.  Numbers are too near infinity where a sum over all of them could overflow.
     """
-    require(hasattr(x, "ndim") and hasattr(x, "dtype"), "x", type(x).__name__, "an array")
-    require(any(word in str(x.dtype) for word in dtype.split("|")), "x.dtype", str(x.dtype), f"{dtype} of any width")
-    require(
-        x.ndim >= 1 if ndim is None else x.ndim == ndim, "x.ndim", x.ndim, "at least 1" if ndim is None else f"{ndim}"
-    )
-    require(0 not in x.shape, "x.shape", tuple(x.shape), "without an empty axis")
+    require(hasattr(x, "ndim") and hasattr(x, "dtype"), name, type(x).__name__, "an array")
+    require(dtype_name(x) in dtypes, f"{name}.dtype", dtype_name(x), f"{', '.join(dtypes[:-1])} or {dtypes[-1]}")
+    dims_fit = x.ndim >= 1 if ndim is None else x.ndim == ndim
+    require(dims_fit, f"{name}.ndim", x.ndim, "at least 1" if ndim is None else f"{ndim}")
+    require(0 not in x.shape, f"{name}.shape", tuple(x.shape), "without an empty axis")
     if values:
         largest = float(abs(x).max())
-        require(math.isfinite(largest), "x", f"an array with max |x| = {largest}", "finite everywhere")
+        value = f"an array with max |{name}| = {largest:.3g}"
+        require(math.isfinite(largest), name, value, "finite everywhere")
+        limit = 2.0 ** (1022 if dtype_name(x) in DOUBLE else 126) / math.prod(x.shape)
+        require(largest <= limit, name, value, f"at most {limit:.3g} in magnitude, for sums of this size to be finite")
+
+
+def check_code(code: Any) -> None:
+    """Refuse a code whose arrays are no arrays of floats, or empty."""
+    for array in leaves(code):
+        check_input(array, values=False, name="code")
 
 
 def check_axis(axis: int, ndim: int) -> None:
@@ -122,8 +142,8 @@ def check_wavelet_code(code: tuple[Any, ...], levels: int | None, axis: int) -> 
     """Refuse what no `dwt` returned: (approx, coarsest detail, ..., finest), each detail as long or one shorter."""
     require(isinstance(code, tuple) and len(code) >= 1, "code", type(code).__name__, "a tuple (approx, *details)")
     require(levels in (None, len(code) - 1), "levels", levels, f"{len(code) - 1}, the number of details in the code")
+    check_code(code)
     for part in code:
-        check_input(part, values=False)
         check_axis(axis, part.ndim)
     n = code[0].shape[axis]
     for detail in code[1:]:

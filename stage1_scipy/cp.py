@@ -9,9 +9,10 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from checks import check_cp, check_factors, check_input, require
+from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
+from .checks import check_array, check_arrays, narrow, restored, scaled
 from .tensor import mode_product, unfold
 
 
@@ -26,29 +27,47 @@ def cp(x: NDArray, rank: int, sweeps: int = 50, ridge: float = 0.0, bound: float
     `bound` is a relative error delta to spend on stability (Phan et al. 2020, section 3.2; error preserving
     correction of Phan et al. 2019): `sweeps` more sweeps minimise sum w_k^2 with |x - x_hat| <= delta |x|, or the
     error reached if that is larger.  x_hat is then no longer a projection.
+
+    Args:
+        x: an array of floats with at least two axes.
+        rank: how many rank-one terms to sum.
+        sweeps: how many passes over all modes follow the start.
+        ridge: how strongly a step is pulled towards the factor before it.
+        bound: the relative error to spend on stability, or None.
+
+    Returns:
+        CP(weights (r,), factors (n_i, r)), unit columns, weights not negative.
+
+    Raises:
+        ValueError: x, rank, sweeps, ridge or bound cannot be used; the sentence says which.
+
+    Example:
+        >>> code = cp(np.ones((4, 3, 2)), 1)
+        >>> code.weights.round(6), [factor.shape for factor in code.factors]  # sqrt(24), the norm of x
+        (array([4.898979]), [(4, 1), (3, 1), (2, 1)])
     """
-    check_input(x)
-    rank = check_cp(rank, sweeps, ridge, bound, x.shape)
-    weights, units = _start(x, rank)
+    y, exponent = scaled(check_array(x))
+    rank = check_cp(rank, sweeps, ridge, bound, y.shape)
+    weights, units = _start(y, rank)
     for _ in range(sweeps):
-        for mode in range(x.ndim):
-            target, others = unfold(x, mode).T, _others(units, mode)
+        for mode in range(y.ndim):
+            target, others = unfold(y, mode).T, _others(units, mode)
             now = units[mode] * weights
             step = _damped_lstsq(others, target - others @ now.T, max(ridge, RIDGE)).T
             weights, units[mode] = _normalise(now + step, units[mode])
         x_hat = uncp(CP(weights, tuple(units)))
-        weights = weights * ((x * x_hat).sum() / max((x_hat**2).sum(), np.finfo(x.dtype).tiny))
+        weights = weights * ((y * x_hat).sum() / max((x_hat**2).sum(), np.finfo(y.dtype).tiny))
     if bound is not None:
-        delta = max(bound * scipy.linalg.norm(x), scipy.linalg.norm(x - uncp(CP(weights, tuple(units)))))
-        for mode in [*range(x.ndim)] * sweeps:
-            factor = _smallest(unfold(x, mode).T, _others(units, mode), float(delta))
+        delta = max(bound * scipy.linalg.norm(y), scipy.linalg.norm(y - uncp(CP(weights, tuple(units)))))
+        for mode in [*range(y.ndim)] * sweeps:
+            factor = _smallest(unfold(y, mode).T, _others(units, mode), float(delta))
             if factor is not None:
                 weights, units[mode] = _normalise(factor, units[mode])
-    return CP(weights, tuple(units))
+    return narrow(CP(restored(weights, exponent), tuple(units)), x.dtype)
 
 
 def _start(x: NDArray, rank: int) -> tuple[NDArray, list[NDArray]]:
-    """The `rank` largest orthogonal rank-one terms of the slices of x between its two longest modes.
+    """Return the `rank` largest orthogonal rank-one terms of the slices of x between its two longest modes.
 
     The short modes are rotated first to their HOSVD bases, which gathers the energy in few slices.
     """
@@ -69,6 +88,7 @@ def _start(x: NDArray, rank: int) -> tuple[NDArray, list[NDArray]]:
 
 
 def _others(units: Sequence[NDArray], mode: int) -> NDArray:
+    """U_1 khatri-rao U_2 ... without `mode`."""
     return reduce(scipy.linalg.khatri_rao, [unit for m, unit in enumerate(units) if m != mode])
 
 
@@ -97,8 +117,24 @@ def _normalise(factor: NDArray, before: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def uncp(code: CP[NDArray]) -> NDArray:
-    """vec(x_hat) = (A khatri-rao B khatri-rao ...) w."""
+    """vec(x_hat) = (A khatri-rao B khatri-rao ...) w.
+
+    Args:
+        code: what `cp` returned.
+
+    Returns:
+        The approximation, in the shape of x.
+
+    Raises:
+        ValueError: fewer than two factors, or one with another number of columns than there are weights.
+
+    Example:
+        >>> uncp(cp(np.ones((2, 2)), 1)).round(6)
+        array([[1., 1.],
+               [1., 1.]])
+    """
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))
-    vector = reduce(scipy.linalg.khatri_rao, code.factors) @ code.weights
-    return vector.reshape([len(factor) for factor in code.factors])
+    weights, factors = check_arrays(CP(code.weights, tuple(code.factors)))
+    vector = reduce(scipy.linalg.khatri_rao, factors) @ weights
+    return narrow(vector.reshape([len(factor) for factor in factors]), code.weights.dtype)

@@ -5,9 +5,10 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import check_cp, check_factors, check_input, require
+from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
+from .checks import check_array, check_arrays, narrow, restored, scaled
 from .svd import svd
 from .tensor import mode_product, unfold
 
@@ -18,32 +19,50 @@ def cp(x: NDArray, rank: int, sweeps: int = 50, ridge: float = 0.0, bound: float
     B (G + ridge I) = M + ridge B_now with M = X_(n) K and G = K^T K, the Hadamard product of the other factors' Gram
     matrices (Kolda & Bader 2009, eq. 3.4), solved in the eigenbasis of G.  Then, with `bound`, the error preserving
     correction of Phan et al. 2019: min |B| on the sphere |x - x_hat| = delta, through its secular equation.
+
+    Args:
+        x: an array of floats with at least two axes.
+        rank: how many rank-one terms to sum.
+        sweeps: how many passes over all modes follow the start.
+        ridge: how strongly a step is pulled towards the factor before it.
+        bound: the relative error to spend on stability, or None.
+
+    Returns:
+        CP(weights (r,), factors (n_i, r)), unit columns, weights not negative.
+
+    Raises:
+        ValueError: x, rank, sweeps, ridge or bound cannot be used; the sentence says which.
+
+    Example:
+        >>> code = cp(np.ones((4, 3, 2)), 1)
+        >>> code.weights.round(6), [factor.shape for factor in code.factors]  # sqrt(24), the norm of x
+        (array([4.898979]), [(4, 1), (3, 1), (2, 1)])
     """
-    check_input(x)
-    rank = check_cp(rank, sweeps, ridge, bound, x.shape)
-    weights, units = _start(x, rank)
-    energy = float(np.vdot(x, x))
+    y, exponent = scaled(check_array(x))
+    rank = check_cp(rank, sweeps, ridge, bound, y.shape)
+    weights, units = _start(y, rank)
+    energy = float(np.vdot(y, y))
     for _ in range(sweeps):
-        for mode in range(x.ndim):
-            m, (values, vectors) = _mttkrp(x, units, mode), np.linalg.eigh(_gram(units, mode))
-            damp = (1 / (np.maximum(values, 0) + max(ridge, RIDGE))).astype(x.dtype)
+        for mode in range(y.ndim):
+            m, (values, vectors) = _mttkrp(y, units, mode), np.linalg.eigh(_gram(units, mode))
+            damp = (1 / (np.maximum(values, 0) + max(ridge, RIDGE))).astype(y.dtype)
             now = units[mode] * weights
             b = now + ((m - now @ _gram(units, mode)) @ vectors * damp) @ vectors.T
             weights, units[mode] = _normalise(b, units[mode])
         b = units[-1] * weights
-        square = np.vdot(b @ _gram(units, x.ndim - 1), b)
-        weights = weights * (np.vdot(m, b) / square if square > 0 else x.dtype.type(1))
+        square = np.vdot(b @ _gram(units, y.ndim - 1), b)
+        weights = weights * (np.vdot(m, b) / square if square > 0 else y.dtype.type(1))
     if bound is not None:
-        left = energy - 2 * np.vdot(weights, _inner(x, units)) + weights @ _gram(units) @ weights
+        left = energy - 2 * np.vdot(weights, _inner(y, units)) + weights @ _gram(units) @ weights
         allowed = max(bound**2 * energy, float(left))
-        for mode in [*range(x.ndim)] * sweeps:
-            b = _smallest(_mttkrp(x, units, mode), _gram(units, mode), energy - allowed)
+        for mode in [*range(y.ndim)] * sweeps:
+            b = _smallest(_mttkrp(y, units, mode), _gram(units, mode), energy - allowed)
             weights, units[mode] = (weights, units[mode]) if b is None else _normalise(b, units[mode])
-    return CP(weights, tuple(units))
+    return narrow(CP(restored(weights, exponent), tuple(units)), x.dtype)
 
 
 def _start(x: NDArray, rank: int) -> tuple[NDArray, list[NDArray]]:
-    """The `rank` largest terms of the SVDs of all slices between the two longest modes, short modes rotated first."""
+    """Take the `rank` largest terms of the SVDs of slices between the two longest modes, short ones rotated first."""
     order = np.argsort([-size for size in x.shape], kind="stable")
     long, short, rest = int(order[0]), int(order[1]), sorted(int(mode) for mode in order[2:])
     rotations = [svd(unfold(x, mode), x.shape[mode]).u for mode in rest]
@@ -69,6 +88,7 @@ def _mttkrp(x: NDArray, units: list[NDArray], mode: int) -> NDArray:
 
 
 def _gram(units: list[NDArray], skip: int | None = None) -> NDArray:
+    """G = U_1^T U_1 * U_2^T U_2 * ..., elementwise, without the mode `skip`."""
     return reduce(np.multiply, [unit.T @ unit for mode, unit in enumerate(units) if mode != skip])
 
 
@@ -101,10 +121,25 @@ def _normalise(factor: NDArray, before: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def uncp(code: CP[NDArray]) -> NDArray:
-    """x_hat = sum_k w_k a_k o b_k o ..., one outer product of all factors at a time."""
+    """x_hat = sum_k w_k a_k o b_k o ..., one outer product of all factors at a time.
+
+    Args:
+        code: what `cp` returned.
+
+    Returns:
+        The approximation, in the shape of x.
+
+    Raises:
+        ValueError: fewer than two factors, or one with another number of columns than there are weights.
+
+    Example:
+        >>> uncp(cp(np.ones((2, 2)), 1)).round(6)
+        array([[1., 1.],
+               [1., 1.]])
+    """
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [len(code.weights)] * len(code.factors))
-    x = code.weights
-    for factor in code.factors[:-1]:
+    x, factors = check_arrays(CP(code.weights, tuple(code.factors)))
+    for factor in factors[:-1]:
         x = x[..., None, :] * factor
-    return x @ code.factors[-1].T
+    return narrow(x @ factors[-1].T, code.weights.dtype)

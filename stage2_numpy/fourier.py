@@ -1,9 +1,13 @@
 """The trigonometric transforms from their definition: an orthonormal basis matrix, applied along one axis."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import check_axis, check_input, check_type
+from checks import check_axis, check_type
+
+from .checks import COMPLEX, FLOATS, check_array, narrow
 
 SHIFTS = {  # (wave, type) -> (a, b, p) of T_ki ~ wave(pi (k + a) (i + b) / (n + p))
     ("cos", 1): (0.0, 0.0, -1),
@@ -25,8 +29,8 @@ def along(matrix: NDArray, x: NDArray, axis: int) -> NDArray:
 
 def ends(n: int, shift: float, period: int) -> NDArray:
     """sqrt(1/2) where the shifted index 0 + shift, ..., n - 1 + shift is 0 or the period, else 1."""
-    at = np.arange(n) + shift
-    return np.where((at == 0) | (at == period), np.sqrt(0.5), 1.0)
+    index = np.arange(n) + shift
+    return np.where((index == 0) | (index == period), np.sqrt(0.5), 1.0)
 
 
 def trig_basis(n: int, wave: str, type: int) -> NDArray:
@@ -55,58 +59,184 @@ def dht_basis(n: int) -> NDArray:
     return (np.cos(angle) + np.sin(angle)) / np.sqrt(n)
 
 
-def _check(x: NDArray, axis: int, dtype: str = "float", values: bool = True) -> None:
-    check_input(x, dtype=dtype, values=values)
-    check_axis(axis, x.ndim)
+def _check(x: NDArray, axis: int, dtypes: Sequence[str] = FLOATS, values: bool = True) -> NDArray:
+    """Return x as it is computed; refuse what has no such axis or cannot be transformed."""
+    y = check_array(x, dtypes=dtypes, values=values)
+    check_axis(axis, y.ndim)
+    return y
 
 
 def dct(x: NDArray, type: int = 2, axis: int = -1) -> NDArray:
-    """X = C x along `axis`, C orthonormal of type I to IV."""
-    _check(x, axis)
+    """X = C x along `axis`, C orthonormal of type I to IV.
+
+    Args:
+        x: floats of any shape.
+        type: 1 to 4.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dct(np.array([3.0, 1.0])).round(6)  # (3 + 1, 3 - 1) / sqrt 2
+        array([2.828427, 1.414214])
+    """
+    z = _check(x, axis)
     check_type(type, x.shape[axis])
-    return along(trig_basis(x.shape[axis], "cos", type), x, axis)
+    return narrow(along(trig_basis(x.shape[axis], "cos", type), z, axis), x.dtype)
 
 
 def idct(y: NDArray, type: int = 2, axis: int = -1) -> NDArray:
-    """x = C^T X along `axis`: C is orthonormal, so its inverse is its transpose."""
-    _check(y, axis, values=False)
+    """x = C^T X along `axis`: C is orthonormal, so its inverse is its transpose.
+
+    Args:
+        y: coefficients of any shape.
+        type: that of `dct`.
+        axis: that of `dct`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idct(dct(np.array([3.0, 1.0]))).round(6)
+        array([3., 1.])
+    """
+    z = _check(y, axis, values=False)
     check_type(type, y.shape[axis])
-    return along(trig_basis(y.shape[axis], "cos", type).T, y, axis)
+    return narrow(along(trig_basis(y.shape[axis], "cos", type).T, z, axis), y.dtype)
 
 
 def dst(x: NDArray, type: int = 2, axis: int = -1) -> NDArray:
-    """X = S x along `axis`, S orthonormal of type I to IV."""
-    _check(x, axis)
+    """X = S x along `axis`, S orthonormal of type I to IV.
+
+    Args:
+        x: floats of any shape.
+        type: 1 to 4.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dst(np.array([3.0, 1.0])).round(6)  # (3 + 1, 3 - 1) / sqrt 2
+        array([2.828427, 1.414214])
+    """
+    z = _check(x, axis)
     check_type(type, x.shape[axis], "sin")
-    return along(trig_basis(x.shape[axis], "sin", type), x, axis)
+    return narrow(along(trig_basis(x.shape[axis], "sin", type), z, axis), x.dtype)
 
 
 def idst(y: NDArray, type: int = 2, axis: int = -1) -> NDArray:
-    """x = S^T X along `axis`."""
-    _check(y, axis, values=False)
+    """x = S^T X along `axis`, the inverse of `dst`.
+
+    Args:
+        y: coefficients of any shape.
+        type: that of `dst`.
+        axis: that of `dst`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idst(dst(np.array([3.0, 1.0]))).round(6)
+        array([3., 1.])
+    """
+    z = _check(y, axis, values=False)
     check_type(type, y.shape[axis], "sin")
-    return along(trig_basis(y.shape[axis], "sin", type).T, y, axis)
+    return narrow(along(trig_basis(y.shape[axis], "sin", type).T, z, axis), y.dtype)
 
 
 def dft(x: NDArray, axis: int = -1) -> NDArray:
-    """X = F x along `axis`, complex, of a real or complex x."""
-    _check(x, axis, "float|complex")
-    return along(dft_basis(x.shape[axis]), x, axis)
+    """X = F x along `axis`, F unitary.
+
+    Args:
+        x: floats or complex numbers of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        Complex coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> abs(dft(np.ones(4))).round(6)
+        array([2., 0., 0., 0.])
+    """
+    z = _check(x, axis, (*FLOATS, *COMPLEX))
+    return narrow(along(dft_basis(x.shape[axis]), z, axis), x.dtype)
 
 
 def idft(y: NDArray, axis: int = -1) -> NDArray:
-    """x = F^H X along `axis`, complex: F is unitary and symmetric, so its inverse is its conjugate."""
-    _check(y, axis, "float|complex", values=False)
-    return along(dft_basis(y.shape[axis]).conj(), y, axis)
+    """x = F^H X along `axis`: F is unitary and symmetric, so its inverse is its conjugate.
+
+    Args:
+        y: floats or complex coefficients of any shape.
+        axis: that of `dft`.
+
+    Returns:
+        The signal, complex, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idft(dft(np.array([3.0, 1.0]))).real.round(6)
+        array([3., 1.])
+    """
+    z = _check(y, axis, (*FLOATS, *COMPLEX), values=False)
+    return narrow(along(dft_basis(y.shape[axis]).conj(), z, axis), y.dtype)
 
 
 def dht(x: NDArray, axis: int = -1) -> NDArray:
-    """X = H x along `axis`, real: what a layer can train where the DFT would need complex numbers."""
-    _check(x, axis)
-    return along(dht_basis(x.shape[axis]), x, axis)
+    """H = Re X - Im X of the DFT X, as one real matrix: what a layer can train where the DFT needs complex numbers.
+
+    Args:
+        x: floats of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        Real coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dht(np.array([3.0, 1.0])).round(6)  # (3 + 1, 3 - 1) / sqrt 2
+        array([2.828427, 1.414214])
+    """
+    z = _check(x, axis)
+    return narrow(along(dht_basis(x.shape[axis]), z, axis), x.dtype)
 
 
 def idht(y: NDArray, axis: int = -1) -> NDArray:
-    """x = H X along `axis`: H is its own inverse."""
-    _check(y, axis, values=False)
-    return along(dht_basis(y.shape[axis]), y, axis)
+    """x = dht(H) along `axis`: the matrix is its own inverse.
+
+    Args:
+        y: coefficients of any shape.
+        axis: that of `dht`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idht(dht(np.array([3.0, 1.0]))).round(6)
+        array([3., 1.])
+    """
+    z = _check(y, axis, values=False)
+    return narrow(along(dht_basis(y.shape[axis]), z, axis), y.dtype)

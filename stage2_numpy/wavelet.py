@@ -3,14 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import check_axis, check_input, check_levels, check_wavelet, check_wavelet_code
+from checks import check_axis, check_levels, check_wavelet, check_wavelet_code
 
+from .checks import check_array, check_arrays, narrow
 from .filters import scaling_filter
 from .fourier import along
 
 
 def _level(n: int, wavelet: str) -> NDArray:
-    """One level (n, n), n even: row i is the low-pass filter around sample 2i, row n/2 + i the high-pass one.
+    """Build one level (n, n), n even: row i is the low-pass filter around sample 2i, row n/2 + i the high-pass one.
 
     W[i, 2i + L/2 - k] += h[L-1-k] and W[n/2 + i, 2i + L/2 - k] += (-1)^(k+1) h[k], columns modulo n, which folds a
     filter longer than the signal: the convention of pywt's "periodization".
@@ -26,7 +27,7 @@ def _level(n: int, wavelet: str) -> NDArray:
 
 
 def dwt_lengths(n: int, levels: int) -> list[int]:
-    """Lengths of (approx, coarsest detail, ..., finest): a level takes n to ceil(n / 2) and floor(n / 2)."""
+    """Return the lengths of (approx, coarsest detail, ..., finest): a level takes n to ceil(n / 2) and floor(n / 2)."""
     details: list[int] = []
     for _ in range(levels):
         n, detail = n - n // 2, n // 2
@@ -77,34 +78,97 @@ def shannon_basis(n: int) -> NDArray:
 def dwt(x: NDArray, wavelet: str = "haar", levels: int = 1, axis: int = -1) -> tuple[NDArray, ...]:
     """(approx, coarsest detail, ..., finest detail) = W x along `axis`.
 
-    Odd lengths: the last sample passes unchanged into the approximation.  `levels` from 0 to ceil(log2 n).
+    Odd lengths: the last sample passes unchanged into the approximation.
+
+    Args:
+        x: floats of any shape.
+        wavelet: haar, db1 to db38, sym2 to sym20 or coif1 to coif17.
+        levels: 0 to ceil(log2 n).
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        levels + 1 arrays, which together have as many numbers as x.
+
+    Raises:
+        ValueError: x, wavelet, levels or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dwt(np.array([3.0, 1.0, 4.0]))[1].round(6)  # (3 - 1) / sqrt 2; the 4 passes
+        array([1.414214])
     """
-    check_input(x)
+    z = check_array(x)
     check_axis(axis, x.ndim)
     check_wavelet(wavelet)
     n = x.shape[axis]
     check_levels(levels, n)
-    y = along(dwt_basis(n, wavelet, levels), x, axis)
-    return tuple(np.split(y, np.cumsum(dwt_lengths(n, levels))[:-1], axis))
+    y = along(dwt_basis(n, wavelet, levels), z, axis)
+    return narrow(tuple(np.split(y, np.cumsum(dwt_lengths(n, levels))[:-1], axis)), x.dtype)
 
 
 def idwt(code: tuple[NDArray, ...], wavelet: str = "haar", levels: int | None = None, axis: int = -1) -> NDArray:
-    """x = W^T (approx, *details) along `axis`.  The code alone says how many levels; a contradicting one is refused."""
+    """x = W^T (approx, *details) along `axis`, the inverse of `dwt`; the code alone says how many levels.
+
+    Args:
+        code: what `dwt` returned.
+        wavelet: that of `dwt`.
+        levels: None, or the number of details in the code.
+        axis: that of `dwt`.
+
+    Returns:
+        The signal, in the shape of x.
+
+    Raises:
+        ValueError: the code is none of `dwt`, or wavelet, levels or axis do not fit it.
+
+    Example:
+        >>> idwt(dwt(np.array([3.0, 1.0, 4.0]), levels=2), levels=2).round(6)
+        array([3., 1., 4.])
+    """
     check_wavelet(wavelet)
     check_wavelet_code(code, levels, axis)
-    y = np.concatenate(code, axis)
-    return along(dwt_basis(y.shape[axis], wavelet, len(code) - 1).T, y, axis)
+    y = np.concatenate(check_arrays(code), axis)
+    return narrow(along(dwt_basis(y.shape[axis], wavelet, len(code) - 1).T, y, axis), code[0].dtype)
 
 
 def shannon(x: NDArray, axis: int = -1) -> NDArray:
-    """y = S x along `axis`: octave bands of band-limited translates, S orthonormal for every length."""
-    check_input(x)
+    """y = S x along `axis`: octave bands of band-limited translates, S orthonormal for every length.
+
+    Args:
+        x: floats of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> shannon(np.ones(4)).round(6)  # the mean alone
+        array([2., 0., 0., 0.])
+    """
+    z = check_array(x)
     check_axis(axis, x.ndim)
-    return along(shannon_basis(x.shape[axis]), x, axis)
+    return narrow(along(shannon_basis(x.shape[axis]), z, axis), x.dtype)
 
 
 def ishannon(y: NDArray, axis: int = -1) -> NDArray:
-    """x = S^T y along `axis`."""
-    check_input(y, values=False)
+    """x = S^T y along `axis`, the inverse of `shannon`.
+
+    Args:
+        y: coefficients of any shape.
+        axis: that of `shannon`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> ishannon(shannon(np.array([3.0, 1.0, 4.0]))).round(6)
+        array([3., 1., 4.])
+    """
+    z = check_array(y, values=False)
     check_axis(axis, y.ndim)
-    return along(shannon_basis(y.shape[axis]).T, y, axis)
+    return narrow(along(shannon_basis(y.shape[axis]).T, z, axis), y.dtype)

@@ -8,10 +8,10 @@ from torch import Tensor
 from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
-from .checks import check_tensor
+from .checks import check_overflow, check_tensor, check_tensors, narrow, wide
 from .cp_steps import least_squares, normalise, smallest
 from .cp_sweep import cut_modes, khatri_rao, sweep
-from .tensor import gram, leading_vectors, mode_product, wide
+from .tensor import gram, leading_vectors, mode_product, scaled
 
 
 def cp(
@@ -22,11 +22,30 @@ def cp(
     The iterates of the other stages.  A sweep reads x twice, whatever its number of modes: partial products are
     shared along a dimension tree (Phan et al. 2013, section III).  The first `batch` axes of x count independent
     tensors.  `bound` as in stage 1 (Phan et al. 2019, 2020).
+
+    Args:
+        x: floats, with at least two axes that are none of the batch.
+        rank: how many rank-one terms to sum.
+        sweeps: how many passes over all modes follow the start.
+        ridge: how strongly a step is pulled towards the factor before it.
+        bound: the relative error to spend on stability, or None.
+        batch: how many of the first axes of x count independent arrays.
+
+    Returns:
+        CP(weights (..., r), factors (..., n_i, r)), unit columns, weights not negative.
+
+    Raises:
+        ValueError: x, rank, sweeps, ridge, bound or batch cannot be used; the sentence says which.
+
+    Example:
+        >>> code = cp(torch.ones((4, 3, 2)), 1)
+        >>> code.weights, [tuple(factor.shape) for factor in code.factors]  # sqrt(24), the norm of x
+        (tensor([4.8990]), [(4, 1), (3, 1), (2, 1)])
     """
     check_tensor(x)
     require(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
     rank = check_cp(rank, sweeps, ridge, bound, x.shape[batch:])
-    y = wide(x)
+    y, scale = scaled(wide(x), batch)
     weights, units = _start(y, rank, batch)
     # Cholesky in float32 needs a ridge above its rounding errors, which grow with the rank
     damping = max(ridge, RIDGE, 4 * rank * torch.finfo(y.dtype).eps)
@@ -36,18 +55,20 @@ def cp(
     grams = [unit @ unit.mT for unit in units]
     for _ in range(sweeps):
         weights, units, grams, fit, square = sweep(y, weights, units, grams, step)
-        scale = torch.where(square > 0, fit / torch.where(square > 0, square, 1), 1)
-        weights = weights * scale[..., None].to(weights.dtype)
-        left = energy - scale * fit
+        length = torch.where(square > 0, fit / torch.where(square > 0, square, 1), 1)
+        weights = weights * length[..., None].to(weights.dtype)
+        left = energy - length * fit
     if bound is not None:
         step = smallest(energy, torch.maximum(bound**2 * energy, left))
         for _ in range(sweeps):
             weights, units, grams, _, _ = sweep(y, weights, units, grams, step)
-    return CP(weights.to(x.dtype), tuple(unit.mT.to(x.dtype) for unit in units))
+    terms = weights * scale.reshape(*weights.shape[:-1], 1)
+    check_overflow(terms, weights)  # single terms may be larger than their sum
+    return CP(narrow(terms, x.dtype), tuple(unit.mT.to(x.dtype) for unit in units))
 
 
 def _start(x: Tensor, rank: int, batch: int) -> tuple[Tensor, list[Tensor]]:
-    """The `rank` largest terms of the SVDs of all slices between the two longest modes, short modes rotated first."""
+    """Take the `rank` largest terms of the SVDs of slices between the two longest modes, short ones rotated first."""
     shape = x.shape[batch:]
     long, short, *_ = order = sorted(range(len(shape)), key=lambda mode: -shape[mode])
     rest, head = sorted(order[2:]), x.shape[:batch]
@@ -74,11 +95,26 @@ def _start(x: Tensor, rank: int, batch: int) -> tuple[Tensor, list[Tensor]]:
 
 
 def uncp(code: CP[Tensor]) -> Tensor:
-    """x_hat = sum_k w_k a_k o b_k o ..., as one matrix product; batch axes are those of the weights before (r,)."""
+    """x_hat = sum_k w_k a_k o b_k o ..., as one matrix product; batch axes are those of the weights before (r,).
+
+    Args:
+        code: what `cp` returned.
+
+    Returns:
+        The approximation, in the shape of x.
+
+    Raises:
+        ValueError: fewer than two factors, or one with another number of columns than there are weights.
+
+    Example:
+        >>> uncp(cp(torch.ones(2, 2), 1)).shape
+        torch.Size([2, 2])
+    """
     head = code.weights.shape[:-1]
     require(len(code.factors) >= 2, "code.factors", f"{len(code.factors)} of them", "at least 2 arrays")
     check_factors(code.factors, [code.weights.shape[-1]] * len(code.factors), head)
-    units = [wide(factor).mT for factor in code.factors]
+    weights, factors = check_tensors(CP(code.weights, tuple(code.factors)))
+    units = [factor.mT for factor in factors]
     cut = cut_modes([unit.shape[-1] for unit in units])
-    x = (khatri_rao(units[:cut]) * wide(code.weights)[..., None]).mT @ khatri_rao(units[cut:])
-    return x.reshape(*head, *(unit.shape[-1] for unit in units)).to(code.weights.dtype)
+    x = (khatri_rao(units[:cut]) * weights[..., None]).mT @ khatri_rao(units[cut:])
+    return narrow(x.reshape(*head, *(unit.shape[-1] for unit in units)), code.weights.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor
 from checks import check_axis, check_type
 from stage2_numpy.fourier import SHIFTS, dht_basis, ends, trig_basis
 
-from .checks import check_tensor
+from .checks import COMPLEX as COMPLEX_DTYPES, FLOATS, check_tensor
 from .tables import COMPLEX, along, length, table
 
 # type -> up to how many samples one matrix product beats the FFT and its passes over memory before and after.
@@ -129,48 +129,172 @@ def _apply(x: Tensor, wave: str, type: int, axis: int, inverse: bool) -> Tensor:
 
 
 def dct(x: Tensor, type: int = 2, axis: int = -1) -> Tensor:
-    """X = C x along `axis`, C orthonormal of type I to IV; every other axis is a batch axis."""
+    """X = C x along `axis`, C orthonormal of type I to IV; differentiable.
+
+    Args:
+        x: floats of any shape.
+        type: 1 to 4.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dct(torch.tensor([3.0, 1.0]))  # (3 + 1, 3 - 1) / sqrt 2
+        tensor([2.8284, 1.4142])
+    """
     return _apply(x, "cos", type, axis, inverse=False)
 
 
 def idct(y: Tensor, type: int = 2, axis: int = -1) -> Tensor:
-    """x = C^T X along `axis`, the inverse and the adjoint of `dct`."""
+    """x = C^T X along `axis`, the inverse and the adjoint of `dct`.
+
+    Args:
+        y: coefficients of any shape.
+        type: that of `dct`.
+        axis: that of `dct`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idct(dct(torch.tensor([3.0, 1.0]))).round(decimals=4)
+        tensor([3., 1.])
+    """
     return _apply(y, "cos", type, axis, inverse=True)
 
 
 def dst(x: Tensor, type: int = 2, axis: int = -1) -> Tensor:
-    """X = S x along `axis`, S orthonormal of type I to IV; every other axis is a batch axis."""
+    """X = S x along `axis`, S orthonormal of type I to IV; differentiable.
+
+    Args:
+        x: floats of any shape.
+        type: 1 to 4.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dst(torch.tensor([3.0, 1.0]))  # (3 + 1, 3 - 1) / sqrt 2
+        tensor([2.8284, 1.4142])
+    """
     return _apply(x, "sin", type, axis, inverse=False)
 
 
 def idst(y: Tensor, type: int = 2, axis: int = -1) -> Tensor:
-    """x = S^T X along `axis`, the inverse and the adjoint of `dst`."""
+    """x = S^T X along `axis`, the inverse and the adjoint of `dst`.
+
+    Args:
+        y: coefficients of any shape.
+        type: that of `dst`.
+        axis: that of `dst`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y, type or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idst(dst(torch.tensor([3.0, 1.0]))).round(decimals=4)
+        tensor([3., 1.])
+    """
     return _apply(y, "sin", type, axis, inverse=True)
 
 
 def dft(x: Tensor, axis: int = -1) -> Tensor:
-    """X = F x along `axis`, F unitary, x real or complex; complex64 for float32, float16 and bfloat16."""
-    check_tensor(x, dtype="float|complex")
+    """X = F x along `axis`, F unitary; complex64 for float32, float16 and bfloat16.
+
+    Args:
+        x: floats or complex numbers of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        Complex coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dft(torch.ones(4)).abs().round(decimals=4)
+        tensor([2., 0., 0., 0.])
+    """
+    check_tensor(x, dtypes=(*FLOATS, *COMPLEX_DTYPES))
     check_axis(axis, x.ndim)
     return along(lambda line: torch.fft.fft(line, norm="ortho"), x, axis)
 
 
 def idft(y: Tensor, axis: int = -1) -> Tensor:
-    """x = F^H X along `axis`, complex, the inverse and the adjoint of `dft`."""
-    check_tensor(y, dtype="float|complex", values=False)
+    """x = F^H X along `axis`, complex, the inverse and the adjoint of `dft`.
+
+    Args:
+        y: floats or complex coefficients of any shape.
+        axis: that of `dft`.
+
+    Returns:
+        The signal, complex, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idft(dft(torch.tensor([3.0, 1.0]))).real.round(decimals=4)
+        tensor([3., 1.])
+    """
+    check_tensor(y, dtypes=(*FLOATS, *COMPLEX_DTYPES), values=False)
     check_axis(axis, y.ndim)
     return along(lambda line: torch.fft.ifft(line, norm="ortho"), y, axis)
 
 
 def dht(x: Tensor, axis: int = -1) -> Tensor:
-    """X = H x along `axis`, real and orthonormal; every other axis is a batch axis."""
+    """H = Re X - Im X of the DFT X along `axis`: real and orthonormal.
+
+    Args:
+        x: floats of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        Real coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dht(torch.tensor([3.0, 1.0]))  # (3 + 1, 3 - 1) / sqrt 2
+        tensor([2.8284, 1.4142])
+    """
     check_tensor(x)
     check_axis(axis, x.ndim)
     return along(_hartley, x, axis)
 
 
 def idht(y: Tensor, axis: int = -1) -> Tensor:
-    """x = H X along `axis`: H is its own inverse and adjoint."""
+    """x = dht(H) along `axis`: the Hartley transform is its own inverse and adjoint.
+
+    Args:
+        y: coefficients of any shape.
+        axis: that of `dht`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> idht(dht(torch.tensor([3.0, 1.0]))).round(decimals=4)
+        tensor([3., 1.])
+    """
     check_tensor(y, values=False)
     check_axis(axis, y.ndim)
     return along(_hartley, y, axis)

@@ -12,8 +12,8 @@ from checks import check_spectrum, require
 from contract import EVB
 from stage2_numpy.ranks import tau_threshold
 
-from .checks import check_tensor
-from .tensor import syrk, wide
+from .checks import check_tensor, narrow, readable, wide
+from .tensor import guarded, syrk
 
 
 def energy_rank(s: Tensor, energy: float) -> Tensor:
@@ -21,38 +21,88 @@ def energy_rank(s: Tensor, energy: float) -> Tensor:
 
     "At least" is meant up to rounding: that of the fraction, and an error of eps s_1 in every value, which is what an
     SVD leaves where the matrix has none.  Energy 1 keeps all but those.
+
+    Args:
+        s: singular values (..., n), in any order.
+        energy: the share of the energy to keep, in (0, 1].
+
+    Returns:
+        The ranks (...), 1 to n, of int64.
+
+    Raises:
+        ValueError: s is no tensor of finite vectors of floats, or energy is not in (0, 1].
+
+    Example:
+        >>> energy_rank(torch.tensor([[3.0, 4.0, 0.0], [1.0, 1.0, 1.0]]), 0.6)
+        tensor([1, 2])
     """
     check_tensor(s)
     require(0 < energy <= 1, "energy", energy, "in (0, 1]")
     slack = torch.finfo(torch.float64).eps + s.shape[-1] * torch.finfo(wide(s).dtype).eps ** 2
-    tails = s.detach().double().square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
+    values, scale = guarded(wide(s.detach()), s.ndim - 1)
+    values = values.double() * scale.clamp_max(1)  # the squares of large ones overflow
+    tails = values.square().sort(-1).values.cumsum(-1)  # tails[n - 1 - r] is what rank r leaves
     return (tails > (1 - energy + slack) * tails[..., -1:]).sum(-1).clamp(min=1)
 
 
 def evbmf(x: Tensor) -> EVB[Tensor]:
-    """Rank, noise variance and shrunk singular values of x (..., m, n) by empirical variational Bayes.
+    """Find rank, noise variance and shrunk singular values of x (..., m, n) by empirical variational Bayes.
 
     The squared singular values are the eigenvalues of the Gram matrix of the shorter side, in float64: accurate to
     1e-16 of the largest, which is where `evbmf_spectrum` ends the noise.
+
+    Args:
+        x: matrices of floats (..., m, n).
+
+    Returns:
+        EVB(rank, sigma2, s): the ranks (...), at least 1; the noise variances (...); the shrunk singular values
+        (..., min(m, n)); the last two in the dtype of x.
+
+    Raises:
+        ValueError: x is no tensor of finite matrices, or so large or small that its dtype cannot hold the variance.
+
+    Example:
+        >>> noise = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+        >>> evbmf(torch.ones(20, 30) + 0.1 * noise).rank
+        tensor(1)
     """
     check_tensor(x)
     require(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
-    y = x.detach().double()
+    y, scale = guarded(wide(x.detach()), x.ndim - 2)
+    y = y.double()
     y = y if x.shape[-2] <= x.shape[-1] else y.mT
     squares = torch.linalg.eigvalsh(syrk(y)).clamp(min=0)
-    return _analyse(squares.flip(-1), min(x.shape[-2:]), max(x.shape[-2:]), x.dtype)
+    return _analyse(squares.flip(-1), min(x.shape[-2:]), max(x.shape[-2:]), scale[..., 0].double(), x.dtype)
 
 
 def evbmf_spectrum(s: Tensor, shape: tuple[int, int]) -> EVB[Tensor]:
-    """The same from all singular values s (..., min(m, n)) of matrices of that shape."""
+    """Find the same as `evbmf` from all singular values s (..., min(m, n)) of matrices of that shape.
+
+    Args:
+        s: all singular values (..., min(m, n)), in any order.
+        shape: (m, n) of each matrix.
+
+    Returns:
+        EVB(rank, sigma2, s), as `evbmf` returns it.
+
+    Raises:
+        ValueError: s is no tensor of vectors of min(m, n) floats, or its dtype cannot hold the variance.
+
+    Example:
+        >>> result = evbmf_spectrum(torch.tensor([9.0, 0.2, 0.1]), (3, 4))
+        >>> result.rank, bool(0 < result.s[0] < 9)
+        (tensor(1), True)
+    """
     check_tensor(s)
     check_spectrum(s, shape)
-    squares = s.detach().double().square().sort(-1, descending=True).values
-    return _analyse(squares, min(shape), max(shape), s.dtype)
+    values, scale = guarded(wide(s.detach()), s.ndim - 1)
+    return _analyse(
+        values.double().square().sort(-1, descending=True).values, min(shape), max(shape), scale.double(), s.dtype
+    )
 
 
 def _tau(x: Tensor, alpha: float) -> Tensor:
-    """The larger root of x = (1 + tau)(1 + alpha / tau), for x above the threshold."""
+    """Return the larger root of x = (1 + tau)(1 + alpha / tau), for x above the threshold."""
     half = (x - (1 + alpha)) / 2
     return half + (half.square() - alpha).clamp(min=0).sqrt()
 
@@ -107,8 +157,8 @@ def _noise_variance(power: Tensor, small: int, alpha: float, x_low: float, floor
     return sigma2
 
 
-def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB[Tensor]:
-    """The analysis of squared singular values (..., small) in descending order, in units of their sum."""
+def _analyse(squares: Tensor, small: int, large: int, scale: Tensor, dtype: torch.dtype) -> EVB[Tensor]:
+    """Analyse squared singular values (..., small) in descending order, in units of their sum; scale (..., 1)."""
     alpha, threshold = small / large, tau_threshold(small / large)
     x_low = (1 + threshold) * (1 + alpha / threshold)
     total = squares.sum(-1, keepdim=True)
@@ -118,4 +168,9 @@ def _analyse(squares: Tensor, small: int, large: int, dtype: torch.dtype) -> EVB
     x = power / sigma2
     kept = x > x_low
     shrunk = torch.where(kept, squares.sqrt() * _tau(x.clamp(min=x_low), alpha) / x.clamp(min=x_low), 0)
-    return EVB(kept.sum(-1).clamp(min=1), (sigma2 * total)[..., 0].to(dtype), shrunk.to(dtype))
+    variance = (sigma2 * total * scale * scale)[..., 0].to(dtype)
+    if readable(variance):
+        fits = (variance.isfinite() & (variance >= torch.finfo(dtype).tiny)) | (total[..., 0] == 0)
+        value = f"numbers from near {float(scale.min()):.3g} to {float(scale.max()):.3g}"
+        require(bool(fits.all()), "x", value, f"of numbers whose squares {dtype} can hold")
+    return EVB(kept.sum(-1).clamp(min=1), variance, narrow(shrunk * scale, dtype))

@@ -19,12 +19,12 @@ from torch import Tensor
 from checks import check_rank, check_svd, require
 from contract import SVD
 
-from .checks import check_tensor
-from .tensor import syrk, wide
+from .checks import check_tensor, check_tensors, narrow, wide
+from .tensor import guarded, syrk
 
 
 def _left(x: Tensor) -> tuple[Tensor, Tensor]:
-    """All left singular vectors (..., m, m) and values (..., m) of x (..., m, n), m <= n, in float64."""
+    """Return all left singular vectors (..., m, m) and values (..., m) of x (..., m, n), m <= n, in float64."""
     if x.dtype == torch.float64:
         u, s, _ = torch.linalg.svd(x, full_matrices=False)
         return u, s
@@ -34,7 +34,7 @@ def _left(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _turning(x: Tensor, u: Tensor, s: Tensor, rank: int) -> Tensor:
-    """u[:, :rank] with the derivative du_k = sum_i u_i (u_i^T dG u_k) / (s_k^2 - s_i^2), G = x x^T (Kato 1966, II.2).
+    """Give u[:, :rank] the derivative du_k = sum_i u_i (u_i^T dG u_k) / (s_k^2 - s_i^2), G = x x^T (Kato 1966, II.2).
 
     A pair without a gap contributes nothing.  For two cut vectors that is exact; for two kept ones it leaves the
     choice of basis within their plane alone, on which u u^T and hence x_hat = u (u^T x) do not depend.
@@ -50,13 +50,13 @@ def _turning(x: Tensor, u: Tensor, s: Tensor, rank: int) -> Tensor:
 
 
 def _orthonormal(a: Tensor) -> Tensor:
-    """Columns that are orthogonal up to rounding, made orthonormal without turning them."""
+    """Make columns that are orthogonal up to rounding orthonormal, without turning them."""
     q, r = torch.linalg.qr(a)
     return q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1, 1).to(a.dtype)[..., None, :]
 
 
 def _wide_svd(x: Tensor, rank: int) -> SVD[Tensor]:
-    """u, s from the shorter side m of x (..., m, n), m <= n; vt from the QR of x^T u."""
+    """Take u, s from the shorter side m of x (..., m, n), m <= n, and vt from the QR of x^T u."""
     u, s = _left(x.detach())
     kept = _turning(x, u, s, rank).to(x.dtype)
     s = s[..., :rank].to(x.dtype)
@@ -70,32 +70,60 @@ def _wide_svd(x: Tensor, rank: int) -> SVD[Tensor]:
 
 
 def left_basis(x: Tensor, rank: int) -> Tensor:
-    """The first left singular vectors (..., m, r) of x (..., m, n), without the right ones where they cost extra."""
+    """Return the first r left singular vectors of x (..., m, n), without the right ones where they cost extra."""
     if x.shape[-2] > x.shape[-1]:
         return _wide_svd(x.mT, rank).vt.mT
     return _turning(x, *_left(x.detach()), rank).to(x.dtype)
 
 
 def svd(x: Tensor, rank: int) -> SVD[Tensor]:
-    """x (..., m, n) ~ (u * s) @ vt of at most `rank`, the best such approximation (Eckart & Young 1936).
+    """x ~ (u * s) @ vt, the best approximation of at most `rank` in the Frobenius norm (Eckart & Young 1936).
 
     x_hat is differentiable once where the kept singular values differ from the cut ones; u, s and vt by themselves
     where the kept ones differ from each other as well, and are positive.
+
+    Args:
+        x: matrices of floats (..., m, n).
+        rank: how many singular values to keep; more than there are means all.
+
+    Returns:
+        SVD(u (..., m, r), s (..., r), vt (..., r, n)) in the dtype of x.
+
+    Raises:
+        ValueError: x is no tensor of finite matrices of floats, or rank is below 1.
+
+    Example:
+        >>> svd(torch.diag(torch.tensor([3.0, 2.0, 1.0])), 2).s
+        tensor([3., 2.])
     """
     check_tensor(x)
     require(x.ndim >= 2, "x.ndim", x.ndim, "at least 2")
     check_rank(rank)
-    y = wide(x)
+    y, scale = guarded(wide(x), x.ndim - 2)
     if x.shape[-2] <= x.shape[-1]:
         u, s, vt = _wide_svd(y, rank)
     else:
         v, s, ut = _wide_svd(y.mT, rank)
         u, vt = ut.mT, v.mT
-    return SVD(u.to(x.dtype), s.to(x.dtype), vt.to(x.dtype))
+    return SVD(u.to(x.dtype), narrow(s * scale[..., 0], x.dtype), vt.to(x.dtype))
 
 
 def unsvd(code: SVD[Tensor]) -> Tensor:
-    """x_hat = (u * s) @ vt, shape (..., m, n)."""
+    """x_hat = (u * s) @ vt.
+
+    Args:
+        code: what `svd` returned.
+
+    Returns:
+        The approximation (..., m, n).
+
+    Raises:
+        ValueError: the three arrays do not fit, or are not of one floating dtype.
+
+    Example:
+        >>> unsvd(svd(torch.diag(torch.tensor([3.0, 2.0, 1.0])), 2)).diagonal()
+        tensor([3., 2., 0.])
+    """
     check_svd(code)
-    u, s, vt = map(wide, code)
-    return ((u * s[..., None, :]) @ vt).to(code.u.dtype)
+    u, s, vt = check_tensors(code)
+    return narrow((u * s[..., None, :]) @ vt, code.u.dtype)

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from contract import leaves, refill
 
-HALVES = (torch.float16, torch.bfloat16)
+from .checks import HALVES, narrow, wide
+
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
@@ -44,7 +45,7 @@ def length(x: Tensor, axis: int = -1) -> int:
 
 
 def along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
-    """function, which works along the last axis of a tensor or a tuple of them, along `axis` and in its dtype.
+    """Apply `function`, which works along the last axis of a tensor or a tuple of them, along `axis` and in its dtype.
 
     float16 and bfloat16 are computed in float32.  Autocast is off inside: it would round float32 input to half
     precision, and the inverse would no longer invert.
@@ -58,7 +59,7 @@ def along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
 
 def _along(function: Callable[[Any], Any], code: Any, axis: int) -> Any:
     dtype = leaves(code)[0].dtype
-    lines = [(x.float() if dtype in HALVES else x).movedim(axis, -1) for x in leaves(code)]
+    lines = [wide(x).movedim(axis, -1) for x in leaves(code)]
     result = function(refill(code, iter(lines)))
-    found = [y.movedim(-1, axis) for y in leaves(result)]
-    return refill(result, iter([y.to(dtype) if dtype in HALVES and not y.is_complex() else y for y in found]))
+    arrays = [y.movedim(-1, axis) for y in leaves(result)]
+    return refill(result, iter([narrow(y, dtype) if dtype in HALVES and not y.is_complex() else y for y in arrays]))

@@ -37,14 +37,27 @@ def syrk(y: Tensor) -> Tensor:
     return torch.cat([torch.cat([syrk(a), across], -1), torch.cat([across.mT, syrk(b)], -1)], -2)
 
 
+def guarded(x: Tensor, batch: int = 0) -> tuple[Tensor, Tensor]:
+    """Do as `scaled`, but with s = 1 for float32 without gradients, whose squares are taken in float64 and fit there."""
+    if x.dtype == torch.float32 and not x.requires_grad:
+        return x, x.new_ones(*x.shape[:batch], *[1] * (x.ndim - batch))
+    return scaled(x, batch)
+
+
 def gram(x: Tensor, mode: int, batch: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """X_(mode) X_(mode)^T (..., n_mode, n_mode); float32 would lose singular values below sqrt(eps) of the largest."""
     return syrk(unfold(x, mode, batch).to(dtype))
 
 
-def wide(x: Tensor) -> Tensor:
-    """bf16 and f16 as float32, in which their sums are computed; float32 and float64 as they are."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+def scaled(x: Tensor, batch: int = 0) -> tuple[Tensor, Tensor]:
+    """Return (y, s) with x = s y, s (*batch, 1, ...) powers of two and max |y| in [1, 2): exact, but for a factor.
+
+    No square of y overflows and few vanish.  Where all |x| are below 4 times the least normal number, max |y| is less.
+    """
+    low, high = x.detach().reshape(*x.shape[:batch], -1).aminmax(dim=-1)
+    largest = torch.maximum(high, -low).clamp_min(4 * torch.finfo(x.dtype).tiny)
+    scale = (0.5 * largest / torch.frexp(largest).mantissa).reshape(*x.shape[:batch], *[1] * (x.ndim - batch))
+    return x / scale, scale
 
 
 def leading_vectors(gram: Tensor, rank: int, columns: bool = False) -> Tensor:

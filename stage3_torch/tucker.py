@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch  # noqa: F401  # the examples use it
 from torch import Tensor
 
 from checks import check_count, check_factors, check_modes, check_ranks, require
 from contract import Tucker
 
-from .checks import check_tensor
-from .tensor import leading_basis, mode_product, wide
+from .checks import check_tensor, check_tensors, narrow, wide
+from .tensor import leading_basis, mode_product, guarded
 
 
 def tucker(
@@ -19,6 +20,25 @@ def tucker(
     HOSVD start and `sweeps` of orthogonal iteration (De Lathauwer et al. 2000a, b); the first `batch` axes of x count
     independent tensors, and modes are counted after them.  U_i are eigenvectors of X_(i) X_(i)^T.  Differentiable
     wherever kept and cut eigenvalues of each of these differ, as a function of the subspaces.
+
+    Args:
+        x: floats, with at least one axis that is none of the batch.
+        ranks: how many columns the basis of each mode keeps.
+        modes: the axes to compress, counted after the batch axes, from either end; None for all.
+        sweeps: how many passes of orthogonal iteration follow the start.
+        batch: how many of the first axes of x count independent arrays.
+
+    Returns:
+        Tucker(core, factors): the core with ranks[i] in place of the size of modes[i], one basis for each mode;
+        all with the batch axes in front.
+
+    Raises:
+        ValueError: x, ranks, modes, sweeps or batch cannot be used; the sentence says which.
+
+    Example:
+        >>> code = tucker(torch.ones((4, 3, 2)), (1, 1, 1))
+        >>> tuple(code.core.shape), [tuple(factor.shape) for factor in code.factors]
+        ((1, 1, 1), [(4, 1), (3, 1), (2, 1)])
     """
     check_tensor(x)
     require(0 <= batch < x.ndim, "batch", batch, f"in 0 to {x.ndim - 1} for {x.ndim} axes")
@@ -27,7 +47,7 @@ def tucker(
     ranks = check_ranks(ranks, modes, x.shape[batch:])
     size = x.ndim - batch
     order = [*(mode for mode in range(size) if mode not in modes), *modes]  # `modes` last, where products need no copy
-    y = wide(x).permute(*range(batch), *(batch + mode for mode in order)).contiguous()
+    y, scale = guarded(wide(x).permute(*range(batch), *(batch + mode for mode in order)).contiguous(), batch)
     places = range(size - len(modes), size)
     # the first basis of the start is not looked at: the first step of the first sweep replaces it
     bases = {i: leading_basis(y, i, rank, batch) for i, rank in zip(places, ranks) if sweeps == 0 or i > places[0]}
@@ -38,7 +58,7 @@ def tucker(
             bases[i] = leading_basis(rest, i, rank, batch)
     core = mode_product(rest, bases[size - 1].mT, size - 1, batch) if sweeps else _project(y, bases, batch)
     core = core.permute(*range(batch), *(batch + order.index(mode) for mode in range(size)))
-    return Tucker(core.to(x.dtype), tuple(bases[i].to(x.dtype) for i in places))
+    return Tucker(narrow(core * scale, x.dtype), tuple(bases[i].to(x.dtype) for i in places))
 
 
 def _project(x: Tensor, bases: dict[int, Tensor], batch: int) -> Tensor:
@@ -49,7 +69,22 @@ def _project(x: Tensor, bases: dict[int, Tensor], batch: int) -> Tensor:
 
 
 def untucker(code: Tucker[Tensor], modes: Sequence[int] | None = None) -> Tensor:
-    """x_hat = core x_1 U_1 ... x_d U_d over `modes`; the batch axes are those that the factors have before (n, r)."""
+    """x_hat = core x_1 U_1 ... x_d U_d over `modes`; the batch axes are those that the factors have before (n, r).
+
+    Args:
+        code: what `tucker` returned.
+        modes: the modes given to `tucker`; None for all.
+
+    Returns:
+        The approximation, in the shape of x.
+
+    Raises:
+        ValueError: the factors do not fit the core or the modes.
+
+    Example:
+        >>> untucker(tucker(torch.ones(4, 3), (1,), modes=(0,)), modes=(0,)).shape
+        torch.Size([4, 3])
+    """
     require(len(code.factors) > 0, "code.factors", code.factors, "at least one matrix")
     batch = code.factors[0].ndim - 2
     require(
@@ -57,7 +92,7 @@ def untucker(code: Tucker[Tensor], modes: Sequence[int] | None = None) -> Tensor
     )
     modes = check_modes(modes, code.core.ndim - batch)
     check_factors(code.factors, [code.core.shape[batch + mode] for mode in modes], code.core.shape[:batch])
-    x = wide(code.core)
-    for mode, factor in zip(modes, code.factors):
-        x = mode_product(x, wide(factor), mode, batch)
-    return x.to(code.core.dtype)
+    x, factors = check_tensors(Tucker(code.core, tuple(code.factors)))
+    for mode, factor in zip(modes, factors):
+        x = mode_product(x, factor, mode, batch)
+    return narrow(x, code.core.dtype)

@@ -29,7 +29,7 @@ def _plan(n: int, wavelet: str, levels: int) -> list[tuple[int, int]]:
 
 
 def _step(x: Tensor, wavelet: str, levels: int) -> list[Tensor]:
-    """[approx, coarsest detail, ..., finest] of one step of the plan."""
+    """Take one step of the plan: [approx, coarsest detail, ..., finest]."""
     n = length(x)
     if n > SHORT:
         approx, *details = analyse(x[..., : n - n % 2], wavelet, levels)
@@ -40,7 +40,7 @@ def _step(x: Tensor, wavelet: str, levels: int) -> list[Tensor]:
 
 
 def _unstep(code: list[Tensor], wavelet: str) -> Tensor:
-    """x of one step of the plan."""
+    """Undo one step of the plan."""
     n = sum(length(part) for part in code)
     if n > SHORT:
         half = length(code[1])  # shorter than the approximation by the sample that passed, if there was one
@@ -52,8 +52,8 @@ def _unstep(code: list[Tensor], wavelet: str) -> Tensor:
 def _dwt(x: Tensor, wavelet: str, levels: int) -> tuple[Tensor, ...]:
     details: list[Tensor] = []
     for _, step in _plan(length(x), wavelet, levels):
-        x, *found = _step(x, wavelet, step)
-        details = [*found, *details]
+        x, *finer = _step(x, wavelet, step)
+        details = [*finer, *details]
     return (x, *details)
 
 
@@ -65,9 +65,25 @@ def _idwt(code: tuple[Tensor, ...], wavelet: str) -> Tensor:
 
 
 def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, axis: int = -1) -> tuple[Tensor, ...]:
-    """(approx, coarsest detail, ..., finest detail) = W x along `axis`; every other axis is a batch axis.
+    """(approx, coarsest detail, ..., finest detail) = W x along `axis`; differentiable.
 
-    Odd lengths: the last sample passes unchanged into the approximation.  `levels` from 0 to ceil(log2 n).
+    Odd lengths: the last sample passes unchanged into the approximation.
+
+    Args:
+        x: floats of any shape.
+        wavelet: haar, db1 to db38, sym2 to sym20 or coif1 to coif17.
+        levels: 0 to ceil(log2 n).
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        levels + 1 arrays, which together have as many numbers as x.
+
+    Raises:
+        ValueError: x, wavelet, levels or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> dwt(torch.tensor([3.0, 1.0, 4.0]))[1]  # (3 - 1) / sqrt 2; the 4 passes
+        tensor([1.4142])
     """
     check_tensor(x)
     check_axis(axis, x.ndim)
@@ -77,7 +93,24 @@ def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, axis: int = -1) -> tu
 
 
 def idwt(code: tuple[Tensor, ...], wavelet: str = "haar", levels: int | None = None, axis: int = -1) -> Tensor:
-    """x = W^T (approx, *details) along `axis`.  The code alone says how many levels; a contradicting one is refused."""
+    """x = W^T (approx, *details) along `axis`, the inverse of `dwt`; the code alone says how many levels.
+
+    Args:
+        code: what `dwt` returned.
+        wavelet: that of `dwt`.
+        levels: None, or the number of details in the code.
+        axis: that of `dwt`.
+
+    Returns:
+        The signal, in the shape of x.
+
+    Raises:
+        ValueError: the code is none of `dwt`, or wavelet, levels or axis do not fit it.
+
+    Example:
+        >>> idwt(dwt(torch.tensor([3.0, 1.0, 4.0]), levels=2), levels=2).round(decimals=4)
+        tensor([3., 1., 4.])
+    """
     check_wavelet(wavelet)
     check_wavelet_code(code, levels, axis)
     return along(lambda lines: _idwt(lines, wavelet), code, axis)
@@ -123,14 +156,44 @@ def _ishannon(y: Tensor) -> Tensor:
 
 
 def shannon(x: Tensor, axis: int = -1) -> Tensor:
-    """y = S x along `axis`: octave bands of band-limited translates, S orthonormal for every length."""
+    """y = S x along `axis`: octave bands of band-limited translates, S orthonormal for every length; differentiable.
+
+    Args:
+        x: floats of any shape.
+        axis: along which axis; the others are batch axes.
+
+    Returns:
+        The coefficients, in the shape of x.
+
+    Raises:
+        ValueError: x or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> shannon(torch.ones(4)).abs().round(decimals=4)  # the mean alone
+        tensor([2., 0., 0., 0.])
+    """
     check_tensor(x)
     check_axis(axis, x.ndim)
     return along(_shannon, x, axis)
 
 
 def ishannon(y: Tensor, axis: int = -1) -> Tensor:
-    """x = S^T y along `axis`, the inverse and the adjoint of `shannon`."""
+    """x = S^T y along `axis`, the inverse and the adjoint of `shannon`.
+
+    Args:
+        y: coefficients of any shape.
+        axis: that of `shannon`.
+
+    Returns:
+        The signal, in the shape of y.
+
+    Raises:
+        ValueError: y or axis cannot be used; the sentence says which.
+
+    Example:
+        >>> ishannon(shannon(torch.tensor([3.0, 1.0, 4.0]))).round(decimals=4)
+        tensor([3., 1., 4.])
+    """
     check_tensor(y, values=False)
     check_axis(axis, y.ndim)
     return along(_ishannon, y, axis)

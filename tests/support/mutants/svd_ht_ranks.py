@@ -3,12 +3,12 @@
 MUTANTS = [
     # stage 1
     ("stage1_scipy/svd.py", "u[:, :rank]", "u[:, : rank + 1]"),
-    ("stage1_scipy/svd.py", "@ np.diag(code.s)", "@ np.diag(code.s**2)"),
+    ("stage1_scipy/svd.py", "@ np.diag(s)", "@ np.diag(s**2)"),
     ("stage1_scipy/svd.py", "s[:rank]", "s[-rank:]"),
     ("stage1_scipy/hierarchical_tucker.py", "<= limit", "<= 2 * limit"),
     ("stage1_scipy/hierarchical_tucker.py", "* cuts + [None]", "* (cuts + 1)"),
     ("stage1_scipy/hierarchical_tucker.py", ".transpose(np.argsort(modes))", ".transpose(modes)"),
-    ("stage1_scipy/hierarchical_tucker.py", "w.T @ x", "np.abs(w).T @ x"),
+    ("stage1_scipy/hierarchical_tucker.py", "w.T @ y", "np.abs(w).T @ y"),
     ("stage1_scipy/hierarchical_tucker.py", "ranks[number]", "ranks[-1]"),
     ("stage1_scipy/ranks.py", "(energy - slack)", "energy"),
     ("stage1_scipy/ranks.py", "- 4 * alpha)", "- 4)"),
@@ -18,7 +18,7 @@ MUTANTS = [
     # stage 2
     ("stage2_numpy/svd.py", "np.where(np.diag(r) < 0, -1, 1)", "np.where(np.diag(r) < 0, 1, 1)"),
     ("stage2_numpy/svd.py", "if x.shape[0] < x.shape[1]:", "if False:"),
-    ("stage2_numpy/svd.py", "(code.u * code.s)", "(code.u / code.s)"),
+    ("stage2_numpy/svd.py", "(u * s) @ vt, code", "(u / s) @ vt, code"),
     ("stage2_numpy/hierarchical_tucker.py", "(tails > limit)", "(tails > 0.5 * limit)"),
     ("stage2_numpy/hierarchical_tucker.py", "np.cumsum(s[::-1] ** 2)", "np.cumsum(s[::-1])"),
     (
@@ -28,7 +28,7 @@ MUTANTS = [
     ),
     ("stage2_numpy/hierarchical_tucker.py", "edges = [bond[t[0]], bond[t[1]]", "edges = [bond[t[1]], bond[t[0]]"),
     ("stage2_numpy/hierarchical_tucker.py", "limits[:-1] =", "limits[-1:] = limits[:-1] ="),
-    ("stage2_numpy/ranks.py", "np.sort(s.astype(np.float64) ** 2)", "(s.astype(np.float64) ** 2)"),
+    ("stage2_numpy/ranks.py", "np.sort(values.astype(np.float64) ** 2)", "(values.astype(np.float64) ** 2)"),
     ("stage2_numpy/ranks.py", "1 - energy + slack", "1 - energy"),
     ("stage2_numpy/ranks.py", "left = function(a) < function(b)", "left = function(a) > function(b)"),
     ("stage2_numpy/ranks.py", "np.sqrt(half**2 - alpha)", "np.sqrt(half**2)"),

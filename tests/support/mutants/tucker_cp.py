@@ -5,8 +5,8 @@ MUTANTS = [
     ("stage1_scipy/tucker.py", "for _ in range(sweeps):", "for _ in range(0):"),
     (
         "stage1_scipy/tucker.py",
-        "core = _kronecker(bases).T @ x.reshape(-1)",
-        "core = 1.001 * _kronecker(bases).T @ x.reshape(-1)",
+        "core = (_kronecker(bases).T @ y.reshape(-1))",
+        "core = (1.001 * _kronecker(bases).T @ y.reshape(-1))",
     ),
     ("stage1_scipy/cp.py", "now = units[mode] * weights\n", "now = units[mode]\n"),
     ("stage1_scipy/cp.py", "terms, key=lambda term: -term[0]", "terms, key=lambda term: term[0]"),
@@ -19,7 +19,7 @@ MUTANTS = [
     ("stage2_numpy/tucker.py", "x if mode == skip else", "x if mode is skip is None else"),
     ("stage2_numpy/cp.py", "if mode != skip]", "]"),
     ("stage2_numpy/cp.py", "np.where(norms > 0, factor, before)", "factor"),
-    ("stage2_numpy/cp.py", "(np.vdot(m, b) / square if square > 0 else x.dtype.type(1))", "x.dtype.type(1)"),
+    ("stage2_numpy/cp.py", "(np.vdot(m, b) / square if square > 0 else y.dtype.type(1))", "y.dtype.type(1)"),
     (
         "stage2_numpy/cp.py",
         "(c * (g + 2 * middle) / (g + middle) ** 2).sum() >= fit",
@@ -39,7 +39,7 @@ MUTANTS = [
     ("stage3_torch/tensor.py", "torch.where(closed, math.inf, gap)", "gap"),
     ("stage3_torch/tensor.py", "first = 0 if columns else rank", "first = rank"),
     ("stage3_torch/tucker.py", "if sweeps == 0 or i > places[0]}", "if sweeps == 0 or i >= places[-1]}"),
-    ("stage3_torch/cp.py", "weights = weights * scale[..., None].to(weights.dtype)\n", "pass\n"),
+    ("stage3_torch/cp.py", "weights = weights * length[..., None].to(weights.dtype)\n", "pass\n"),
     ("stage3_torch/cp.py", "descending=True", "descending=False"),
     ("stage3_torch/cp_sweep.py", "grams[mode] = units[mode] @ units[mode].mT\n", "pass\n"),
     ("stage3_torch/cp_sweep.py", "khatri_rao(units[first:cut])", "khatri_rao(units[first:cut]).detach()"),
