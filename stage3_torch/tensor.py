@@ -38,7 +38,7 @@ def syrk(y: Tensor) -> Tensor:
 
 
 def guarded(x: Tensor, batch: int = 0) -> tuple[Tensor, Tensor]:
-    """Do as `scaled`, but with s = 1 for float32 without gradients, whose squares are taken in float64 and fit there."""
+    """Do as `scaled`, but with s = 1 for float32 without gradients, whose squares float64 takes and holds."""
     if x.dtype == torch.float32 and not x.requires_grad:
         return x, x.new_ones(*x.shape[:batch], *[1] * (x.ndim - batch))
     return scaled(x, batch)

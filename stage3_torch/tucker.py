@@ -9,7 +9,7 @@ from checks import check_count, check_factors, check_modes, check_ranks, require
 from contract import Tucker
 
 from .checks import check_tensor, check_tensors, narrow, wide
-from .tensor import leading_basis, mode_product, guarded
+from .tensor import guarded, leading_basis, mode_product
 
 
 def tucker(
