@@ -13,6 +13,7 @@ def act(search: Search) -> None:
 
     from ..lab.reporting.tables import print_table
     from ..lab.runs import record
+    from ..lab.runs.inputs import changes_of_study
     from ..lab.trials import storage, workers
     from . import outcome, trial
 
@@ -37,6 +38,8 @@ def act(search: Search) -> None:
         pruner = search.trials.pruner if search.trials.epochs else "none"
         settings = search.flat(weights)
         studies[budget] = storage.open_study(database, f"{name} {budget}", settings, sampler, pruner, "minimize")
+        for phrase in changes_of_study(studies[budget], job.config):
+            log(f"{budget}: earlier trials are of {phrase}: --study-name NAME begins a study of today's")
         workers.work(studies[budget], database, trial.objective(site, recipe, log), options.trials, log)
     with outcome.alone(folder):
         results = outcome.write(search, site, recipes, studies, folder)

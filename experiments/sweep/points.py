@@ -20,6 +20,7 @@ from ..lab.recipes.trained import look_up
 from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
 from ..lab.runs import record
+from ..lab.runs.inputs import changes, inputs
 from . import figure
 from .config import Sweep
 
@@ -44,7 +45,7 @@ class Point(NamedTuple):
 
 
 def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
-    """The trained network and how each point is made; ValueError in one sentence for what is wrong."""
+    """Return the trained network and how each point is made; ValueError in one sentence for what is wrong."""
     curves = sweep.curves
     for name in ("kernel", "selector", "fractions"):
         values = getattr(curves, name)
@@ -57,42 +58,59 @@ def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
     return look_up(sweep.run()), recipes
 
 
-def execute(sweep: Sweep, say: Callable[[str], None]) -> Path:
-    """Measure, write and draw; the sweep's folder.  A point out of a kernel's reach is said, and left out."""
+def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
+    """Measure, write and draw; return the sweep's folder.
+
+    A point out of a kernel's reach is logged and left out.  ValueError where measured points are of other files.
+    """
     job, recipes = check(sweep)
     train = job.dataset.train()
     count = image_count(sweep.curves.calibration_images, len(train.labels), job.example.shape[-1])
     images = Calibration.draw(job.model, job.dataset, count, sweep.curves.seed, job.device)
     folder = record.make_folder(sweep.output.out, sweep.name)
     known = {} if sweep.output.force else _read(folder / POINTS)
+    if known:
+        _check_inputs(sweep, folder)
+    else:
+        made = {"environment": record.environment(), "inputs": inputs(sweep.run())}
+        record.write_json(folder / record.CONFIG, sweep.flat() | made)
     before = cost(job.model, job.example[:1].to(job.device))
     dense = known.get("dense") or _point(job, job.model, before)
     points, refusals = {"dense": dense}, []
     for (kernel, selector, fraction), how in recipes.items():
         key = f"{kernel} {selector} {fraction}"
         if key not in known:
-            say(f"{kernel}, {selector}, {how.budget}")
+            log(f"{kernel}, {selector}, {how.budget}")
             try:
                 plan = how.plan(job.model, job.example, images.stats if how.calibrated else None)
             except ValueError as error:
                 refusals.append(str(error))
-                say(f"left out: {error}")
+                log(f"left out: {error}")
                 continue
             small = how.build(job.model, plan, images)
             known[key] = _point(job, small, before, kernel, selector, how, predicted(plan))
         points[key] = known[key]
         record.write_json(folder / POINTS, {name: point._asdict() for name, point in {**known, **points}.items()})
     if len(points) == 1:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        if not (folder / POINTS).is_file():
+            (folder / record.CONFIG).unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
         raise ValueError(refusals[-1])
     table = pd.DataFrame(points.values())
     write_text(folder / "sweep.csv", table.to_csv(index=False))
     beside = peers(sweep.network.model, job.dataset.classes, sweep.curves.metric)
     drawn = figure.draw(table, beside, sweep, len(job.dataset.test().labels), count)
     save(drawn, folder / "sweep")
-    record.write_json(folder / record.CONFIG, sweep.flat() | {"environment": record.environment()})
     return folder
+
+
+def _check_inputs(sweep: Sweep, folder: Path) -> None:
+    """Refuse to go on with points that were measured of other weights, images or code."""
+    path, points = folder / record.CONFIG, folder / POINTS
+    made = json.loads(path.read_text(encoding="utf-8")).get("inputs") if path.is_file() else None
+    others = changes(sweep.run(), made, points.stat().st_mtime)
+    require(not others, f"points in {folder}", f"those of {', '.join(others)}", "of today's files: pass --force")
 
 
 def _point(
@@ -104,7 +122,7 @@ def _point(
     how: Recipe | None = None,
     rise: float | None = None,
 ) -> Point:
-    """Of the dense network, without more arguments."""
+    """Measure a network; without more arguments it is the dense one."""
     costs = cost(model, job.example[:1].to(job.device))
     right = accuracy(model, job.dataset.test(), job.dataset, job.device)
     if how is None:
@@ -114,7 +132,7 @@ def _point(
 
 
 def _read(path: Path) -> dict[str, Point]:
-    """The points of a sweep that was killed; ValueError for what is none."""
+    """Read the points of a sweep that was killed; ValueError for what is none."""
     if not path.is_file():
         return {}
     try:

@@ -12,6 +12,7 @@ def act(tune: Tune) -> None:
     from rich.console import Console
 
     from ..lab.runs import record
+    from ..lab.runs.inputs import changes_of_study
     from ..lab.trials import storage, workers
     from . import objective, outcome
     from .sampler import SeededByTrial
@@ -28,6 +29,8 @@ def act(tune: Tune) -> None:
     database = storage.open_storage(url, options.heartbeat, options.retries)
     sampler = SeededByTrial(tune.training.seed)
     study = storage.open_study(database, tune.name, tune.flat(), sampler, tune.search.pruner)
+    for phrase in changes_of_study(study, job.config):
+        log(f"earlier trials are of {phrase}: --study-name NAME begins a study of today's")
     folder = record.make_folder(options.out, tune.name)
     workers.work(study, database, objective.objective(job, tune.space), options.trials, log)
     outcome.write(tune, study, folder)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import optuna
 import pytest
 import torch
 from quick_runs import results
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from experiments.lab.config import Compression, Config, Data, Network, Training
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.runs.inputs import changes, inputs, of_code, of_data
+from experiments.lab.runs.inputs import changes, changes_of_study, inputs, of_code, of_data
 from experiments.run import measure
 from experiments.run.__main__ import main
 
@@ -37,7 +38,7 @@ def test_a_complete_run_says_that_its_checkpoint_has_changed_until_it_is_repeate
     before = results(folder)["rows"][0]["loss"]
     write_net(checkpoint, 1)
     assert main(arguments(tmp_path)) == 0
-    words = f"results are of another checkpoint ({checkpoint} has changed since): repeat them with --force"
+    words = f"results are of an earlier checkpoint ({checkpoint} has changed since): repeat them with --force"
     assert words in capsys.readouterr().err
     assert results(folder)["rows"][0]["loss"] == before
     assert main(arguments(tmp_path, "--force")) == 0
@@ -137,3 +138,14 @@ def test_a_checkpoint_that_is_gone_is_no_change(tmp_path):
     made = inputs(config)
     path.unlink()
     assert changes(config, made) == []
+
+
+def test_the_trials_of_a_study_are_told_from_those_of_other_images(tmp_path):
+    image = tmp_path / "train" / "a" / "1.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"one")
+    study, config = optuna.create_study(), Config(data=Data("folder", tmp_path), compression=Compression(()))
+    assert changes_of_study(study, config) == []
+    assert changes_of_study(study, config) == []
+    image.write_bytes(b"two")
+    assert changes_of_study(study, config) == [f"earlier images ({tmp_path} has changed since)"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from refusals import refused
+from safetensors.torch import load_file, save_file
 
 from experiments import plan
 from experiments.bench import __main__ as bench
@@ -108,6 +110,24 @@ def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(checkpoint, tm
     again = pd.read_csv(folder / "sweep.csv")
     assert again.top1[1] == 12.5  # not measured again
     assert again.drop(index=1).equals(table.drop(index=1))  # what was missing is as before
+
+
+def test_a_sweep_does_not_mix_points_of_two_checkpoints_of_one_name(checkpoint, tmp_path, capsys):
+    own = tmp_path / "net.safetensors"
+    shutil.copy(checkpoint, own)
+    words = (
+        f"--kernel svd --selector energy --fractions 0.5 --no-refit --checkpoint {own} --out {tmp_path}/runs".split()
+    )
+    assert sweep.main(words) == 0
+    (points,) = tmp_path.glob("runs/*/points.json")
+    before = points.read_text()
+    tensors = load_file(own)
+    save_file({name: 2 * tensor for name, tensor in tensors.items()}, own)
+    assert sweep.main([*words, "--fractions", "0.5"]) == 2
+    assert f"({own} has changed since)" in capsys.readouterr().err
+    assert points.read_text() == before
+    assert sweep.main([*words, "--force"]) == 0
+    assert points.read_text() != before
 
 
 SWEEP_REFUSALS = {

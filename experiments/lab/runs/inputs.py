@@ -9,16 +9,20 @@ import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config, Data
 from ..data.images import EXTENSIONS
+
+if TYPE_CHECKING:  # what runs it needs half a second to load, and most who come here have no study
+    from optuna.study import Study
 
 IDX = {"mnist": "MNIST/raw", "fashion-mnist": "FashionMNIST/raw"}  # CIFAR and SVHN are compared with published MD5s
 WHOLE = 64 * 2**20  # bytes; of a larger file of data its size, first and last million count
 MILLION = 2**20
 READ, SIZED = 2_000, 100_000  # files: of more than READ the names and sizes count, of more than SIZED the names alone
 
+EARLIER_FILES = {"checkpoint": "an earlier checkpoint", "data": "earlier images", "code": "earlier code of the network"}
 EARLIER = {"selector": "energy", "fine-tuning": "lr / 4, the last of equal epochs"}  # the defaults before version 2
 NOW = {"selector": "loss", "fine-tuning": "lr / 20, or as it was where no epoch is better"}
 
@@ -58,7 +62,7 @@ def changes(config: Config, made: Mapping[str, Any] | None, since: float | None 
     now, before = inputs(config), made or {}
     paths = {"checkpoint": config.network.checkpoint, "data": config.data.data_root, "code": config.network.model}
     phrases = [
-        f"another {name} ({paths[name]} has changed since)"
+        f"{EARLIER_FILES[name]} ({paths[name]} has changed since)"
         for name in paths
         if name in before and name in now and before[name] != now[name]
     ]
@@ -70,6 +74,17 @@ def changes(config: Config, made: Mapping[str, Any] | None, since: float | None 
         if name in earlier and earlier[name] != meaning:
             phrases.append(f"an earlier default of {name} ({earlier[name]}, now {meaning})")
     return phrases
+
+
+def changes_of_study(study: "Study", config: Config) -> list[str]:
+    """Say as `changes` in what the files differ from those of a study's first worker, which are kept with the study.
+
+    It is said, not refused: machines that share a study may hold the same images in other files.
+    """
+    made = study.user_attrs.get("inputs")
+    if made is None:
+        study.set_user_attr("inputs", inputs(config))
+    return [] if made is None else changes(config, made)
 
 
 def of_file(path: Path) -> str | None:
