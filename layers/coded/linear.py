@@ -9,10 +9,22 @@ from .transform import Transform
 
 
 class TransformLinear(nn.Module):
-    """A trained Linear layer under a Transform; trains in the frequency domain, folds to the layer it came from.
+    """y = x (T_0^T Y T_1)^T + bias: a Linear layer that trains the few coefficients Y that a Transform keeps.
 
-    The same numbers as `code(layer, transform)`, which decodes the weight in each training step: for 9216 to 4096
+    It computes what `code(layer, transform)` does, which decodes the weight in each training step: for 9216 to 4096
     features that costs twenty times the dense step, and transforming the activations next to nothing.
+
+    Args:
+        layer: a trained Linear layer, which is left as it is.
+        transform: a `Transform` for this layer alone.
+
+    Raises:
+        ValueError: for a `keep` that is not 1 to the number of weights.
+
+    Example:
+        >>> layer = TransformLinear(nn.Linear(16, 8), Transform("dct", keep=40, axes=(0, 1)))
+        >>> layer(torch.ones(3, 16)).shape, layer.values.shape
+        (torch.Size([3, 8]), torch.Size([40]))
     """
 
     def __init__(self, layer: nn.Linear, transform: Transform) -> None:
@@ -26,17 +38,17 @@ class TransformLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The decoded weight (out, in), cached in eval."""
+        """Decode the weight (out, in); in eval mode it is cached."""
         return self.transform(self.values)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x W^T + bias, of the cached weight in eval without gradients."""
+        """x W^T + bias, by the cached weight in eval mode without gradients."""
         if self.training or torch.is_grad_enabled():
             y = self.transform.linear(x, self.values)
             return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 
     def materialize(self) -> nn.Module:
-        """The plain layer with the decoded weight."""
+        """Return the plain layer with the decoded weight."""
         shape = (self.in_features, self.out_features)
         return filled(nn.Linear(*shape, self.bias is not None, device="meta"), self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Channels have no natural order, so one may be chosen in which a transform along them has less to do."""
+"""Choose an order of the channels, which have none of their own, in which a transform has less to do."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""weight = decode(code): any kernel of stage 3 becomes the trained, compressed weight of an ordinary layer."""
+"""weight = decode(code): the code of any kernel of stage 3 is the trained parameter of an ordinary layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from ..network import replace
 
 
 class Decoded(nn.Module):
-    """A parametrisation whose decoded weight is kept while nothing can change it: in eval mode without gradients."""
+    """A parametrisation that caches its decoded weight in eval mode without gradients, where nothing can change it."""
 
     def decode(self, *arrays: Tensor) -> Tensor:
-        """The weight that the arrays stand for."""
+        """Decode the weight from the arrays of its code."""
         raise NotImplementedError
 
     def forward(self, *arrays: Tensor) -> Tensor:
@@ -38,9 +38,23 @@ class Decoded(nn.Module):
 
 
 class Coded(Decoded):
-    """The arrays of a decomposition as parameters, e.g. Coded("svd", rank=8).
+    """weight = decode(code), the code being the arrays of a kernel of stage 3.
 
-    The svd sees the weight as a matrix, one row per output; every other kernel sees it as it is.
+    The svd sees the weight as a matrix, one row per output; every other kernel sees it as it is.  A forward pass
+    multiplies by the decoded weight: this saves parameters and no multiplications, which `compress` does by a sequence
+    of smaller layers instead.  No plan makes it, so `save` refuses a network that has it; `fold` it first.
+
+    Args:
+        name: a kernel of stage 3, such as "svd", "tucker", "cp", "ht" or "dct".
+        spec: what its encoder is given beside the weight, such as rank=8.
+
+    Raises:
+        ValueError: for an unknown kernel; from `code`, for a spec that the kernel refuses.
+
+    Example:
+        >>> layer = code(nn.Linear(32, 16), Coded("svd", rank=2))
+        >>> sum(parameter.numel() for parameter in layer.parameters())  # 16 biases, 16 x 2 + 2 + 2 x 32 numbers
+        114
     """
 
     def __init__(self, name: str, **spec: Any) -> None:
@@ -49,7 +63,7 @@ class Coded(Decoded):
         self.kernel, self.spec = KERNELS[name], spec
 
     def right_inverse(self, weight: Tensor) -> Sequence[Tensor]:
-        """Encode: torch calls this once, at registration, and at every assignment to the weight."""
+        """Encode the weight; torch calls this at registration, and at every assignment to the weight."""
         self.shape = weight.shape
         matrix = weight.flatten(1) if self.kernel.encode == "svd" else weight
         self.like = getattr(stage3_torch, self.kernel.encode)(matrix, **self.spec)
@@ -64,14 +78,30 @@ class Coded(Decoded):
 
 
 def code(layer: nn.Module, parametrisation: Decoded) -> nn.Module:
-    """Give the layer's weight this parametrisation, in place: its code is then what trains and what is saved."""
+    """Give the layer's weight this parametrisation, in place: its code is then what trains and what is saved.
+
+    Args:
+        layer: any module with a `weight`, whose numbers are encoded.
+        parametrisation: a `Transform` or `Coded`, for this layer alone.
+
+    Returns:
+        The layer, in the mode it was in.
+
+    Raises:
+        ValueError: for a weight that the parametrisation cannot encode.
+
+    Example:
+        >>> layer = code(nn.Conv2d(4, 4, 3, bias=False), Coded("dct", axis=3))
+        >>> [name for name, _ in layer.named_parameters()]
+        ['parametrizations.weight.original0']
+    """
     parametrize.register_parametrization(layer, "weight", parametrisation)
     layer.train(layer.training)
     return layer
 
 
 def is_coded(module: nn.Module) -> bool:
-    """Whether the module's weight is decoded from a code."""
+    """Tell whether the module's weight is decoded from a code."""
     return any(
         isinstance(child, Decoded)
         for name, child in module.named_modules()
@@ -80,7 +110,7 @@ def is_coded(module: nn.Module) -> bool:
 
 
 def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """The layer with copies of these numbers."""
+    """Give the layer copies of these numbers, in place, and return it."""
     layer.register_parameter("weight", nn.Parameter(weight.detach().clone()))
     layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
     return layer
@@ -89,7 +119,21 @@ def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
 def fold(model: nn.Module) -> nn.Module:
     """Turn every coded layer of the model back, in place, into the plain layer with the decoded weight.
 
-    Use the return value: the root itself may be a layer that is swapped (one with a `materialize` of its own).
+    Args:
+        model: any network; the layers are those of `code`, `TransformLinear`, frequency layers, masks and binary ones.
+
+    Returns:
+        The network, or, where the root itself is such a layer, the plain layer in its place.
+
+    Raises:
+        ValueError: for a complex frequency layer, which is no plain one.
+
+    Example:
+        >>> model = nn.Sequential(code(nn.Linear(8, 4), Coded("svd", rank=1)))
+        >>> fold(model)
+        Sequential(
+          (0): Linear(in_features=8, out_features=4, bias=True)
+        )
     """
 
     def rule(_: str, module: nn.Module) -> nn.Module | None:
@@ -104,7 +148,7 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def _plain(module: nn.Module) -> None:
-    """As remove_parametrizations, but leaves the class alone, which copies of the layer share."""
+    """Make the layer plain again, in place; remove_parametrizations would change the class, which its copies share."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     trained = any(array.requires_grad for array in module.parametrizations.parameters())  # type: ignore[union-attr]  # torch types every attribute as Tensor | Module

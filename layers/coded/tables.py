@@ -1,4 +1,4 @@
-"""What the inverse transforms of `loader.py` look up: stored beside the coefficients, nearly nothing.
+"""Make the few numbers that the inverse transforms of `loader.py` look up, stored beside the coefficients.
 
 Stage 3 owes its speed to tables, n x n ones for short axes, which may outgrow the coefficients they decode.
 """

@@ -29,8 +29,27 @@ class Transform(Decoded):
     select="magnitude" keeps the largest ones of the weight's own transform: by orthonormality (Parseval) the choice
     with the least squared error; one bit per weight is saved for their positions.  select="lowest" keeps the lowest
     frequencies, by the sum over axes of squares as in an ellipse around zero; positions follow from the shape and are
-    not saved.  order=True sorts the channels for smoothness before the transform, saves the permutations, and undoes
-    them after decoding; only channel axes (0 and 1) among `axes` are sorted.
+    not saved.  In eval mode loader.py decodes, so that what it reads elsewhere has the same bits.
+
+    Args:
+        name: a real orthonormal transform: dct, dst, dht, dwt or shannon.
+        keep: how many coefficients are kept and trained.
+        axes: the axes of the weight to transform: 0 output channels, 1 input channels, 2 and 3 height and width.
+        select: "magnitude" or "lowest".
+        order: whether to sort the channels for smoothness before the transform; the permutations are saved, and undone
+            after decoding.  Only channel axes (0 and 1) among `axes` are sorted.
+        wavelet: of the dwt, haar if it is None.
+        levels: of the dwt; an axis takes as many as it can if it is None.
+
+    Raises:
+        ValueError: for arguments that are none of these; from `code`, for a `keep` that is not 1 to the number of
+            weights.
+
+    Example:
+        >>> from layers import code
+        >>> layer = code(torch.nn.Conv2d(3, 8, 3), Transform("dct", keep=72, axes=(2, 3)))
+        >>> layer.weight.shape, layer.parametrizations.weight.original0.shape
+        (torch.Size([8, 3, 3, 3]), torch.Size([72]))
     """
 
     mask: Tensor | None  # (ceil(n / 8),) uint8, saved where positions depend on the weight
@@ -70,7 +89,7 @@ class Transform(Decoded):
         self._cache = None
 
     def spectrum(self, weight: Tensor) -> Tensor:
-        """The coefficients of the weight, its channels sorted if asked for; sets the permutations."""
+        """Transform the weight, its channels sorted if asked for; sets the permutations."""
         self.shape = weight.shape
         y = weight
         for axis in (0, 1):
@@ -83,7 +102,7 @@ class Transform(Decoded):
         return y
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
-        """The `keep` coefficients; sets their positions."""
+        """Encode the weight as `keep` coefficients; sets their positions."""
         require(1 <= self.keep <= weight.numel(), "keep", self.keep, f"1 to {weight.numel()}")
         y = self.spectrum(weight).flatten()
         if self.select == "lowest":
@@ -94,7 +113,7 @@ class Transform(Decoded):
         return (y.gather(0, self.index),)
 
     def coefficients(self, values: Tensor) -> Tensor:
-        """All coefficients in the shape of the weight; written in place, where `scatter` would copy the zeros."""
+        """Place the values in the shape of the weight; written in place, where `scatter` would copy the zeros."""
         return values.new_zeros(self.shape.numel()).scatter_(0, self.index, values).reshape(self.shape)
 
     def decode(self, *arrays: Tensor) -> Tensor:
@@ -112,7 +131,7 @@ class Transform(Decoded):
         return sorted_back(y, *orders)
 
     def tables(self) -> list[Tables]:
-        """What loader.py looks up to invert the transform, for one axis after the other."""
+        """Return what loader.py looks up to invert the transform, for one axis after the other."""
         return [tables(self.name, self.shape[axis], self.wavelet, self.levels) for axis in self.axes]
 
     def linear(self, x: Tensor, values: Tensor) -> Tensor:
