@@ -1,6 +1,5 @@
 """One trial: settings from the space, a network trained with them, its best validation accuracy."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +8,7 @@ import optuna
 from optuna.trial import Trial
 
 from checks import require
+from layers.network import copy_of
 
 from ..lab.config import Compression, Config, Data, Training
 from ..lab.recipes.job import Job, check as check_job
@@ -73,7 +73,7 @@ def objective(job: Job, space: Space) -> Callable[[Trial], float]:
         training = replace(job.config.training, **found)
         try:
             return train(
-                copy.deepcopy(job.model),
+                copy_of(job.model),
                 job.dataset,
                 training,
                 epochs=found["max_epochs"],

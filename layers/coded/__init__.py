@@ -6,6 +6,7 @@ from .ordering import place_type as place_type, smooth_order as smooth_order
 from .parametrisation import (
     Coded as Coded,
     Decoded as Decoded,
+    check_plain_weights as check_plain_weights,
     code as code,
     filled as filled,
     fold as fold,

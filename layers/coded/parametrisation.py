@@ -1,6 +1,6 @@
 """weight = decode(code): the code of any kernel of stage 3 is the trained parameter of an ordinary layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -107,6 +107,15 @@ def is_coded(module: nn.Module) -> bool:
         for name, child in module.named_modules()
         if name.startswith("parametrizations.weight.")
     )
+
+
+def check_plain_weights(layers: Mapping[str, nn.Module], done: str) -> None:
+    """Refuse layers whose weight something else makes, such as weight_norm, spectral_norm or torch.nn.utils.prune.
+
+    done: what is to be done to them, as in "layers to prune".
+    """
+    made = [name for name, layer in layers.items() if "weight" not in layer._parameters and not is_coded(layer)]
+    require(not made, f"layers to {done}", f"parametrised ones: {', '.join(made)}", "ones with a weight of their own")
 
 
 def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from checks import require
 
-from ..coded import Decoded, code
+from ..coded import Decoded, check_plain_weights, code
 from ..network import check_untied, weighted
 
 
@@ -39,6 +39,7 @@ def binarise(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], .
     layers = weighted(model, kinds)
     require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to binarise")
     check_untied(model, layers, "binarise")
+    check_plain_weights(layers, "binarise")
     for layer in layers.values():
         code(layer, Binary())
     return model

@@ -8,7 +8,7 @@ from torch.nn.utils import prune as torch_prune
 
 from checks import require
 
-from ..coded import Decoded, code
+from ..coded import Decoded, check_plain_weights, code
 from ..network import check_untied, weighted
 
 Score = Callable[[Tensor], Tensor]  # weight -> a score of each entry, in its shape; the lowest of all layers are pruned
@@ -53,40 +53,46 @@ def masks(
     score: str = "l1",
     kinds: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module,
 ) -> dict[str, Tensor]:
-    """Name of each Conv2d and Linear -> mask of its weight, 0 for the fraction of all weights with the lowest scores.
+    """Choose for each Conv2d and Linear a mask, by name: 0 for the fraction of all weights with the lowest scores.
 
     ValueError for a fraction that is not between 0 and 1, an unknown score, a network without such layers, or with tied
-    ones.
+    or parametrised ones.
     """
     require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
     require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
     layers = weighted(model, kinds)
     require(bool(layers), "model", type(model).__name__, "one with convolutions or Linear layers to prune")
     check_untied(model, layers, "prune")
-    scores = {name: SCORES[score](layer.get_parameter("weight").detach()) for name, layer in layers.items()}
-    flat = torch.cat([one.flatten() for one in scores.values()])
+    check_plain_weights(layers, "prune")
+    scores = {name: SCORES[score](_weight(layer)) for name, layer in layers.items()}
+    flat = torch.cat([layer_scores.flatten() for layer_scores in scores.values()])
     keep = torch_prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat))
-    parts = keep.split([one.numel() for one in scores.values()])
-    return {name: part.reshape(one.shape) for part, (name, one) in zip(parts, scores.items())}
+    parts = keep.split([layer_scores.numel() for layer_scores in scores.values()])
+    return {name: part.reshape(layer_scores.shape) for part, (name, layer_scores) in zip(parts, scores.items())}
 
 
 def mask(model: nn.Module, chosen: dict[str, Tensor]) -> nn.Module:
     """Give the weights these masks, in place; `layers.fold` makes plain weights with zeros of them.
 
-    ValueError for a weight that is tied to another, which would stay as it is.
+    ValueError for a weight that is tied to another, which would stay as it is, or parametrised by others.
     """
     check_untied(model, chosen, "prune")
-    for name, one in chosen.items():
-        code(model.get_submodule(name), Masked(one))
+    check_plain_weights({name: model.get_submodule(name) for name in chosen}, "prune")
+    for name, layer_mask in chosen.items():
+        code(model.get_submodule(name), Masked(layer_mask))
     return model
 
 
 def zeros(model: nn.Module) -> dict[str, float]:
-    """Name of each Conv2d and Linear -> fraction of its weights that are zero."""
-    return {
-        name: float((module.get_parameter("weight") == 0).double().mean())
-        for name, module in weighted(model, nn.Module).items()
-    }
+    """Count the fraction of weights that are zero, by name of each Conv2d and Linear."""
+    return {name: float((_weight(layer) == 0).double().mean()) for name, layer in weighted(model, nn.Module).items()}
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that the layer computes with, whatever makes it."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
 
 
 SCORES: dict[str, Score] = {"l1": magnitude, "lamp": lamp}

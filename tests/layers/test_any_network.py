@@ -9,6 +9,7 @@ from torch import nn
 
 from layers import Budget, calibrate, compress, cost, make_plan, prune_channels, reestimate_batchnorm, refit
 from layers.network import copy_of
+from layers.thinning import binarise, mask, masks, zeros
 
 
 def small_net(last=5):
@@ -303,3 +304,33 @@ def test_names_with_brackets(x):
     plan = make_plan(net, Budget(macs=0.7), example=x, stats=calibrate(net, [x], loss_aware=False))
     assert [row.name for row in plan.layers] == ["block[0] inputs", "[red]"]
     assert compress(net, plan)(x).shape == net(x).shape
+
+
+PARAMETRISED = {
+    "weight_norm": nn.utils.weight_norm,
+    "parametrizations.weight_norm": nn.utils.parametrizations.weight_norm,
+    "spectral_norm": nn.utils.spectral_norm,
+    "parametrizations.spectral_norm": nn.utils.parametrizations.spectral_norm,
+    "prune": lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("case", PARAMETRISED)
+def test_weights_that_something_else_makes_are_neither_pruned_nor_binarised(case):
+    net = small_net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the old norms
+        PARAMETRISED[case](net[2])
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    uses = {
+        "prune": [lambda: masks(net, 0.5), lambda: mask(net, {"2": torch.ones_like(net[2].weight)})],
+        "binarise": [lambda: binarise(net)],
+    }
+    for done, calls in uses.items():
+        for use in calls:
+            sentence = f"^layers to {done} must be ones with a weight of their own, got 'parametrised ones: 2'$"
+            with pytest.raises(ValueError, match=sentence):
+                use()
+    torch.testing.assert_close(dict(net.state_dict()), before)
+    assert zeros(net)["2"] == (0.5 if case == "prune" else 0)
+    assert [*masks(net, 0.5, kinds=nn.Linear)] == ["5"]

@@ -1,13 +1,12 @@
 """What is done to a network around its fine-tuning: weights pruned, binary, or halved."""
 
-import copy
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from checks import require
 from layers import fold
-from layers.network import evaluating
+from layers.network import copy_of, evaluating
 from layers.thinning import Half, Widths, binarise, mask, masks, zeros
 
 from ..config import Compression
@@ -73,7 +72,7 @@ class Treatment(NamedTuple):
 
     def try_out(self, model: nn.Module, example: Tensor) -> None:
         """Refuse now what would be refused after an hour; the model is untouched."""
-        tried = self.begin(copy.deepcopy(model))
+        tried = self.begin(copy_of(model))
         if self.quantise == "half":
             tried = self.read(self.end(tried))
             try:

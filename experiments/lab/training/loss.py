@@ -1,11 +1,11 @@
 """The loss of a training step: cross-entropy against labels, mixed and smoothed or not, and against a teacher."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torchvision.transforms import v2
+
+from layers.network import copy_of
 
 from ..config import Training
 
@@ -30,7 +30,7 @@ class Loss:
     def __init__(self, config: Training, classes: int, teacher: nn.Module | None = None) -> None:
         self.config = config
         # a copy: it changes device
-        self.teacher = None if teacher is None or not config.distill else copy.deepcopy(teacher).eval()
+        self.teacher = None if teacher is None or not config.distill else copy_of(teacher).eval()
         mixes = [
             kind(alpha=alpha, num_classes=classes)
             for kind, alpha in ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))

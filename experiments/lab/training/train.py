@@ -1,6 +1,5 @@
 """Train a classifier with Lightning, on one device or many; the best epoch by validation accuracy is kept."""
 
-import copy
 import logging
 import traceback
 import warnings
@@ -13,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from checks import require
+from layers.network import copy_of
 
 from ..config import Training
 from ..data import Dataset
@@ -62,7 +62,7 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner for each of the networks
     options = {"epochs": epochs, "lr": lr, "seed": seed, "teacher": teacher}
     # a copy: sharding, compilation and memory format shall not outlast the training
-    classifier = Classifier(copy.deepcopy(model), config, len(dataset.classes), **options)
+    classifier = Classifier(copy_of(model), config, len(dataset.classes), **options)
     resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
     trainer = make_trainer(config, epochs, checkpoint, callbacks, judge_start=keep_start and resume is None)
     val, place = dataset.val(), {"rank": rank(), "world": world(), "device": trainer.strategy.root_device}
