@@ -228,7 +228,7 @@ def test_a_network_without_numbers_has_costs_and_nothing_else(x):
     net = small_net().to("meta")
     assert cost(net, x) == cost(small_net(), x)
     for use in (lambda: calibrate(net, [x]), lambda: make_plan(net, Budget(macs=0.5), example=x)):
-        with pytest.raises(ValueError, match="weight of layer '0' must be a tensor with numbers, got 'on the meta"):
+        with pytest.raises(ValueError, match="on the meta device"):
             use()
     with pytest.raises(ValueError, match="weight of layer '0' must be known: run the network once"):
         calibrate(nn.Sequential(nn.LazyLinear(4)), [x])
