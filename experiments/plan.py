@@ -66,9 +66,9 @@ def act(dry_run: DryRun) -> None:
         )
         console.print(str(plan), soft_wrap=True, markup=False, highlight=False)
         for name, before, after in zip(plan.before._fields, plan.before, plan.after):
-            console.print(f"{name}: {after:,} of {before:,}, {after / before:.1%}", highlight=False)
+            console.print(f"{name}: {after:,} of {before:,}, {after / before:.1%}", markup=False, highlight=False)
         if (rise := predicted(plan)) is not None:
-            console.print(f"predicted rise of the loss, before any refit: {rise:.4g}", highlight=False)
+            console.print(f"predicted rise of the loss, before any refit: {rise:.4g}", markup=False, highlight=False)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             plan.save(out)

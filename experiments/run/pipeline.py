@@ -119,10 +119,10 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
 
     def say(stage: str, what: str, epochs: int) -> None:
         under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
-        console.print(f"{what}: {'finished before' if stage in finished else under_way}", highlight=False)
+        console.print(f"{what}: {'finished before' if stage in finished else under_way}", markup=False, highlight=False)
 
     if words := statistics(job.model, job.config.training):
-        console.print(words, highlight=False)
+        console.print(words, markup=False, highlight=False)
     say("dense", "dense", job.epochs)
     _dense(job, stages, "dense" in finished, tracker)
     models, plans = {"dense": job.model}, {}

@@ -47,8 +47,8 @@ def act(search: Search) -> None:
     out = Console()
     print_table(outcome.comparison(results), out)
     for words in results["said"]:
-        out.print(words, soft_wrap=True, highlight=False)
-    out.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        out.print(words, soft_wrap=True, markup=False, highlight=False)
+    out.print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 
 
 main = door("search", Search, act, resumes=True)

@@ -69,13 +69,13 @@ def execute(job: Job) -> None:
     options = study.measurement
     (folder / record.COMPLETE).unlink(missing_ok=True)  # what is repeated is not complete
     if network.job is not None:
-        console.print(f"training: {network.job.epochs} epochs", highlight=False)
+        console.print(f"training: {network.job.epochs} epochs", markup=False, highlight=False)
         train(network.job, folder)
     studied, skipped = weights(network.model, options.least)
     parts = []
     with _one_thread():
         for number, weight in enumerate(studied):
-            console.print(f"{weight.name} ({number + 1} of {len(studied)})", highlight=False)
+            console.print(f"{weight.name} ({number + 1} of {len(studied)})", markup=False, highlight=False)
             parts.append(measure(weight, options, options.seed + number))
     results = Tables(*(pd.concat(table, ignore_index=True) for table in zip(*parts)))
     timed = timed_weight(studied)

@@ -21,7 +21,7 @@ def act(tune: Tune) -> None:
     console, options = Console(stderr=True), tune.output
 
     def log(words: str) -> None:
-        console.print(words, highlight=False)
+        console.print(words, markup=False, highlight=False)
 
     job = objective.check(tune)
     # with --storage the folder comes last: a database that cannot be used leaves nothing behind
@@ -37,10 +37,10 @@ def act(tune: Tune) -> None:
     database.engine.dispose()
     best = outcome.best(study)
     out = Console()
-    out.print(outcome.summary(tune, study), highlight=False)
+    out.print(outcome.summary(tune, study), markup=False, highlight=False)
     if best is not None:
-        out.print(outcome.command(tune, best), soft_wrap=True, highlight=False)
-    out.print(f"figures: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        out.print(outcome.command(tune, best), soft_wrap=True, markup=False, highlight=False)
+    out.print(f"figures: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 
 
 main = door("tune", Tune, act, resumes=True)

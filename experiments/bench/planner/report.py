@@ -30,7 +30,7 @@ def report(bench: "PlannerBench") -> bool:
     console = Console(stderr=True)
 
     def log(words: str) -> None:
-        console.print(words, soft_wrap=True, highlight=False)
+        console.print(words, soft_wrap=True, markup=False, highlight=False)
 
     try:
         job = look_up(config)
