@@ -24,8 +24,7 @@ def export_networks(config: Config, suffix: str) -> list[Path]:
     facts = {
         "run": config.name,
         "classes": json.dumps(job.dataset.classes),
-        "mean": json.dumps(job.dataset.mean),
-        "std": json.dumps(job.dataset.std),
+        "preprocessing": json.dumps(job.dataset.preprocessing.record()),
     }
     written = []
     for row in record.read_results(folder)["rows"]:

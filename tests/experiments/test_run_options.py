@@ -1,5 +1,6 @@
 """What a run does beside comparing: carry out a plan that is given, several seeds, networks for another runtime."""
 
+import json
 import re
 
 import numpy as np
@@ -98,6 +99,9 @@ def test_every_network_is_exported_with_named_ends_also_of_a_complete_run(tmp_pa
         np.testing.assert_allclose(y, load(folder / network, LeNet()).eval()(x).detach().numpy(), atol=1e-4)
         facts = session.get_modelmeta().custom_metadata_map
         assert (facts["network"], facts["run"]) == (network, folder.name)
+        kept = json.loads((folder / network / "preprocessing.json").read_text())
+        assert json.loads(facts["preprocessing"]) == kept
+        assert (kept["mean"], kept["std"]) == ([0.305], [0.37])
     assert (folder / "dense.onnx").is_file()
     assert f"exported: {folder}/svd/model.onnx" in capsys.readouterr().out
 
