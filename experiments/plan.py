@@ -46,6 +46,7 @@ def act(dry_run: DryRun) -> None:
 
     from .lab.recipes.recipe import from_dense, predicted
     from .lab.recipes.trained import look_up
+    from .lab.reporting.plan_table import print_plan
 
     out, console = dry_run.output.out, Console()
     if out is not None:
@@ -64,7 +65,7 @@ def act(dry_run: DryRun) -> None:
         console.print(
             f"{network}: {recipe.words(job.calibration_images)}\n", soft_wrap=True, markup=False, highlight=False
         )
-        console.print(str(plan), soft_wrap=True, markup=False, highlight=False)
+        print_plan(plan, console)
         for name, before, after in zip(plan.before._fields, plan.before, plan.after):
             console.print(f"{name}: {after:,} of {before:,}, {after / before:.1%}", markup=False, highlight=False)
         if (rise := predicted(plan)) is not None:

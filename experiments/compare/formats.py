@@ -49,7 +49,7 @@ def to_latex(comparison: Comparison) -> str:
     header, rows, words, _ = cells(comparison)
     escape = str.maketrans(LATEX)
     table = pd.DataFrame(rows, columns=[head.translate(escape) for head in header])
-    if words == 2:
+    if "run" in header:
         table["run"] = table["run"].mask(table["run"].duplicated(), "")
     text = table.map(lambda cell: cell.translate(escape)).to_latex(
         index=False,

@@ -135,6 +135,8 @@ def test_a_table_of_one_run_in_latex_leaves_its_name_to_the_label():
     assert r"\begin{tabular}{lrrrrrrrrrr}" in latex
     assert r"\label{tab:digits-lenet-1}" in latex
     assert r"batch 1, \textmu{}s" in latex
+    chosen = to_latex(Comparison({"a": results(row("dense"), row("svd", 0.5, selector="loss", refit=True))}))
+    assert r"\begin{tabular}{llrrrrrrrrrr}" in chosen  # one more column of words: by what the ranks were chosen
 
 
 def test_times_from_a_busy_machine_are_pointed_out_wherever_they_stand():

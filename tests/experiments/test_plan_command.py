@@ -1,5 +1,6 @@
 """`experiments.plan`, `experiments.sweep` and `experiments.bench planner`: trained networks, no gradient step."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file, save_file
+from rich.console import Console
 
 from experiments import plan
 from experiments.bench import __main__ as bench
@@ -20,9 +23,10 @@ from experiments.bench.planner.trials import Trial
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes.evaluate import Accuracy
 from experiments.lab.reporting.peers import CIFAR10, PEERS, peers
+from experiments.lab.reporting.plan_table import plan_table, print_plan
 from experiments.run.__main__ import main as run
 from experiments.sweep import __main__ as sweep
-from layers import Plan, compress
+from layers import Budget, Plan, compress, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,8 @@ def checkpoint(tmp_path_factory):
     return str(folder / "dense.safetensors")
 
 
-def test_the_plan_is_printed_and_written_and_fits_the_network(checkpoint, tmp_path, capsys):
+def test_the_plan_is_printed_and_written_and_fits_the_network(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     arguments = f"--budget macs=0.5 --checkpoint {checkpoint} --max-epochs 7 --no-track --out {tmp_path}/new/plan.json"
     assert plan.main(arguments.split()) == 0
     out = capsys.readouterr().out
@@ -58,6 +63,25 @@ def test_several_plans_are_printed_side_by_side(checkpoint, capsys):
     assert "dct: selector energy" in out
     assert "svd: selector energy" in out
     assert "predicted" not in out  # energy predicts no loss
+
+
+@pytest.mark.parametrize("budget", ["macs=0.5", "params=0.3"])
+def test_a_plan_fits_80_columns_with_every_layer_and_every_reason(budget, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    model, images = LeNet(), torch.zeros(1, 1, 32, 32)
+    made = make_plan(model, Budget.parse(budget), ("svd", "spatial"), selector="energy", example=images)
+    reasons = {row.name: "an output of ten is too few to take apart" for row in made.layers}
+    made = dataclasses.replace(
+        made, layers=tuple(dataclasses.replace(row, reason=reasons[row.name]) for row in made.layers)
+    )
+    print_plan(made, Console())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    table = plan_table(made)
+    assert [row[0].split("\n")[0] for row in table.rows] == [*(row.name for row in made.layers), "total"]
+    for row in made.layers:
+        assert any(line.startswith(row.name) for line in lines)
+    assert table.rows[-1][2].endswith(f"{made.after.params / made.before.params:.0%}")
 
 
 REFUSALS = {
