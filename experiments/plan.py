@@ -3,10 +3,18 @@
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .lab.command import check_file, door
 from .lab.config import Compression, Config, Data, Measurement, Network, Tracking, Training
 from .lab.refusals import check_effects
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from layers import Plan
+
+    from .lab.reporting.tables import Table
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,6 @@ def act(dry_run: DryRun) -> None:
 
     from .lab.recipes.recipe import from_dense, predicted
     from .lab.recipes.trained import look_up
-    from .lab.reporting.plan_table import print_plan
 
     out, console = dry_run.output.out, Console()
     if out is not None:
@@ -73,6 +80,37 @@ def act(dry_run: DryRun) -> None:
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             plan.save(out)
+
+
+def print_plan(plan: "Plan", console: "Console") -> None:
+    """Print the plan's own text where it fits the terminal, else the same as a table that does."""
+    from .lab.reporting.tables import print_table
+
+    text = str(plan)
+    if max(map(len, text.splitlines())) <= console.width:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+    else:
+        print_table(plan_table(plan), console)
+
+
+def plan_table(plan: "Plan") -> "Table":
+    """The plan as a table: layer and kernel, spec or why it stays dense, what is kept of each cost, error."""
+    from .lab.reporting.tables import Table
+    from .lab.reporting.units import COUNTS, SECONDS, digits, unit_of
+
+    frame, rows = plan.to_frame(), []
+    known = {"params": ("params", COUNTS), "macs": ("MACs", COUNTS), "seconds": ("time", SECONDS)}
+    costs = {key: names for key, names in known.items() if f"{key}_after" in frame}
+    # the unit of the layers: the total, in the last row, would make them fractions of a thousand
+    units = {key: unit_of(frame[f"{key}_before"].iloc[:-1], scale) for key, (_, scale) in costs.items()}
+    for name, row in frame.iterrows():
+        cells = [f"{name}\n{row['kernel']}", row["spec"] or row["reason"]]
+        for key, unit in units.items():
+            before, after = row[f"{key}_before"], row[f"{key}_after"]
+            cells.append(f"{digits(after / unit.size)}\n{after / before:.0%}" if before else "")
+        rows.append([*cells, f"{row['error']:.3g}" if row["error"] > 0 else ""])
+    heads = [f"{title}\n{units[key].sign}".rstrip() for key, (title, _) in costs.items()]
+    return Table(["layer", "spec", *heads, "error"], rows, 2)
 
 
 main = door("plan", DryRun, act)

@@ -23,7 +23,6 @@ from experiments.bench.planner.trials import Trial
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes.evaluate import Accuracy
 from experiments.lab.reporting.peers import CIFAR10, PEERS, peers
-from experiments.lab.reporting.plan_table import plan_table, print_plan
 from experiments.run.__main__ import main as run
 from experiments.sweep import __main__ as sweep
 from layers import Budget, Plan, compress, make_plan
@@ -74,10 +73,10 @@ def test_a_plan_fits_80_columns_with_every_layer_and_every_reason(budget, capsys
     made = dataclasses.replace(
         made, layers=tuple(dataclasses.replace(row, reason=reasons[row.name]) for row in made.layers)
     )
-    print_plan(made, Console())
+    plan.print_plan(made, Console())
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    table = plan_table(made)
+    table = plan.plan_table(made)
     assert [row[0].split("\n")[0] for row in table.rows] == [*(row.name for row in made.layers), "total"]
     for row in made.layers:
         assert any(line.startswith(row.name) for line in lines)
