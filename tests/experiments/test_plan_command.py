@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from refusals import refused
-from safetensors.torch import load_file, save_file
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from experiments import plan
 from experiments.bench import __main__ as bench
