@@ -14,21 +14,34 @@ WIDEST = 8192  # of a block of second moments: 512 MiB
 
 
 class LayerStats(NamedTuple):
-    """Of a layer with g groups, and per group o outputs and k = inputs x height x width, the latter in b blocks.
+    """The moments of one layer's inputs x and of the gradients d of an image's loss at its outputs.
 
+    For g groups, each of o outputs and k = inputs x height x width, the latter in b blocks:
     inputs (g, b, k / b, k / b) = E[x x^T] and mean (g, k) = E[x] over images and positions;
-    outputs (g, o, o) = the sum over positions of E[d d^T], d the gradient of an image's loss at one position.
+    outputs (g, o, o) = the sum over positions of E[d d^T].
+
+    Example:
+        >>> import torch
+        >>> from layers import calibrate
+        >>> stats = calibrate(nn.Sequential(nn.Linear(2, 3)), [torch.ones(4, 2)])
+        >>> stats.layers["0"].mean
+        tensor([[1., 1.]], dtype=torch.float64)
     """
 
     inputs: Tensor
     mean: Tensor
     outputs: Tensor
-    rows: int  # x seen
+    rows: int  # how many x these are taken over
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Second moments by layer name; where not `loss_aware`, `outputs` only know a layer's own power."""
+    """Second moments by layer name; where not `loss_aware`, `outputs` only know a layer's own power.
+
+    Example:
+        >>> Stats({}, images=100, loss_aware=True).images
+        100
+    """
 
     layers: Mapping[str, LayerStats]
     images: int
@@ -36,7 +49,7 @@ class Stats:
 
 
 def blocks(layer: Layer) -> int:
-    """In how many blocks of whole channels the inputs of a wide layer are kept."""
+    """Count the blocks of whole channels in which the inputs of a layer are kept: one but for wide layers."""
     channels, size = layer.weight.shape[1], layer.weight[0].numel()
     return next(b for b in range(1, channels + 1) if channels % b == 0 and (size // b <= WIDEST or b == channels))
 
@@ -44,10 +57,10 @@ def blocks(layer: Layer) -> int:
 def check_stats(stats: Stats, model: nn.Module) -> None:
     """Refuse the moments of another network: each must be of a layer of this name and these sizes."""
     modules: dict[str, Any] = dict(model.named_modules())
-    for name, seen in stats.layers.items():
+    for name, moments in stats.layers.items():
         layer = modules.get(name)
         known = layer is not None and (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear))
         own = (len(layer.weight), layer.weight[0].numel()) if layer is not None and known else None
-        sizes = seen.outputs.shape[:2].numel(), seen.mean.shape[1]
+        sizes = moments.outputs.shape[:2].numel(), moments.mean.shape[1]
         allowed = "of this network: calibrate(model, batches)"
         require(sizes == own, "stats", f"a layer {name!r} of {sizes[0]} outputs and {sizes[1]} inputs", allowed)

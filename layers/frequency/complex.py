@@ -1,4 +1,8 @@
-"""What a complex network needs beside its layers: activations, pooling, normalisation and a real end."""
+"""What a complex network needs beside its layers: activations, pooling, normalisation and a real end.
+
+For networks of your own with FrequencyConv2d and FrequencyLinear of kernel dft or complex_shannon.  No command uses
+them: `--frequency` puts the real Hartley transform into real networks instead.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +17,12 @@ def magnitude(z: Tensor) -> Tensor:
 
 
 class Magnitude(nn.Module):
-    """The real end of a complex network: |z|, smooth at 0."""
+    """The real end of a complex network: |z|, smooth at 0.
+
+    Example:
+        >>> Magnitude()(torch.tensor([3 + 4j]))
+        tensor([5.])
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         """Real, as z."""
@@ -21,7 +30,12 @@ class Magnitude(nn.Module):
 
 
 class Cardioid(nn.Module):
-    """(1 + cos arg z) / 2 z: the relu on the real axis, phases kept, the left half damped (Virtue et al. 2017)."""
+    """(1 + cos arg z) / 2 z: the relu on the real axis, phases kept, the left half damped (Virtue et al. 2017).
+
+    Example:
+        >>> [round(float(z.abs()), 3) for z in Cardioid()(torch.tensor([2 + 0j, 2j, -2 + 0j]))]
+        [2.0, 1.0, 0.0]
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         """cos arg z = Re z / |z|."""
@@ -29,7 +43,12 @@ class Cardioid(nn.Module):
 
 
 class ConcatenatedReLU(nn.Module):
-    """relu(Re z) + i relu(-Im z): an activation of each part; the sign is that of the dft's exp(-i x)."""
+    """relu(Re z) + i relu(-Im z): an activation of each part; the sign is that of the dft's exp(-i x).
+
+    Example:
+        >>> ConcatenatedReLU()(torch.tensor([1 - 2j, -1 + 2j]))
+        tensor([1.+2.j, 0.+0.j])
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         """Complex, as z."""
@@ -37,7 +56,12 @@ class ConcatenatedReLU(nn.Module):
 
 
 class ComplexMaxPool2d(nn.Module):
-    """In each window the number of largest magnitude, its phase kept."""
+    """In each window the number of largest magnitude, its phase kept; arguments as of nn.MaxPool2d.
+
+    Example:
+        >>> ComplexMaxPool2d(2)(torch.tensor([[[[1 + 0j, 3j], [2 + 0j, 0j]]]])).flatten()
+        tensor([0.+3.j])
+    """
 
     def __init__(self, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
         super().__init__()
@@ -51,7 +75,12 @@ class ComplexMaxPool2d(nn.Module):
 
 
 class ComplexAvgPool2d(nn.Module):
-    """The mean of each window."""
+    """The mean of each window; arguments as of nn.AvgPool2d.
+
+    Example:
+        >>> ComplexAvgPool2d(2)(torch.tensor([[[[1 + 0j, 3j], [2 + 0j, 1j]]]])).flatten()
+        tensor([0.7500+1.j])
+    """
 
     def __init__(self, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
         super().__init__()
@@ -67,6 +96,11 @@ class ComplexBatchNorm2d(nn.Module):
 
     After whitening both parts have variance 1 and no correlation; gamma, symmetric 2 x 2, begins at 1/sqrt 2 on its
     diagonal, so that |z|^2 has mean 1.  (Normalising each part alone leaves the distribution elliptical.)
+
+    Example:
+        >>> z = torch.complex(*torch.randn(2, 64, 3, 8, 8))
+        >>> bool((ComplexBatchNorm2d(3)(z).abs().square().mean() - 1).abs() < 1e-3)
+        True
     """
 
     mean: Tensor  # (channels,) complex

@@ -42,7 +42,19 @@ class FrequencyLinear(nn.Module):
 
     kernel: dct, dst, dht or shannon, real; dft or complex_shannon, complex (3 out numbers).  Rows are those of stage 1
     at integer frequencies and orthonormal at the start where out <= in.  fc (out,) counts from the start in units of
-    in^(1/4) bins, and is zero there; see `layers.basis` for formulas.
+    in^(1/4) bins, and is zero there; see `layers/frequency/basis.py` for formulas.
+
+    Args:
+        in_features, out_features, bias: as of nn.Linear.
+        kernel: the transform whose rows are the weight.
+        device, dtype: of the trained numbers, which are real.
+
+    Raises:
+        ValueError: for an unknown kernel.
+
+    Example:
+        >>> sum(p.numel() for p in FrequencyLinear(400, 120, kernel="dct").parameters())
+        240
     """
 
     def __init__(
@@ -72,10 +84,10 @@ class FrequencyLinear(nn.Module):
         """(out, in), cached in eval."""
         return self.decoded(self.fc)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x W^T + bias; complex for a complex kernel, with both cross terms of (a + ib)(c + id)."""
+    def forward(self, input: Tensor) -> Tensor:
+        """input W^T + bias; complex for a complex kernel, with both cross terms of (a + ib)(c + id)."""
         weight = self.weight
-        x, bias = _cast(x, weight, self.bias)
+        x, bias = _cast(input, weight, self.bias)
         return F.linear(x, weight, bias)
 
     def materialize(self) -> nn.Module:
@@ -90,7 +102,16 @@ class FrequencyConv2d(nn.Module):
 
     Trained are the frequencies fcc (out,), fch (kH,), fcw (kW,), counted as in FrequencyLinear, delta (out, kH kW),
     drawn with the variance 1 / fan-in of a dense weight, and bias (out,); a complex kernel's bias is complex.
-    Everything else as nn.Conv2d.
+
+    Args:
+        kernel: the transform, as for FrequencyLinear; all else as of nn.Conv2d.
+
+    Raises:
+        ValueError: for an unknown kernel or a geometry that nn.Conv2d refuses.
+
+    Example:
+        >>> sum(p.numel() for p in FrequencyConv2d(64, 128, 3, kernel="dct").parameters())
+        1414
     """
 
     def __init__(
@@ -133,10 +154,10 @@ class FrequencyConv2d(nn.Module):
         """(out, in / groups, kH, kW), cached in eval."""
         return self.decoded(self.fcc, self.fch, self.fcw, self.delta)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The convolution; complex for a complex kernel, with both cross terms of (a + ib)(c + id)."""
         weight, padding = self.weight, self.padding
-        x, bias = _cast(x, weight, self.bias)
+        x, bias = _cast(input, weight, self.bias)
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self.surround, mode=self.padding_mode), 0
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)

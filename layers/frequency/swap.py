@@ -46,15 +46,30 @@ def conv_like(layer: nn.Conv2d, kernel: str) -> FrequencyConv2d:
 
 
 def frequency_layers(model: nn.Module, kernel: str, layers: str = "all") -> nn.Module:
-    """The model with every Linear and Conv2d, or one kind of them, swapped for a fresh frequency layer.
+    """Swap every Linear and Conv2d of the model, or one kind of them, for a fresh frequency layer, in place.
 
-    Use the return value.  What a real model knows of the dft is the Hartley transform, Re - Im of it: linear, signed,
-    orthonormal and of full rank, where Re alone has f and n - f coincide and the magnitude drops the sign of the
-    logits; and it folds to a plain layer.  The real form of complex_shannon is shannon.
+    What a real model knows of the dft is the Hartley transform, Re - Im of it: linear, signed, orthonormal and of full
+    rank, where Re alone has f and n - f coincide and the magnitude drops the sign of the logits; and it folds to a
+    plain layer.  The real form of complex_shannon is shannon.
+
+    Args:
+        model: any network, to be trained from scratch afterwards.
+        kernel: dct, dst, dht, shannon, dft or complex_shannon.
+        layers: all, linear or conv.
+
+    Returns:
+        The network: use it, for the root itself may be swapped.
+
+    Raises:
+        ValueError: for an unknown kernel or kind of layers, and for a model that has none of these.
+
+    Example:
+        >>> frequency_layers(nn.Sequential(nn.Linear(4, 3)), "dft")[0].kernel
+        'dht'
     """
     require(layers in SCOPES, "layers", layers, f"one of {', '.join(SCOPES)}")
-    found = any(type(module) in SCOPES[layers] for module in model.modules())
-    require(found, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
+    present = any(type(module) in SCOPES[layers] for module in model.modules())
+    require(present, "layers", layers, f"of a kind that the model has, which {type(model).__name__} has not")
     name = IN_REAL_MODELS.get(kernel, kernel)
 
     def rule(_: str, module: nn.Module) -> nn.Module | None:
@@ -71,9 +86,25 @@ def save_frequency_layers(model: nn.Module, kernel: str, layers: str, path: str 
 
 
 def load_frequency_layers(path: str | os.PathLike[str], model: nn.Module) -> nn.Module:
-    """The network from what `save_frequency_layers` wrote and a fresh dense instance, which is untouched.
+    """Load the network from what `save_frequency_layers` wrote; nothing is unpickled.
 
-    Nothing is unpickled.  ValueError names what is missing, corrupt or does not fit.
+    Args:
+        path: the file.
+        model: a fresh dense instance of the network, which is left as it is.
+
+    Returns:
+        The network of frequency layers.
+
+    Raises:
+        ValueError: names what is missing, corrupt or does not fit.
+
+    Example:
+        >>> import tempfile
+        >>> net = frequency_layers(nn.Sequential(nn.Linear(4, 3)), "dct")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_frequency_layers(net, "dct", "all", f"{folder}/net.safetensors")
+        ...     load_frequency_layers(f"{folder}/net.safetensors", nn.Sequential(nn.Linear(4, 3)))[0].kernel
+        'dct'
     """
     require(Path(path).is_file(), "path", str(path), "a file, as save_frequency_layers writes it")
     try:

@@ -79,9 +79,23 @@ def obstacles(model: nn.Module) -> dict[str, str]:
 def replace(model: nn.Module, rule: Rule) -> nn.Module:
     """Swap every module m, reached under `name`, for rule(name, m), unless that is None.
 
-    Use the return value: the root itself may be swapped.  A module reached under two names is built once and stays
-    shared; what a rule builds is not visited again and takes over train/eval mode.  Raises ValueError, before anything
-    is changed, when the rule would swap a module listed by `obstacles`.
+    A module reached under two names is built once and stays shared; what a rule builds is not visited again and takes
+    over train/eval mode.
+
+    Args:
+        model: any network, changed in place.
+        rule: (name, module) -> the module to put there, or None to leave it and go on to its children.
+
+    Returns:
+        The network: use it, for the root itself may be swapped.
+
+    Raises:
+        ValueError: before anything is changed, when the rule would swap a module that `obstacles` lists.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        >>> replace(net, lambda name, module: nn.GELU() if isinstance(module, nn.ReLU) else None)[1]
+        GELU(approximate='none')
     """
     refused = obstacles(model)
     built: dict[int, nn.Module] = {}  # id(old) -> new
