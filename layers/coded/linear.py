@@ -41,12 +41,12 @@ class TransformLinear(nn.Module):
         """Decode the weight (out, in); in eval mode it is cached."""
         return self.transform(self.values)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x W^T + bias, by the cached weight in eval mode without gradients."""
+    def forward(self, input: Tensor) -> Tensor:
+        """input W^T + bias, by the cached weight in eval mode without gradients."""
         if self.training or torch.is_grad_enabled():
-            y = self.transform.linear(x, self.values)
+            y = self.transform.linear(input, self.values)
             return y if self.bias is None else y + self.bias
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
     def materialize(self) -> nn.Module:
         """Return the plain layer with the decoded weight."""

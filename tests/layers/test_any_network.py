@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from layers import Budget, calibrate, compress, cost, make_plan, prune_channels, reestimate_batchnorm, refit
+from layers import (
+    Budget,
+    calibrate,
+    compress,
+    cost,
+    frequency_layers,
+    make_plan,
+    prune_channels,
+    reestimate_batchnorm,
+    refit,
+)
 from layers.network import copy_of
 from layers.thinning import binarise, mask, masks, zeros
 
@@ -103,6 +113,10 @@ def test_layers_that_are_called_by_keyword(x):
     assert [*stats.layers] == ["a", "b"]
     plan = make_plan(net, Budget(macs=0.7), example=x, stats=stats)
     assert refit(compress(net, plan), net, [x])(x).shape == (4, 5)
+    coded = make_plan(net, Budget(params=0.5), ("dct",), example=x)
+    assert {row.kernel for row in coded.layers} == {"dct"}
+    assert compress(net, coded)(x).shape == (4, 5)
+    assert frequency_layers(ByName(), "dct")(x).shape == (4, 5)
 
 
 READS = {
