@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..loader import materialise
-from ..network import copy_of, load_tensors, whole_folder, write_tensors, write_text
+from ..network import PARTIAL, copy_of, load_tensors, whole_folder, write_tensors, write_text
 from ..planning import Plan, carry_out
 from ..thinning import resize, widths_of
 from .export import export
@@ -40,7 +40,7 @@ def save(
         plan: the plan; the widths that `prune_channels` changed beforehand are added where it has none.
         folder: a folder that is new, empty, or was written by `save`.
         example: an input (n, ...), for program.pt2 as well, which torch.export.load reads without the model's code.
-        preprocessing: how images become inputs, plain values for preprocessing.json.
+        preprocessing: how images become inputs, plain values for preprocessing.json, which program.pt2 has as well.
 
     Raises:
         ValueError: for a folder that holds anything else, in which nothing is changed; for a network that is not one
@@ -60,29 +60,39 @@ def save(
     _check_folder(Path(folder))
     plan = dataclasses.replace(plan, widths=widths_of(small) or plan.widths)
     modules = describe(small, plan)
-    facts = None if preprocessing is None else json.dumps(dict(preprocessing), indent=1) + "\n"
+    facts = {} if preprocessing is None else {"preprocessing.json": _json(preprocessing)}
     with whole_folder(folder, FILES) as temporary:
         write_tensors(small, temporary / "model.safetensors")
         plan.save(temporary / "plan.json", modules)
         write_text(temporary / "loader.py", loader_text())
-        if facts is not None:
-            write_text(temporary / "preprocessing.json", facts)
+        for name, text in facts.items():
+            write_text(temporary / name, text)
         if example is not None:
-            export(small, example, temporary / "program.pt2")
+            export(small, example, temporary / "program.pt2", facts)
+
+
+def _json(preprocessing: Mapping[str, Any]) -> str:
+    """The text of preprocessing.json."""
+    try:
+        return json.dumps(dict(preprocessing), indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"preprocessing must be plain values for JSON, got {preprocessing} ({error})") from None
 
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that `save` may not write to, for it holds what others wrote."""
     allowed = "a folder that is new, empty, or was written by layers.save"
     require(folder.is_dir() or not folder.exists(), "folder", str(folder), f"{allowed}, not a file")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if not name.startswith(PARTIAL)]  # a killed writer may have left something
+    if not others:
         return
     try:
-        ours = "modules" in json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
-        ours = False
-    others = ", ".join(sorted(path.name for path in folder.iterdir())[:3])
-    require(ours, "folder", f"{folder} with {others}", allowed)
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        plan = None
+    ours = isinstance(plan, dict) and "modules" in plan  # which `Plan.save` alone does not write
+    require(ours, "folder", f"{folder} with {', '.join(others[:3])}", allowed)
     odd = [name for name in FILES if (folder / name).is_dir()]
     require(not odd, "folder", f"{folder} with folders {odd}", allowed)
 

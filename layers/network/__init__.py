@@ -3,6 +3,7 @@
 from .calls import input_of as input_of, with_batch as with_batch
 from .copies import copy_of as copy_of
 from .files import (
+    PARTIAL as PARTIAL,
     fill_network as fill_network,
     load_tensors as load_tensors,
     read_tensors as read_tensors,

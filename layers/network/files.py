@@ -5,7 +5,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import safetensors
@@ -62,6 +62,7 @@ def whole_folder(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
     """
     path = Path(os.path.realpath(path))
     anew = not path.exists()
+    created = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _partial(path if anew else path / path.name)  # inside: what is beside may be another disk
     try:
@@ -77,6 +78,10 @@ def whole_folder(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator
                     (temporary / name).replace(path / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not path.exists():
+            with suppress(OSError):  # another writer may have put something there
+                for parent in created:
+                    parent.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

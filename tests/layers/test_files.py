@@ -77,11 +77,11 @@ def test_a_failed_folder_leaves_what_was_there(there, tmp_path):
         folder.mkdir()
         (folder / "a").write_text("old")
         (folder / "notes").write_text("mine")
-    before = tree(tmp_path)
-    with pytest.raises(OSError, match="no room"), whole_folder(folder, ("a", "b")) as temporary:
-        half_written(temporary / "a")
-    assert tree(tmp_path) == before
-    assert folder.exists() == there
+    before = sorted(tmp_path.rglob("*")), tree(tmp_path)
+    for path in (folder, folder if there else tmp_path / "new" / "newer" / "small"):
+        with pytest.raises(OSError, match="no room"), whole_folder(path, ("a", "b")) as temporary:
+            half_written(temporary / "a")
+        assert (sorted(tmp_path.rglob("*")), tree(tmp_path)) == before
 
 
 def test_the_files_of_a_killed_writer_are_removed_and_no_others(tmp_path):
@@ -162,6 +162,25 @@ def test_saving_again_replaces_what_save_wrote_and_keeps_the_rest(link, tmp_path
     assert torch.equal(load(folder, model)(X), small(X))
     assert sorted(tree(folder)) == ["loader.py", "model.safetensors", "notes.txt", "photos/a.jpg", "plan.json"]
     assert folder.is_symlink() == link
+
+
+def test_a_folder_in_which_a_writer_was_killed_is_as_empty(tmp_path):
+    model, plan, small = made()
+    (tmp_path / ".partial-1-abc-small").mkdir()
+    save(small, plan, tmp_path)
+    assert torch.equal(load(tmp_path, model)(X), small(X))
+
+
+def test_preprocessing_is_plain_values(tmp_path):
+    _, plan, small = made()
+    for wrong in ({"mean": X}, {"mean": float("nan")}):
+        with pytest.raises(ValueError, match="preprocessing must be plain values for JSON, got"):
+            save(small, plan, tmp_path / "small", preprocessing=wrong)
+    assert not list(tmp_path.iterdir())
+    save(small, plan, tmp_path / "small", X, preprocessing={"mean": [0.5]})
+    kept = {"preprocessing.json": ""}
+    torch.export.load(tmp_path / "small" / "program.pt2", extra_files=kept)
+    assert kept["preprocessing.json"] == (tmp_path / "small" / "preprocessing.json").read_text()
 
 
 def test_a_crash_between_two_files_leaves_no_mixture(tmp_path, monkeypatch):
