@@ -9,11 +9,10 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.lab.models.lenet import LeNet
-from layers import METHODS, SELECTORS, Budget, Cost, Plan, calibrate, compress, cost, load, make_plan, refit, save
+from layers import METHODS, SELECTORS, Budget, Cost, Plan, calibrate, compress, cost, load, make_plan, save
 
 X = torch.zeros(2, 1, 32, 32)
 COLUMNS = ["kernel", "spec", *(f"{f}_{when}" for f in Cost._fields for when in ("before", "after")), "error", "reason"]
@@ -355,32 +354,3 @@ def test_a_layer_without_weights_stays_dense_with_a_reason(lenet):
     rows = (replace(plan.layers[-1], kernel="svd", spec={"rank": 1}),)
     with pytest.raises(ValueError, match=r"layer 'fc3' must be a kernel .*, got 'svd, but it has no weights'"):
         compress(lenet, replace(plan, layers=rows))
-
-
-PARAMETRISED = {
-    "weight_norm": (parametrizations.weight_norm, "its weight is parametrised already"),
-    "orthogonal": (parametrizations.orthogonal, "its weight is parametrised already"),
-    "pruned": (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "it has hooks"),
-}
-
-
-@pytest.mark.parametrize("name", PARAMETRISED)
-def test_a_parametrised_layer_stays_dense_and_a_refusal_names_it(lenet, name):
-    """Its weight is computed by something else: no factor could take its place."""
-    parametrise, reason = PARAMETRISED[name]
-    parametrise(lenet.fc1)
-    stats = calibrate(lenet, [torch.randn(4, 1, 32, 32)])
-    for moments in (None, stats):
-        plan = make_plan(lenet, Budget(params=0.9), example=X, stats=moments)
-        (row,) = (row for row in plan.layers if row.name == "fc1")
-        assert row.kernel is None
-        assert reason in row.reason
-        small = compress(lenet, plan, stats=moments)
-        assert refit(small, lenet, [torch.randn(4, 1, 32, 32)], stats=moments)(X).shape == (2, 10)
-    sentence = rf"budget must be within reach of .* \(layer 'fc1' must stay dense: {reason}.*\), got params=0.2"
-    with pytest.raises(ValueError, match=sentence):
-        make_plan(lenet, Budget(params=0.2), example=X)
-    plain = make_plan(lenet, Budget(params=0.9), example=X)
-    rows = [replace(row, kernel="svd", spec={"rank": 1}) if row.name == "fc1" else row for row in plain.layers]
-    with pytest.raises(ValueError, match=f"layer 'fc1' cannot be swapped: {reason}"):
-        compress(lenet, replace(plain, layers=tuple(rows)))
