@@ -13,7 +13,7 @@ Budgets = Annotated[tuple[str, ...], tyro.conf.arg(metavar="METRIC=FRACTION [MET
 
 
 @dataclass(frozen=True)
-class Policy:
+class Searched:
     """what is searched"""
 
     budget: Budgets = ("macs=0.5",)
@@ -57,7 +57,7 @@ class Search:
 
     network: Network = field(default_factory=Network)
     data: Data = field(default_factory=Data)
-    policy: Policy = field(default_factory=Policy)
+    policy: Searched = field(default_factory=Searched)
     trials: Trials = field(default_factory=Trials)
     training: Training = field(default_factory=Training)
     output: Workers = field(default_factory=lambda: Workers(trials=100))

@@ -50,30 +50,32 @@ class Made(NamedTuple):
 
 
 def dense(job: Job) -> Row:
-    """The network before any compression."""
+    """Measure the network before any compression."""
     return _row(job, job.model, "", "dense", None)[0]
 
 
-def compare(site: Site, how: Recipe, best: FrozenTrial) -> tuple[Made, Made, Gain]:
-    """The plan of selector `loss`, and that of the trial of least validation loss; each refitted and fine-tuned.
+def compare(site: Site, recipe: Recipe, best: FrozenTrial) -> tuple[Made, Made, Gain]:
+    """Carry out the plan of selector `loss` and that of the trial of least validation loss, refitted and fine-tuned alike.
+
+    Fine-tuning keeps the weights it began with unless an epoch is better, so each is the better of before and after.
 
     Nothing is chosen here, and only here test images are looked at.
     """
-    start, found = site.start(), site.start(best.params)
-    loss = _made(site, how, start, "loss", 0)
-    if found == start:
+    start, coefficients = site.start(), site.start(best.params)
+    loss = _made(site, recipe, start, "loss", 0)
+    if coefficients == start:
         search = loss._replace(row=loss.row._replace(plan="search"))
     else:
-        search = _made(site, how, found, "search", best.number)
+        search = _made(site, recipe, coefficients, "search", best.number)
     points, error = paired(loss.test.first, search.test.first)
-    return loss, search, Gain(str(how.budget), search.row.trial or 0, points, error)
+    return loss, search, Gain(str(recipe.budget), search.row.trial or 0, points, error)
 
 
-def _made(site: Site, how: Recipe, coefficients: Mapping[str, float], name: str, trial: int) -> Made:
-    plan = site.plan(how, coefficients)
-    small = how.build(site.job.model, plan, site.images)
+def _made(site: Site, recipe: Recipe, coefficients: Mapping[str, float], name: str, trial: int) -> Made:
+    plan = site.plan(recipe, coefficients)
+    small = recipe.build(site.job.model, plan, site.images)
     fine_tune(site.job, small)
-    return Made(plan, small, *_row(site.job, small, str(how.budget), name, trial))
+    return Made(plan, small, *_row(site.job, small, str(recipe.budget), name, trial))
 
 
 def _row(job: Job, model: nn.Module, budget: str, name: str, trial: int | None) -> tuple[Row, Judged]:
@@ -95,7 +97,7 @@ def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
 
 
 def words(gain: Gain, rows: Mapping[str, Row], trials: int, images: tuple[int, int]) -> str:
-    """What search adds, in a sentence; rows: loss and search; images: how many validate and test."""
+    """Say in a sentence what search adds; rows: loss and search; images: how many validate and test."""
     loss, search, (validated, tested) = rows["loss"], rows["search"], images
     if gain.trial == 0:
         return f"{gain.budget}: search adds nothing: none of {trials} trials has a lower validation loss than the first"

@@ -42,17 +42,17 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
     """Write everything, or leave it if the studies are as when it was written; what is in found.json."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     counts = {budget: len(study.get_trials(deepcopy=False, states=states)) for budget, study in studies.items()}
-    found = _read(folder)
-    if found.get("trials") == counts:
-        return found
+    results = _read(folder)
+    if results.get("trials") == counts:
+        return results
     complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
     require(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
     rows, gains = [dense(site.job)], []
-    for budget, how in recipes.items():
-        loss, found_best, gain = compare(site, how, studies[budget].best_trial)
-        save(found_best.network, found_best.plan, folder / budget)
-        write_text(folder / budget / "layers.csv", found_best.plan.to_frame().to_csv())
-        rows, gains = [*rows, loss.row, found_best.row], [*gains, gain]
+    for budget, recipe in recipes.items():
+        loss, best, gain = compare(site, recipe, studies[budget].best_trial)
+        save(best.network, best.plan, folder / budget)
+        write_text(folder / budget / "layers.csv", best.plan.to_frame().to_csv())
+        rows, gains = [*rows, loss.row, best.row], [*gains, gain]
     images = (len(site.job.dataset.val().labels), len(site.job.dataset.test().labels))
     said = []
     for gain in gains:
@@ -61,9 +61,9 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
     _show(search, tables.trials(studies, site.survey.before), rows, said, folder)
     how_made = {"config": search.flat(fingerprint(site.job.model)), "environment": record.environment()}
     results = {"rows": [row._asdict() for row in rows], "gains": [gain._asdict() for gain in gains]}
-    found = {"trials": counts, "said": said} | results | how_made
-    record.write_json(folder / FOUND, found)
-    return found
+    results = {"trials": counts, "said": said} | results | how_made
+    record.write_json(folder / FOUND, results)
+    return results
 
 
 def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str], folder: Path) -> None:
@@ -97,9 +97,9 @@ def percentages(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**columns, **blank)
 
 
-def comparison(found: dict) -> Table:
+def comparison(results: dict) -> Table:
     """The networks of the search beside the dense one, for readers."""
-    rows = percentages(pd.DataFrame(found["rows"]))
+    rows = percentages(pd.DataFrame(results["rows"]))
     names = {"budget": "budget", "plan": "plan", "trial": "trial", "params": "parameters", "macs": "MACs"}
     names |= {"val_top1": "validation, %", "test_top1": "test top-1, %"}
     return Table([*names.values()], [list(map(str, row)) for row in rows[[*names]].to_numpy()], 2)

@@ -19,7 +19,7 @@ from ..lab.recipes.calibration import Calibration, drawn, image_count
 from ..lab.recipes.evaluate import accuracy
 from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job
-from ..lab.recipes.recipe import AUTO, MIXED, Recipe, recipe
+from ..lab.recipes.recipe import AUTO, MIXED, Recipe, recipe as recipe_of
 from ..lab.recipes.trained import look_up
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.trials.report import Report
@@ -38,9 +38,9 @@ class Site(NamedTuple):
     survey: Survey
     policy: Policy
 
-    def plan(self, how: Recipe, coefficients: Mapping[str, float]) -> Plan:
+    def plan(self, recipe: Recipe, coefficients: Mapping[str, float]) -> Plan:
         """Within the budget; its selector is `loss` where all coefficients are 0, else `search`."""
-        plan = self.survey.plan(how.budget, self.policy.weight(coefficients))
+        plan = self.survey.plan(recipe.budget, self.policy.weight(coefficients))
         return replace(plan, selector="search") if any(coefficients.values()) else plan
 
     def start(self, coefficients: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -49,7 +49,7 @@ class Site(NamedTuple):
 
 
 def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
-    """The job, and how a network is made for each budget; ValueError in one sentence for what is wrong."""
+    """Return the job, and the recipe of each budget; ValueError in one sentence for what is wrong."""
     policy, trials, workers = search.policy, search.trials, search.output
     for name in ("budget", "kernel"):
         values = getattr(policy, name)
@@ -66,12 +66,13 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     kernels = MIXED if policy.kernel == (AUTO,) else policy.kernel
     recipes = {}
     for text in policy.budget:
-        how = recipe(AUTO, search.compression(text))._replace(kernels=kernels)
-        check_kernels(kernels, how.budget, "loss")
-        require(how.factors, "kernel", policy.kernel, f"auto, or some of {', '.join(MIXED)}")
-        require(how.budget.metric in Cost._fields, "budget", text, "on macs, params or bytes, which no machine changes")
-        recipes[str(how.budget)] = how
-    metrics = {how.budget.metric for how in recipes.values()}
+        recipe = recipe_of(AUTO, search.compression(text))._replace(kernels=kernels)
+        check_kernels(kernels, recipe.budget, "loss")
+        require(recipe.factors, "kernel", policy.kernel, f"auto, or some of {', '.join(MIXED)}")
+        counted = recipe.budget.metric in Cost._fields
+        require(counted, "budget", text, "on macs, params or bytes, which no machine changes")
+        recipes[str(recipe.budget)] = recipe
+    metrics = {recipe.budget.metric for recipe in recipes.values()}
     require(
         len(metrics) == 1, "budget", policy.budget, "of one metric: the others are searched by a command of their own"
     )
@@ -87,25 +88,25 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     return job._replace(calibration_images=count), recipes
 
 
-def sampler(site: Site, how: Recipe, seed: int) -> PolicySampler:
-    """Of the trials of one budget."""
-    return PolicySampler(seed, site.policy.spreads, LIMIT, lambda found: key(site.plan(how, found)))
+def sampler(site: Site, recipe: Recipe, seed: int) -> PolicySampler:
+    """Return what draws the coefficients of one budget's trials."""
+    return PolicySampler(seed, site.policy.spreads, LIMIT, lambda coefficients: key(site.plan(recipe, coefficients)))
 
 
 def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
     """Calibrate and look at every option of every layer, once for all trials; ValueError for a budget out of reach."""
-    images, how = job.calibration(job.model), next(iter(recipes.values()))
+    images, recipe = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
-    found = how.survey(job.model, job.example, images.stats)
-    require(any(len(layer.forms) > 1 for layer in found.layers), "model", job.config.network.model, "one with a choice")
-    site = Site(job, images, found, Policy.of(found, how.kernels, residual))
-    for each in recipes.values():
-        site.plan(each, site.start())
+    forms = recipe.survey(job.model, job.example, images.stats)
+    require(any(len(layer.forms) > 1 for layer in forms.layers), "model", job.config.network.model, "one with a choice")
+    site = Site(job, images, forms, Policy.of(forms, recipe.kernels, residual))
+    for recipe in recipes.values():
+        site.plan(recipe, site.start())
     return site
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Of the weights and their names: eight hexadecimal digits."""
+    """Return a digest of the weights and their names: eight hexadecimal digits."""
     sha = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         sha.update(name.encode())
@@ -114,12 +115,12 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def key(plan: Plan) -> str:
-    """The same for plans that make the same of every layer: eight hexadecimal digits."""
+    """Return a digest, the same for plans that make the same of every layer: eight hexadecimal digits."""
     rows = [[row.name, row.kernel, dict(row.spec)] for row in plan.layers]
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def objective(site: Site, how: Recipe, say: Callable[[str], None] = lambda words: None) -> Callable[[Trial], float]:
+def objective(site: Site, recipe: Recipe, log: Callable[[str], None] = lambda words: None) -> Callable[[Trial], float]:
     """trial -> cross-entropy on the validation images, after refit and fine-tuning.
 
     Not the accuracy, which the trial keeps beside it: the loss is what plans are made to raise least, and it tells two
@@ -128,18 +129,18 @@ def objective(site: Site, how: Recipe, say: Callable[[str], None] = lambda words
     job = site.job
 
     def run(trial: Trial) -> float:
-        found = {name: trial.suggest_float(name, -LIMIT, LIMIT) for name in site.policy.spreads}
-        plan = site.plan(how, found)
+        coefficients = {name: trial.suggest_float(name, -LIMIT, LIMIT) for name in site.policy.spreads}
+        plan = site.plan(recipe, coefficients)
         for name, cost in zip(Cost._fields, plan.after):
             trial.set_user_attr(name, cost)
         trial.set_user_attr(PLAN, key(plan))
         complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if same := next((t for t in complete if t.user_attrs[PLAN] == key(plan)), None):
             trial.set_user_attr("val_top1", same.user_attrs["val_top1"])
-            say(f"{how.budget}, trial {trial.number}: the plan of trial {same.number}")
+            log(f"{recipe.budget}, trial {trial.number}: the plan of trial {same.number}")
             assert same.value is not None
             return same.value
-        small, val = how.build(job.model, plan, site.images), job.dataset.val()
+        small, val = recipe.build(job.model, plan, site.images), job.dataset.val()
         if job.finetune_epochs:
             report = Report(trial, first=1, errors=True)
             report.tell(accuracy(small, val, job.dataset, job.device).top1, 0)
@@ -150,7 +151,9 @@ def objective(site: Site, how: Recipe, say: Callable[[str], None] = lambda words
                 raise optuna.TrialPruned(str(error)) from None
         right = accuracy(small, val, job.dataset, job.device)
         trial.set_user_attr("val_top1", right.top1)
-        say(f"{how.budget}, trial {trial.number}: loss {right.loss:.4f}, top-1 {right.top1:.2f} on validation images")
+        log(
+            f"{recipe.budget}, trial {trial.number}: loss {right.loss:.4f}, top-1 {right.top1:.2f} on validation images"
+        )
         return right.loss
 
     return run

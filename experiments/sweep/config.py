@@ -75,8 +75,8 @@ class Sweep:
     def pairs(self) -> list[tuple[str, str]]:
         """(kernel, selector) of each curve, the common one first."""
         kernels, selectors = self.curves.kernel, self.curves.selector
-        found = [(kernel, selectors[0]) for kernel in kernels] + [(kernels[0], selector) for selector in selectors]
-        return list(dict.fromkeys(found))
+        pairs = [(kernel, selectors[0]) for kernel in kernels] + [(kernels[0], selector) for selector in selectors]
+        return list(dict.fromkeys(pairs))
 
     @property
     def name(self) -> str:

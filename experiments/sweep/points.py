@@ -15,7 +15,7 @@ from layers.network import write_text
 from ..lab.recipes.calibration import Calibration, image_count
 from ..lab.recipes.evaluate import accuracy
 from ..lab.recipes.job import Job
-from ..lab.recipes.recipe import Recipe, predicted, recipe
+from ..lab.recipes.recipe import Recipe, predicted, recipe as recipe_of
 from ..lab.recipes.trained import look_up
 from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
@@ -53,8 +53,8 @@ def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
     recipes = {}
     for kernel, selector in sweep.pairs:
         for fraction in curves.fractions:
-            how = recipe(kernel, sweep.compression(kernel, selector, fraction))
-            recipes[kernel, selector, fraction] = how._replace(refit=curves.refit and how.factors)
+            recipe = recipe_of(kernel, sweep.compression(kernel, selector, fraction))
+            recipes[kernel, selector, fraction] = recipe._replace(refit=curves.refit and recipe.factors)
     return look_up(sweep.run()), recipes
 
 
@@ -77,18 +77,18 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
     before = cost(job.model, job.example[:1].to(job.device))
     dense = known.get("dense") or _point(job, job.model, before)
     points, refusals = {"dense": dense}, []
-    for (kernel, selector, fraction), how in recipes.items():
+    for (kernel, selector, fraction), recipe in recipes.items():
         key = f"{kernel} {selector} {fraction}"
         if key not in known:
-            log(f"{kernel}, {selector}, {how.budget}")
+            log(f"{kernel}, {selector}, {recipe.budget}")
             try:
-                plan = how.plan(job.model, job.example, images.stats if how.calibrated else None)
+                plan = recipe.plan(job.model, job.example, images.stats if recipe.calibrated else None)
             except ValueError as error:
                 refusals.append(str(error))
                 log(f"left out: {error}")
                 continue
-            small = how.build(job.model, plan, images)
-            known[key] = _point(job, small, before, kernel, selector, how, predicted(plan))
+            small = recipe.build(job.model, plan, images)
+            known[key] = _point(job, small, before, kernel, selector, recipe, predicted(plan))
         points[key] = known[key]
         record.write_json(folder / POINTS, {name: point._asdict() for name, point in {**known, **points}.items()})
     if len(points) == 1:
@@ -119,16 +119,16 @@ def _point(
     before: Cost,
     kernel: str = "dense",
     selector: str = "",
-    how: Recipe | None = None,
+    recipe: Recipe | None = None,
     rise: float | None = None,
 ) -> Point:
     """Measure a network; without more arguments it is the dense one."""
     costs = cost(model, job.example[:1].to(job.device))
     right = accuracy(model, job.dataset.test(), job.dataset, job.device)
-    if how is None:
+    if recipe is None:
         return Point(kernel, selector, False, "", 1.0, *costs, *right, rise)
-    kept = getattr(costs, how.budget.metric) / getattr(before, how.budget.metric)
-    return Point(kernel, selector, how.refit, str(how.budget), kept, *costs, *right, rise)
+    kept = getattr(costs, recipe.budget.metric) / getattr(before, recipe.budget.metric)
+    return Point(kernel, selector, recipe.refit, str(recipe.budget), kept, *costs, *right, rise)
 
 
 def _read(path: Path) -> dict[str, Point]:

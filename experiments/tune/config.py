@@ -1,4 +1,4 @@
-"""What a search is: one frozen dataclass, the command line of `experiments.tune`, the hash that names the study."""
+"""What a search for training settings is: one frozen dataclass, the command line of `experiments.tune`, the hash that names the study."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -40,7 +40,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Search:
+class Stopping:
     """how it is searched"""
 
     pruner: Literal["median", "hyperband", "none"] = "median"
@@ -67,7 +67,7 @@ class Tune:
     network: Network = field(default_factory=Network)
     data: Data = field(default_factory=Data)
     space: Space = field(default_factory=Space)
-    search: Search = field(default_factory=Search)
+    search: Stopping = field(default_factory=Stopping)
     training: Training = field(default_factory=Training)
     output: Workers = field(default_factory=Workers)
 

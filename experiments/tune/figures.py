@@ -33,17 +33,19 @@ def draw(study: Study, backend: Any) -> dict[str, Any]:
     Importance is by fANOVA (Hutter et al. 2014), and the other figures show the most important settings: where fewer
     than two complete trials differ in accuracy there is nothing to explain, and the history is all.
     """
-    found = {"history": backend.plot_optimization_history(study, target_name="validation accuracy, %")}
+    figures = {"history": backend.plot_optimization_history(study, target_name="validation accuracy, %")}
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len({trial.value for trial in complete}) < 2:
-        return found
+        return figures
     evaluator = FanovaImportanceEvaluator(seed=0)
     order = list(get_param_importances(study, evaluator=evaluator))
-    found["importance"] = backend.plot_param_importances(study, evaluator=evaluator, target_name="validation accuracy")
-    found["parallel"] = backend.plot_parallel_coordinate(study, params=order, target_name="accuracy, %")
+    figures["importance"] = backend.plot_param_importances(
+        study, evaluator=evaluator, target_name="validation accuracy"
+    )
+    figures["parallel"] = backend.plot_parallel_coordinate(study, params=order, target_name="accuracy, %")
     if len(order) > 1:
-        found["contour"] = backend.plot_contour(study, params=order[:MOST], target_name="accuracy, %")
-    return found
+        figures["contour"] = backend.plot_contour(study, params=order[:MOST], target_name="accuracy, %")
+    return figures
 
 
 def _png(figure: Figure, path: Path) -> None:

@@ -47,7 +47,7 @@ def words(name: str, between: str = " ") -> str:
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     """Settings by the names of the fields that they go to; what the schedule does not use is not asked for."""
-    found = {
+    settings = {
         "batch_size": trial.suggest_categorical("batch_size", space.batch_sizes),
         "optimizer": trial.suggest_categorical("optimizer", space.optimizers),
         "lr": trial.suggest_float("lr", *space.lrs, log=True),
@@ -55,10 +55,10 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
         "schedule": trial.suggest_categorical("schedule", space.schedules),
         "max_epochs": trial.suggest_int("max_epochs", *space.epochs),
     }
-    if found["schedule"] == "step":
-        found["step_size"] = trial.suggest_int("step_size", *space.step_sizes)
-        found["gamma"] = trial.suggest_float("gamma", *space.gammas)
-    return found
+    if settings["schedule"] == "step":
+        settings["step_size"] = trial.suggest_int("step_size", *space.step_sizes)
+        settings["gamma"] = trial.suggest_float("gamma", *space.gammas)
+    return settings
 
 
 def objective(job: Job, space: Space) -> Callable[[Trial], float]:
@@ -68,15 +68,15 @@ def objective(job: Job, space: Space) -> Callable[[Trial], float]:
     """
 
     def run(trial: Trial) -> float:
-        found = suggest(trial, space)
-        batch_size = found.pop("batch_size")
-        training = replace(job.config.training, **found)
+        settings = suggest(trial, space)
+        batch_size = settings.pop("batch_size")
+        training = replace(job.config.training, **settings)
         try:
             return train(
                 copy_of(job.model),
                 job.dataset,
                 training,
-                epochs=found["max_epochs"],
+                epochs=settings["max_epochs"],
                 lr=training.lr,
                 batch_size=batch_size,
                 seed=training.seed,

@@ -30,22 +30,22 @@ def command(tune: Tune, trial: FrozenTrial) -> str:
 
 
 def summary(tune: Tune, study: Study) -> str:
-    """In words: how many trials, the best of them."""
+    """Say how many trials there are, and which is the best."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     counts = f"{states.count(TrialState.COMPLETE)} complete, {states.count(TrialState.PRUNED)} pruned"
-    found = best(study)
-    if found is None:
+    trial = best(study)
+    if trial is None:
         return f"{counts}: no trial is complete, so there is no best one"
-    return f"{counts}; best: trial {found.number}, {found.value:.2f} % on the validation images, never the test images"
+    return f"{counts}; best: trial {trial.number}, {trial.value:.2f} % on the validation images, never the test images"
 
 
 def write(tune: Tune, study: Study, folder: Path) -> None:
-    """Everything, each file whole or not at all: several workers may write the same."""
+    """Write everything, each file whole or not at all: several workers may write the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna's table is called experimental
         write_text(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
-    found = best(study)
-    if found is not None:
-        settings = {"validation_top1": found.value, "settings": found.params, "command": command(tune, found)}
-        record.write_json(folder / "best.json", {"trial": found.number, **settings})
+    trial = best(study)
+    if trial is not None:
+        settings = {"validation_top1": trial.value, "settings": trial.params, "command": command(tune, trial)}
+        record.write_json(folder / "best.json", {"trial": trial.number, **settings})
     figures.write(study, folder, summary(tune, study))

@@ -20,7 +20,7 @@ from experiments.lab.trials.config import Workers
 from experiments.lab.trials.storage import open_storage, open_study
 from experiments.tune import objective as objectives
 from experiments.tune.__main__ import main
-from experiments.tune.config import Search, Space, Tune
+from experiments.tune.config import Space, Stopping, Tune
 from experiments.tune.objective import check, objective, suggest
 from experiments.tune.sampler import SeededByTrial
 
@@ -194,7 +194,7 @@ def test_names_are_the_same_on_every_machine():
     tune = Tune()
     elsewhere = replace(tune, data=replace(tune.data, data_root=Path("/mnt")), output=Workers(trials=7, heartbeat=5))
     assert elsewhere.name == tune.name
-    assert replace(tune, search=Search("hyperband")).name != tune.name
+    assert replace(tune, search=Stopping("hyperband")).name != tune.name
 
 
 def test_a_server_that_does_not_answer_is_said_without_the_password(tmp_path, capsys):

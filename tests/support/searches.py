@@ -6,7 +6,7 @@ from safetensors.torch import save_model
 from experiments.lab.config import Network
 from experiments.lab.models.lenet import LeNet
 from experiments.search import trial
-from experiments.search.config import Policy as Searched, Search, Trials
+from experiments.search.config import Search, Searched, Trials
 
 
 def random_lenet(folder):
