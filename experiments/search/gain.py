@@ -55,7 +55,7 @@ def dense(job: Job) -> Row:
 
 
 def compare(site: Site, recipe: Recipe, best: FrozenTrial) -> tuple[Made, Made, Gain]:
-    """Carry out the plan of selector `loss` and that of the trial of least validation loss, refitted and fine-tuned alike.
+    """Carry out the plan of selector `loss` and that of the trial of least validation loss, both in the same way.
 
     Fine-tuning keeps the weights it began with unless an epoch is better, so each is the better of before and after.
 

@@ -20,12 +20,12 @@ BATCH = 128
 
 
 def drawn(n: int, count: int, seed: int) -> np.ndarray:
-    """The places, ascending, of `count` of n images."""
+    """Draw the places, ascending, of `count` of n images."""
     return np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
 
 
 def image_count(asked: int | None, images: int, side: int) -> int:
-    """How many of so many training images calibrate; ValueError if more are asked for than there are.
+    """Return how many of the training images calibrate; ValueError if more are asked for than there are.
 
     By default 2,000, or 512 of more than 64 pixels a side, or all there are.
     """
@@ -50,7 +50,7 @@ class Calibration:
     def draw(
         cls, model: nn.Module, dataset: Dataset, count: int, seed: int, device: torch.device | str
     ) -> "Calibration":
-        """Of `count` training images."""
+        """Draw `count` training images."""
         train = dataset.train()
         return cls(model, train.part(drawn(len(train.labels), count, seed)), dataset, seed, device)
 
@@ -61,7 +61,7 @@ class Calibration:
 
     @cached_property
     def batches(self) -> list[tuple[Tensor, Tensor]]:
-        """All of them, normalised, on the device."""
+        """Return all of them in batches, normalised, on the device."""
         self.model.to(self.device)
         return self._batches()
 

@@ -18,7 +18,7 @@ from ..progress import stage, tracked
 
 
 class Judged(NamedTuple):
-    """Of each image (n,): whether its class is the likeliest, or among the five likeliest, and the cross-entropy."""
+    """For each of n images, (n,): whether its class is likeliest, or among the five likeliest, and its cross-entropy."""
 
     first: Tensor
     five: Tensor
@@ -45,7 +45,7 @@ def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: 
 
 
 def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Judged:
-    """As `accuracy`, image by image."""
+    """Judge every image of the split once, as `accuracy` does, which is the mean of it."""
     model.to(device)
     places, losses = [], []
     with evaluating(model):

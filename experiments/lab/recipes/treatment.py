@@ -24,7 +24,7 @@ class Treatment(NamedTuple):
 
     @classmethod
     def of(cls, compression: Compression) -> "Treatment":
-        """As the options say; ValueError for a fraction that is none."""
+        """Read the options; ValueError for a fraction that is none."""
         fraction = compression.prune
         require(fraction is None or 0 < fraction < 1, "prune", fraction, "above 0 and below 1")
         alone = fraction is not None or compression.prune_score == "l1"
@@ -37,11 +37,11 @@ class Treatment(NamedTuple):
         return self.prune is not None or self.quantise is not None
 
     def name(self, kernel: str | None) -> str:
-        """Of the network's row and folder: svd-pruned-half, or pruned alone."""
+        """Name the network's row and folder: svd-pruned-half, or pruned alone."""
         return "-".join(filter(None, (kernel, self.prune and "pruned", self.quantise)))
 
     def words(self) -> list[str]:
-        """How it was done, for a report."""
+        """Say how it was done, for a report."""
         parts = []
         if self.prune is not None:
             parts.append(f"{self.prune:.0%} of the weights pruned by {self.score} before fine-tuning")
@@ -55,19 +55,19 @@ class Treatment(NamedTuple):
         return parts
 
     def begin(self, model: nn.Module) -> nn.Module:
-        """Before fine-tuning, in place; the same of the same weights, so that a killed run goes on."""
+        """Prune or binarise in place, before fine-tuning; from the same weights the same, so that a killed run goes on."""
         chosen = {} if self.prune is None else masks(model, self.prune, self.score, KINDS[self.layers])
         if self.quantise == "binary":
             binarise(model, KINDS[self.layers])
         return mask(model, chosen)
 
     def end(self, model: nn.Module) -> nn.Module:
-        """After it: plain layers again, as they are saved; float16 for half."""
+        """Make plain layers again, as they are saved after fine-tuning; float16 for half."""
         plain = fold(model) if self else model
         return plain.half() if self.quantise == "half" else plain
 
     def read(self, model: nn.Module) -> nn.Module:
-        """The network to measure, of the one that was read back in float32."""
+        """Return the network to measure, given the one that was read back in float32."""
         return Half(model) if self.quantise == "half" else model
 
     def try_out(self, model: nn.Module, example: Tensor) -> None:
@@ -84,7 +84,7 @@ class Treatment(NamedTuple):
 
 
 def widths_of_layers(dense: nn.Module, widths: Widths) -> str:
-    """A line per layer that has lost channels; empty without any."""
+    """Return a line for each layer that has lost channels."""
     width = max(map(len, widths), default=0)
     lines = []
     for name, new in widths.items():
@@ -94,7 +94,7 @@ def widths_of_layers(dense: nn.Module, widths: Widths) -> str:
 
 
 def zeros_of_layers(model: nn.Module) -> str:
-    """A line per layer with zeros among its weights; empty without any."""
-    found = {name: share for name, share in zeros(model).items() if share}
-    width = max(map(len, found), default=0)
-    return "\n".join(f"{name:{width}}  {share:6.1%} zero" for name, share in found.items())
+    """Return a line for each layer with zeros among its weights."""
+    shares = {name: share for name, share in zeros(model).items() if share}
+    width = max(map(len, shares), default=0)
+    return "\n".join(f"{name:{width}}  {share:6.1%} zero" for name, share in shares.items())

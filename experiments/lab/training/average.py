@@ -24,6 +24,6 @@ def moving_average(most: float) -> Callable[[list[Tensor], list[Tensor], Tensor 
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the network, `update_parameters` of which follows it; its BatchNorm statistics are averaged too."""
+    """Copy the network; `update_parameters` of the copy follows it, BatchNorm statistics included."""
     average = AveragedModel(model, multi_avg_fn=moving_average(decay), use_buffers=True)
     return average.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Whose BatchNorm statistics a trained network keeps."""
+"""Choose which BatchNorm statistics a trained network keeps, and measure them."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -9,7 +9,7 @@ REESTIMATE = 10_000  # images suffice for BatchNorm's statistics (Wu & Johnson 2
 
 
 def statistics(model: nn.Module, config: Training) -> str:
-    """Whose they will be, in words; empty without BatchNorm."""
+    """Say which statistics the network will keep; empty without BatchNorm."""
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return ""
     words = {

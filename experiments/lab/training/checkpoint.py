@@ -15,12 +15,12 @@ from layers.network import whole
 
 
 class WholeFiles(CheckpointIO):
-    """How Lightning is to write and read: files that appear whole, with tensors and plain values alone."""
+    """Write files that appear whole, and read tensors and plain values alone, for Lightning."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        """Of all processes Lightning calls the first only."""
+        """Write the checkpoint; of all processes Lightning calls the first only."""
         buffer = io.BytesIO()  # torch.save straight to a full disk leaves a RuntimeError about its own archive
         torch.save(checkpoint, buffer)
         path = Path(path)
@@ -39,7 +39,7 @@ class WholeFiles(CheckpointIO):
             raise ValueError(f"{path} must be a whole checkpoint, got one that cannot be read ({reason})") from None
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Nothing if it is not there."""
+        """Delete the checkpoint if it is there."""
         Path(path).unlink(missing_ok=True)
 
 

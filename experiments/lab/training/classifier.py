@@ -50,11 +50,11 @@ class Classifier(lightning.LightningModule):
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is validated and kept: the average of the weights if there is one."""
+        """Return the network that is validated and kept: the average of the weights if there is one."""
         return self.model if self.average is None else self.average.module
 
     def setup(self, stage: str) -> None:
-        """Once, before anything runs."""
+        """Move and compile, once, before anything runs."""
         self.loss.to(self.device)
         if self.config.channels_last:
             self.to(memory_format=torch.channels_last)
@@ -62,17 +62,17 @@ class Classifier(lightning.LightningModule):
             self.model.compile()
 
     def on_train_start(self) -> None:
-        """A training that had stopped early before it was interrupted stops again."""
+        """Stop again a training that had stopped early before it was interrupted."""
         self.trainer.should_stop |= self.ended
 
     def on_train_epoch_start(self) -> None:
-        """The order of the images, dropout and mixing draw from here."""
+        """Seed the order of the images, dropout and mixing."""
         self.trainer.train_dataloader.epoch = self.current_epoch
         mixed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         lightning.seed_everything(int(mixed), verbose=False)
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        """The loss of one batch."""
+        """Compute the loss of one batch."""
         loss = self.loss(self.model, *batch)
         self.watch.see(loss.detach(), self.global_step + 1, number + 1 == self.trainer.num_training_batches)
         if self.watch.mean is not None:
@@ -87,11 +87,11 @@ class Classifier(lightning.LightningModule):
         return count / self.trainer.strategy.reduce(count.clone(), reduce_op="mean")
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """A network that cannot be trained shows it here, and `train` says it in other words than Lightning."""
+        """Note the first batch, where a network that cannot be trained fails: `train` says so in its own words."""
         self.first_batch = self.global_step == 0
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """A whole step is done."""
+        """Follow the weights with their average."""
         self.first_batch = False
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -141,13 +141,13 @@ class Classifier(lightning.LightningModule):
             self.at_start = self.trainer.sanity_checking
 
     def _weights(self) -> dict[str, Tensor]:
-        """A copy of the judged network's; with fsdp gathered, in the first process only."""
+        """Copy the weights of the judged network; with fsdp they are gathered, in the first process only."""
         prefix = "model." if self.average is None else "average.module."
         state = self.trainer.strategy.lightning_module_state_dict()
         return {key.removeprefix(prefix): value.clone() for key, value in state.items() if key.startswith(prefix)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The best epoch so far, and whether a callback has asked to stop."""
+        """Keep the best epoch so far, and whether a callback has asked to stop."""
         best = {"accuracy": self.best_accuracy, "state": self.best_state, "at_start": self.at_start}
         checkpoint["classifier"] = {"best": best, "ended": self.trainer.should_stop}
 
@@ -159,7 +159,7 @@ class Classifier(lightning.LightningModule):
         self.ended = kept["ended"]
 
     def configure_optimizers(self) -> dict:
-        """As configured, the schedule stepped every batch."""
+        """Make the optimizer and its schedule, which is stepped after every batch."""
         optimizer = OPTIMIZERS[self.config.optimizer](self.model.parameters(), self.lr, self.config)
         steps = max(1, int(self.trainer.estimated_stepping_batches) // self.epochs)
         schedule = make_schedule(optimizer, self.config, self.lr, self.epochs, steps)

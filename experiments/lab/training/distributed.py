@@ -25,17 +25,17 @@ PATIENCE = 2.0  # seconds that others than the first process wait with their err
 
 
 def rank() -> int:
-    """The number of this process among all, 0 where it is alone: by its launcher's word, then by Lightning's."""
+    """Return the number of this process among all, 0 where it is alone, as its launcher or Lightning has it."""
     return int(getattr(rank_zero_only, "rank", 0))
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Return how many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def agreed(value: T) -> T:
-    """The first process's value, in all of them, which wait for it."""
+    """Return the first process's value in all of them, which wait for it."""
     values = [value]
     if dist.is_initialized():
         dist.broadcast_object_list(values)
@@ -83,7 +83,7 @@ def _is_free(port: str) -> bool:
 
 @contextmanager
 def processes(config: Training, device: str) -> Iterator[None]:
-    """Inside, `devices` x `nodes` processes run and can talk; for one, nothing.  An error ends those started here.
+    """Run `devices` x `nodes` processes that can talk; for one do nothing.  An error ends those started here.
 
     SystemExit(2) where the error is but that one of these has ended with its own sentence.
     """
@@ -112,7 +112,7 @@ def processes(config: Training, device: str) -> Iterator[None]:
 
 
 def _refused(started: list[subprocess.Popen]) -> bool:
-    """Whether one of these ended with 2; a moment after its connections closed the system may not yet know."""
+    """Tell whether one of these ended with 2; just after its connections closed the system may not yet know."""
     for _ in range(10):
         if any(process.poll() == 2 for process in started):
             return True

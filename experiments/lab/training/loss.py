@@ -17,7 +17,7 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def ordered(images: Tensor, config: Training) -> Tensor:
-    """In the memory format that is asked for."""
+    """Return the images in the memory format that is asked for."""
     return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
 
 
@@ -39,7 +39,7 @@ class Loss:
         self.mix = v2.RandomChoice(mixes) if mixes else None
 
     def to(self, device: torch.device) -> None:
-        """The teacher moves to where the network is."""
+        """Move the teacher to where the network is."""
         if self.teacher is not None:
             self.teacher.to(device)
             if self.config.channels_last:

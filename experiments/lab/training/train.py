@@ -32,7 +32,7 @@ def _failure(error: Exception) -> str:
 
 
 def _no_room(error: Exception) -> bool:
-    """Whether memory ran out, which on a CPU has no type of its own."""
+    """Tell whether memory ran out, which on a CPU has no type of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

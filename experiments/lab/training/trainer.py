@@ -1,4 +1,4 @@
-"""What Lightning is told, and what it shall not be asked for."""
+"""Configure Lightning, and refuse what it shall not be asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -25,7 +25,7 @@ class Watch:
         self.mean: float | None = None  # of the losses that it last looked at
 
     def see(self, loss: Tensor, step: int, last: bool) -> None:
-        """The loss of a step, counted from 1; `last` of its epoch."""
+        """Note the loss of a step, counted from 1; `last` of its epoch."""
         self.losses.append(loss)
         if loss.device.type != "cpu" and len(self.losses) < SYNC_EVERY and not last:
             return

@@ -15,13 +15,13 @@ class Report(lightning.Callback):
         self.trial, self.first, self.errors = trial, first, errors
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """After each epoch."""
+        """Report the epoch's validation accuracy."""
         if trainer.sanity_checking:
             return
         self.tell(float(trainer.callback_metrics["val_top1"]), self.first + trainer.current_epoch)
 
     def tell(self, top1: float, step: int) -> None:
-        """The validation accuracy of a step; TrialPruned if this trial is given up."""
+        """Report the validation accuracy of a step; TrialPruned if this trial is given up."""
         self.trial.report(100 - top1 if self.errors else top1, step)
         if self.trial.should_prune():
             raise optuna.TrialPruned(f"after epoch {step}")

@@ -26,7 +26,7 @@ TRIES = 10  # to create the tables of an empty database, which several workers m
 
 
 def retry(times: int) -> Callable[[Study, FrozenTrial], None]:
-    """What queues the settings of a trial whose worker died once more, up to so many times."""
+    """Return what queues the settings of a trial whose worker died once more, at most so many times."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         queue = optuna.storages.RetryHeartbeatStaleTrialCallback(times)
@@ -59,7 +59,7 @@ def one_at_a_time(engine: sqlalchemy.Engine) -> None:
 
 
 def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBStorage:
-    """The database, its tables created if need be; ValueError in one sentence if it cannot be used."""
+    """Open the database, its tables created if need be; ValueError in one sentence if it cannot be used."""
     try:
         parsed = sqlalchemy.make_url(url)
         if parsed.drivername == "postgresql":
@@ -104,7 +104,7 @@ def open_study(
     pruner: str,
     direction: Literal["maximize", "minimize"] = "maximize",
 ) -> Study:
-    """The study of that name, created if need be; ValueError if it was made with other settings."""
+    """Open the study of that name, created if need be; ValueError if it was made with other settings."""
     study = optuna.create_study(
         storage=storage,
         sampler=sampler,

@@ -20,7 +20,7 @@ class Surplus(Exception):
 
 
 def identity(study: Study, storage: optuna.storages.RDBStorage, number: int) -> int:
-    """The storage's own number of a trial."""
+    """Return the storage's own number of a trial."""
     return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study.study_name), number)
 
 
@@ -36,7 +36,7 @@ class Lost:
         self.since: dict[int, float] = {}
 
     def give_up(self, storage: optuna.storages.RDBStorage) -> None:
-        """Look once."""
+        """Fail, and queue again, each trial that gave no sign of life for `patience` seconds."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         silent = {trial.number: trial for trial in running if WORKER not in trial.user_attrs}
         self.since = {number: self.since.get(number, self.clock()) for number in silent}
