@@ -1,4 +1,4 @@
-"""What a search for training settings is: one frozen dataclass, the command line of `experiments.tune`, the hash that names the study."""
+"""Describe a search for training settings: its options and the hash that names its study."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal

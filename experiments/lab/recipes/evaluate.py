@@ -18,7 +18,7 @@ from ..progress import stage, tracked
 
 
 class Judged(NamedTuple):
-    """State of each of n images whether its class is the likeliest, or among the five likeliest, and the cross-entropy."""
+    """State of each of n images whether its class is the likeliest, or of the five likeliest, and the cross-entropy."""
 
     first: Tensor
     five: Tensor

@@ -55,7 +55,7 @@ class Treatment(NamedTuple):
         return parts
 
     def begin(self, model: nn.Module) -> nn.Module:
-        """Prune or binarise in place, before fine-tuning: of the same weights the same, so that a killed run goes on."""
+        """Prune or binarise in place, before fine-tuning: same weights, same result, so that a killed run goes on."""
         chosen = {} if self.prune is None else masks(model, self.prune, self.score, KINDS[self.layers])
         if self.quantise == "binary":
             binarise(model, KINDS[self.layers])

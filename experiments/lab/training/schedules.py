@@ -34,7 +34,7 @@ SHAPES: dict[str, Shape] = {"cosine": cosine, "step": step, "constant": lambda c
 
 
 def make_schedule(optimizer: Optimizer, config: Training, lr: float, epochs: int, steps: int) -> LRScheduler:
-    """Make the schedule of `epochs` with `steps` batches each: one cycle (Smith & Topin 2018), or a linear warm-up and then a shape.
+    """Make the schedule of `epochs` x `steps` batches: one cycle (Smith & Topin 2018), or a linear warm-up and a shape.
 
     One cycle also moves the momentum of AdamW, against the learning rate; that of SGD stays as configured.
     """
