@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -68,24 +68,27 @@ class Reader:
     def __init__(
         self, images: Images, requests: Iterable[Request], workers: int | None, *, pin: bool, keep: bool
     ) -> None:
+        self.answers, self.requests, self.reported = Answers(images), requests, False
         workers = cores() if workers is None else workers
-        ahead: dict[str, Any] = {"prefetch_factor": 4, "persistent_workers": keep} if workers else {}
-        self.loader = DataLoader(
-            Answers(images),
-            batch_size=None,  # a request is a batch already
-            sampler=requests,  # type: ignore[arg-type]  # any iterable does
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=pin,
-            generator=torch.Generator(),  # of its own: the global one must not depend on how often images are read
-            **ahead,
-        )
-        self.reported = False
+        self.loader = None
+        if workers:
+            self.loader = DataLoader(
+                self.answers,
+                batch_size=None,  # a request is a batch already
+                sampler=requests,  # type: ignore[arg-type]  # any iterable does
+                num_workers=workers,
+                collate_fn=_as_it_is,
+                pin_memory=pin,
+                generator=torch.Generator(),  # of its own: the global one must not depend on how often images are read
+                prefetch_factor=4,
+                persistent_workers=keep,
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         modes: Counter[str] = Counter()
         count = 0
-        for batch in self.loader:
+        answers = map(self.answers.__getitem__, self.requests) if self.loader is None else self.loader
+        for batch in answers:
             if isinstance(batch, str):
                 raise ValueError(batch)
             count, modes = count + len(batch.labels), modes + batch.modes
