@@ -26,14 +26,14 @@ class _Pass(threading.Thread):
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         super().__init__(daemon=True)
         self.network, self.images = network, images
-        self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
+        self.resumed, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
         self.place: tuple[str, Tensor] | None = None
         self.error: BaseException | None = None
         self.leave = False
         self.start()
 
     def run(self) -> None:
-        self.mine.acquire()
+        self.resumed.acquire()
         try:
             if not self.leave:
                 with torch.no_grad():
@@ -43,13 +43,13 @@ class _Pass(threading.Thread):
         except BaseException as error:
             self.error = error  # raised again where the caller waits
         self.place = None
-        self.theirs.release()
+        self.stopped.release()
 
     def pause(self, name: str, x: Tensor) -> None:
         """Stop here, within the forward pass, until the caller goes on."""
         self.place = name, x
-        self.theirs.release()
-        self.mine.acquire()
+        self.stopped.release()
+        self.resumed.acquire()
         if self.leave:
             raise _Left
 
@@ -57,13 +57,13 @@ class _Pass(threading.Thread):
         """End a pass that is still waiting."""
         if self.is_alive():
             self.leave = True
-            self.mine.release()
+            self.resumed.release()
             self.join()
 
     def advance(self) -> tuple[str, Tensor] | None:
         """Go on to the next layer: its name and input, or None at the end."""
-        self.mine.release()
-        self.theirs.acquire()
+        self.resumed.release()
+        self.stopped.acquire()
         if self.error is not None:
             raise self.error
         return self.place
@@ -76,7 +76,6 @@ def in_lockstep(
 
     Raises ValueError for a network that does not call the same layers for every batch.
     """
-
     with ExitStack() as cleaning:
         for name, module in stops.items():
             pause = lambda _, args, kwargs, name=name: _pause(name, input_of(args, kwargs))  # noqa: E731  # a hook
