@@ -59,7 +59,9 @@ def files(root: Path, classes: list[str], like: str = "train") -> Stream:
     """
     there = classes_of(root)
     require(there == classes, f"classes in {root}", there, f"those of {like}: {classes}")
-    paths, labels, left_out = [], [], []
+    paths: list[str] = []
+    labels: list[int] = []
+    left_out: list[str] = []
     for label, name in enumerate(classes):
         below = [os.path.join(name, path) for path in names_below(root / name)]
         images = [path for path in below if path.lower().endswith(EXTENSIONS)]

@@ -94,7 +94,7 @@ def chosen(data: Data, usual: Preprocessing) -> Preprocessing:
     channels = len(usual.mean)
     for name, value, none in (("mean", data.mean, 0.0), ("std", data.std, 1.0)):
         if value is not None:
-            numbers: Sequence[float] = (none,) * channels if value == "none" else tuple(value)  # type: ignore[arg-type]
+            numbers: Sequence[float] = (none,) * channels if value == "none" else tuple(value)
             allowed = f"{channels} numbers, one for each channel, or none" if channels > 1 else "one number, or none"
             require(len(numbers) == channels, name, numbers, allowed)
             changes[name] = tuple(numbers)

@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def cores() -> int:
     return min(8, count)
 
 
-def _as_it_is(answer: Batch | str) -> Batch | str:
+def _as_it_is(answer: Any) -> Any:
     return answer
 
 
@@ -75,7 +75,7 @@ class Reader:
             self.loader = DataLoader(
                 self.answers,
                 batch_size=None,  # a request is a batch already
-                sampler=requests,  # type: ignore[arg-type]  # any iterable does
+                sampler=requests,
                 num_workers=workers,
                 collate_fn=_as_it_is,
                 pin_memory=pin,
