@@ -11,7 +11,9 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from layers import Budget, refit
 
+from ...lab.data.dataset import IMAGENET
 from ...lab.data.folders import classes_of, files, in_memory
+from ...lab.data.preprocessing import cut_from_the_middle
 from ...lab.recipes.calibration import Calibration
 from ...lab.recipes.evaluate import Accuracy, accuracy
 from ...lab.recipes.job import Job
@@ -51,7 +53,8 @@ def tested(job: Job, model: nn.Module) -> Accuracy:
 
 def others(job: Job, root: Path) -> Calibration:
     """Calibrate with all images below CLASS/ of a folder, of whatever classes, resized to the network's size."""
-    split = in_memory(files(root, classes_of(root))._replace(size=job.example.shape[-1]))
+    shown = cut_from_the_middle(*IMAGENET, job.example.shape[-1])
+    split = in_memory(files(root, classes_of(root))._replace(preprocessing=shown))
     if job.dataset.channels == 1:
         split = split._replace(images=rgb_to_grayscale(split.images))
     return Calibration(job.model, split, job.dataset, 0, job.device)
