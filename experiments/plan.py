@@ -52,8 +52,8 @@ def act(dry_run: DryRun) -> None:
 
     from checks import require
 
+    from .lab.recipes.job import job_of_trained_network
     from .lab.recipes.recipe import from_dense, predicted
-    from .lab.recipes.trained import look_up
 
     out, console = dry_run.output.out, Console()
     if out is not None:
@@ -61,7 +61,7 @@ def act(dry_run: DryRun) -> None:
         check_file(out)
     require(not dry_run.compression.frequency, "frequency", True, "left out: such networks are trained, not planned")
     check_effects(replace(dry_run.run(), training=Training()))
-    job = look_up(dry_run.run())
+    job = job_of_trained_network(dry_run.run())
     require(len(job.recipes) > 0, "kernel", dry_run.compression.kernel, "one or more, or --prune-channels, to plan")
     thin = job.thin()
     console.print(f"images: {job.dataset.preprocessing}\n", soft_wrap=True, markup=False, highlight=False)

@@ -1,7 +1,9 @@
 """The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from safetensors import SafetensorError
@@ -27,51 +29,74 @@ from ..lab.training.distributed import agreed, processes, rank
 from .measure import measure
 
 
-def _dense(job: Job, stages: Stages, finished: bool, tracker: Tracker) -> None:
-    """Leave the trained network in the job and in dense.safetensors."""
+class Stage(NamedTuple):
+    """One network of a run: what is trained, for so many epochs, how that is saved, and how it is read back."""
+
+    name: str
+    words: str  # for the log
+    epochs: int
+    begin: Callable[[], nn.Module]
+    save: Callable[[nn.Module], None]
+    load: Callable[[], nn.Module]
+
+
+def _stages(job: Job, kept: Stages) -> Iterator[Stage]:
+    """Yield the dense network, which those after it begin with, the compressed ones, and those from scratch."""
+    yield _dense(job)
+    thin = job.thin()  # of the same trained weights the same channels: nothing to keep for a run that is killed
+    images = job.calibration(thin.model)
+    for name, recipe in job.recipes.items():
+        yield _compressed(job, kept, name, recipe, thin, images)
+    for kernel in job.scratch:
+        yield _from_scratch(job, kernel)
+
+
+def _dense(job: Job) -> Stage:
+    """The trained network, left in the job and in dense.safetensors."""
     path = job.folder / "dense.safetensors"
-    if not finished:
-        val = _fit(job, "dense", job.model, stages, [History(job.folder, "dense", tracker)])
-        if rank() == 0:
-            write_tensors(job.model, path)
-            stages.finish("dense", Accuracies(val))
-    agreed(None)
-    load_tensors(job.model, path)
+
+    def load_dense() -> nn.Module:
+        load_tensors(job.model, path)
+        return job.model
+
+    return Stage("dense", "dense", job.epochs, lambda: job.model, lambda model: write_tensors(model, path), load_dense)
 
 
-def _from_scratch(job: Job, stages: Stages, kernel: str, finished: bool, tracker: Tracker) -> nn.Module:
-    """The trained network of frequency layers, also in KERNEL.safetensors."""
-    path = job.folder / f"{kernel}.safetensors"
-    if not finished:
-        val = _fit(job, kernel, job.scratch[kernel], stages, [History(job.folder, kernel, tracker)])
-        if rank() == 0:
-            save_frequency_layers(job.scratch[kernel], kernel, job.config.compression.layers, path)
-            stages.finish(kernel, Accuracies(val))
-    agreed(None)
-    return load_frequency_layers(path, job.model)
-
-
-def _compressed(
-    job: Job, stages: Stages, kernel: str, thin: Thin, images: Calibration | None, finished: bool, tracker: Tracker
-) -> tuple[nn.Module, Plan]:
-    """The compressed, fine-tuned network and its plan, both also in the kernel's folder.
+def _compressed(job: Job, kept: Stages, name: str, recipe: Recipe, thin: Thin, images: Calibration | None) -> Stage:
+    """The compressed, fine-tuned network, in a folder of its own with its plan.
 
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
     same memory layout.
     """
-    folder, start, treatment = job.folder / kernel, stages.start(kernel), job.recipes[kernel].treatment
-    if not finished:
+    folder, start, treatment = job.folder / name, kept.start(name), recipe.treatment
+
+    def begin() -> nn.Module:
         if agreed(not start.exists()):
-            _start(job, job.recipes[kernel], thin, images, start)
+            _start(job, recipe, thin, images, start)
         agreed(None)
-        plan, model = Plan.load(start / "plan.json"), treatment.begin(load(start, job.model))
-        before = _top1(job, model) if job.finetune_epochs and rank() == 0 else None
-        val = _fit(job, kernel, model, stages, [History(job.folder, kernel, tracker)])
-        if rank() == 0:
-            save(treatment.end(model), plan, folder, preprocessing=job.dataset.preprocessing.record())
-            stages.finish(kernel, Accuracies(val, before))
-    agreed(None)
-    return treatment.read(load(folder, job.model)), Plan.load(folder / "plan.json")
+        return treatment.begin(load(start, job.model))
+
+    def save_compressed(model: nn.Module) -> None:
+        plan, facts = Plan.load(start / "plan.json"), job.dataset.preprocessing.record()
+        save(treatment.end(model), plan, folder, preprocessing=facts)
+
+    words = f"{name} at {recipe.goal}" if recipe.goal else name
+    return Stage(
+        name, words, job.finetune_epochs, begin, save_compressed, lambda: treatment.read(load(folder, job.model))
+    )
+
+
+def _from_scratch(job: Job, kernel: str) -> Stage:
+    """The trained network of frequency layers, in KERNEL.safetensors."""
+    path, layers = job.folder / f"{kernel}.safetensors", job.config.compression.layers
+    return Stage(
+        kernel,
+        f"{kernel} from scratch",
+        job.scratch_epochs,
+        lambda: job.scratch[kernel],
+        lambda model: save_frequency_layers(model, kernel, layers, path),
+        lambda: load_frequency_layers(path, job.model),
+    )
 
 
 def _top1(job: Job, model: nn.Module) -> float:
@@ -79,12 +104,12 @@ def _top1(job: Job, model: nn.Module) -> float:
     return accuracy(model, job.dataset.test(), job.dataset, job.device).top1
 
 
-def _start(job: Job, how: Recipe, thin: Thin, images: Calibration | None, folder: Path) -> None:
+def _start(job: Job, recipe: Recipe, thin: Thin, images: Calibration | None, folder: Path) -> None:
     """Plan and compress, into a folder that appears whole; all processes calibrate, the first one does the rest."""
-    stats = images.stats if images is not None and how.calibrated else None
+    stats = images.stats if images is not None and recipe.calibrated else None
     if rank() == 0:
-        plan = how.plan(thin.model, job.example, stats)
-        save(how.build(thin.model, plan, images), from_dense(plan, thin, job.model, job.example), folder)
+        plan = recipe.plan(thin.model, job.example, stats)
+        save(recipe.build(thin.model, plan, images), from_dense(plan, thin, job.model, job.example), folder)
 
 
 def execute(job: Job) -> None:
@@ -109,29 +134,35 @@ def execute(job: Job) -> None:
 
 def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, Accuracies]]:
     """Train every network; also what was planned, and the stages' accuracies.  Nothing that is finished is repeated."""
-    console, stages = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
+    console, kept = Console(stderr=True, quiet=rank() > 0), Stages(job.folder)
     if rank() == 0:
-        made = stages.inputs()
+        made = kept.inputs()
         others = made is not None and bool(changes(job.config, made))  # accepted with --force
-        stages.begin(others or (job.folder / record.COMPLETE).is_file(), inputs(job.config))
+        kept.begin(others or (job.folder / record.COMPLETE).is_file(), inputs(job.config))
         record.write_json(job.folder / record.CONFIG, job.config.flat())
-    finished = agreed(stages.finished())
-
-    def say(stage: str, what: str, epochs: int) -> None:
-        under_way = "goes on" if stages.checkpoint(stage).is_file() else f"{epochs} epochs"
-        console.print(f"{what}: {'finished before' if stage in finished else under_way}", markup=False, highlight=False)
+    done = agreed(kept.finished())
 
     if words := statistics(job.model, job.config.training):
         console.print(words, markup=False, highlight=False)
-    say("dense", "dense", job.epochs)
-    _dense(job, stages, "dense" in finished, tracker)
-    models, plans = {"dense": job.model}, {}
-    thin = job.thin()  # of the same trained weights the same channels: nothing to keep for a run that is killed
-    images = job.calibration(thin.model)
-    for kernel, how in job.recipes.items():
-        say(kernel, f"{kernel} at {how.goal}" if how.goal else kernel, job.finetune_epochs)
-        models[kernel], plans[kernel] = _compressed(job, stages, kernel, thin, images, kernel in finished, tracker)
-    for kernel in job.scratch:
-        say(kernel, f"{kernel} from scratch", job.scratch_epochs)
-        models[kernel] = _from_scratch(job, stages, kernel, kernel in finished, tracker)
-    return models, plans, agreed(stages.finished())
+    models = {}
+    for stage in _stages(job, kept):
+        state = "goes on" if kept.checkpoint(stage.name).is_file() else f"{stage.epochs} epochs"
+        state = "finished before" if stage.name in done else state
+        console.print(f"{stage.words}: {state}", markup=False, highlight=False)
+        if stage.name not in done:
+            _make(job, kept, stage, tracker)
+        agreed(None)
+        models[stage.name] = stage.load()
+    plans = {name: Plan.load(job.folder / name / "plan.json") for name in job.recipes}
+    return models, plans, agreed(kept.finished())
+
+
+def _make(job: Job, kept: Stages, stage: Stage, tracker: Tracker) -> None:
+    """Train the network of a stage and save it, from where an earlier process was killed."""
+    model = stage.begin()
+    tuned = stage.name in job.recipes and stage.epochs > 0
+    before = _top1(job, model) if tuned and rank() == 0 else None
+    val = _fit(job, stage.name, model, kept, [History(job.folder, stage.name, tracker)])
+    if rank() == 0:
+        stage.save(model)
+        kept.finish(stage.name, Accuracies(val, before))

@@ -18,9 +18,8 @@ from layers.planning import Survey, check_kernels
 from ..lab.recipes.calibration import Calibration, drawn, image_count
 from ..lab.recipes.evaluate import accuracy
 from ..lab.recipes.fit import fine_tune
-from ..lab.recipes.job import Job
+from ..lab.recipes.job import Job, job_of_trained_network
 from ..lab.recipes.recipe import AUTO, MIXED, Recipe, recipe as recipe_of
-from ..lab.recipes.trained import look_up
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.trials.report import Report
 from .config import Search
@@ -76,7 +75,7 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     require(
         len(metrics) == 1, "budget", policy.budget, "of one metric: the others are searched by a command of their own"
     )
-    job = look_up(search.run())
+    job = job_of_trained_network(search.run())
     job.dataset.train(), job.dataset.val()  # read now: a torn file is refused before anything is written
     if trials.validation_images is not None:
         val = job.dataset.val()

@@ -14,9 +14,8 @@ from layers.network import write_text
 
 from ..lab.recipes.calibration import Calibration, image_count
 from ..lab.recipes.evaluate import accuracy
-from ..lab.recipes.job import Job
+from ..lab.recipes.job import Job, job_of_trained_network
 from ..lab.recipes.recipe import Recipe, predicted, recipe as recipe_of
-from ..lab.recipes.trained import look_up
 from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
 from ..lab.runs import record
@@ -55,7 +54,7 @@ def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
         for fraction in curves.fractions:
             recipe = recipe_of(kernel, sweep.compression(kernel, selector, fraction))
             recipes[kernel, selector, fraction] = recipe._replace(refit=curves.refit and recipe.factors)
-    return look_up(sweep.run()), recipes
+    return job_of_trained_network(sweep.run()), recipes
 
 
 def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:

@@ -84,7 +84,7 @@ def test_a_run_killed_in_every_part_of_its_work_ends_with_the_same_bits(whole, t
 def test_what_is_finished_is_not_repeated(tmp_path, monkeypatch, capsys):
     assert exit_code(killed_run, tmp_path, "training", 17 * 3 + 17 + 5) == -signal.SIGKILL  # in fine-tuning
     (folder,) = tmp_path.iterdir()
-    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {"stages.json", "svd", "svd.ckpt"}
+    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {"inputs.json", "stages.json", "svd", "svd.ckpt"}
     steps = []
     step = Classifier.training_step
     monkeypatch.setattr(Classifier, "training_step", lambda *args: steps.append(1) or step(*args))

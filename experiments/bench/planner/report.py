@@ -8,7 +8,7 @@ from rich.console import Console
 from checks import require
 
 from ...lab.recipes.calibration import Calibration, image_count
-from ...lab.recipes.trained import look_up
+from ...lab.recipes.job import job_of_trained_network
 from ...lab.reporting.provenance import command_of, provenance
 from ...lab.reporting.units import counted
 from ...lab.runs.record import environment
@@ -33,7 +33,7 @@ def report(bench: "PlannerBench") -> bool:
         console.print(words, soft_wrap=True, markup=False, highlight=False)
 
     try:
-        job = look_up(config)
+        job = job_of_trained_network(config)
         there, side = len(job.dataset.train().labels), job.example.shape[-1]
         count = image_count(options.calibration_images, there, side)
         enough = not options.plans or options.held_out <= there - count

@@ -97,7 +97,7 @@ def _check_plan(plan: Plan, thin: Thin, job: Job) -> None:
 
 
 def look_up(config: Config) -> Job:
-    """The job, its plans not tried."""
+    """Look up and check all that a configuration names, without trying whether the budgets can be met."""
     training, images = config.training, config.data
     check_options(config)
     gpu = torch.cuda.is_available()
@@ -148,6 +148,21 @@ def look_up(config: Config) -> Job:
         require(asked is None, "calibration images", asked, "left out where no network is calibrated")
     if rank() == 0 and (job.calibration_images or epochs or finetune or scratch):
         warn_of_shared(dataset.train(), dataset.test())
+    return job
+
+
+def job_of_trained_network(config: Config) -> Job:
+    """Look up the job of a network that is trained already, where `plan`, `sweep`, `search` and `bench planner` begin.
+
+    ValueError in one sentence without a trained network.
+    """
+    network = config.network
+    given = network.checkpoint is not None or network.pretrained
+    require(given, "checkpoint", None, "given, or --pretrained: dense.safetensors of a run's folder, for one")
+    job = look_up(config)
+    whole = f"one whose weights fit {len(job.dataset.classes)} classes: train the last layer first"
+    require(job.epochs == 0, "pretrained network", network.model, whole)
+    job.model.eval().to(job.device)
     return job
 
 
