@@ -1,5 +1,7 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
+import moved as _moved  # noqa: F401  # old module paths go on importing
+
 from .calibration import (
     LayerStats as LayerStats,
     Stats as Stats,

@@ -13,12 +13,16 @@ MAY = {  # package -> (our packages, third parties)
     "contract": (set(), set()),
     "checks": ({"contract"}, set()),
     "trees": ({"contract", "checks"}, set()),
+    "moved": (set(), set()),
     "stage1_scipy": (CONTRACT, {"numpy", "scipy", "pywt"}),
     "stage2_numpy": (CONTRACT, {"numpy"}),
     "stage3_torch": (CONTRACT | {"stage2_numpy"}, {"torch"}),
-    "layers": (CONTRACT | {"stage3_torch"}, {"torch", "torch_pruning", "safetensors", "pandas"}),  # pandas: to_frame
+    "layers": (
+        CONTRACT | {"moved", "stage3_torch"},
+        {"torch", "torch_pruning", "safetensors", "pandas"},
+    ),  # pandas: to_frame
     "experiments": (
-        CONTRACT | {"stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
+        CONTRACT | {"moved", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
         | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow"}
         | {"scipy", "pywt", "torch_dct", "tensorly", "onnxruntime"},  # what the speed table measures against
