@@ -1,7 +1,7 @@
 """The stages of a run: the dense network, each kernel's, trained, compressed and fine-tuned, and what they measure."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,10 +119,11 @@ def execute(job: Job) -> None:
     what is finished.
     """
     try:
-        with alone(job.folder) if rank() == 0 else nullcontext():
-            if finished(job.config):
+        # the processes first: until they have met, each takes itself for the first
+        with processes(job.config.training, job.device), _held(job.folder):
+            if agreed(finished(job.config)):
                 return  # another process made it since this one looked
-            with processes(job.config.training, job.device), Tracker(job.config, job.folder, rank() == 0) as tracker:
+            with Tracker(job.config, job.folder, rank() == 0) as tracker:
                 models, plans, accuracies = _networks(job, tracker)
                 if rank() == 0:
                     measure(job, models, plans, accuracies, tracker)
@@ -130,6 +131,21 @@ def execute(job: Job) -> None:
         if isinstance(error, OSError) and error.errno not in NO_ROOM:
             raise
         raise ValueError(f"out must be a folder with room for the run, got {job.folder} ({error})") from error
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the run's folder in the first process; where another run holds it, all processes say so and end."""
+    refusal = None
+    with ExitStack() as locks:
+        if rank() == 0:
+            try:
+                locks.enter_context(alone(folder))
+            except ValueError as error:
+                refusal = str(error)
+        if (sentence := agreed(refusal)) is not None:
+            raise ValueError(sentence)
+        yield
 
 
 def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[str, Plan], dict[str, Accuracies]]:
