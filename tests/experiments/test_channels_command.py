@@ -1,14 +1,12 @@
 """`--prune-channels`: channels are taken out before all else, counted from the dense network, refused in a sentence."""
 
 import json
-import re
 
 import pytest
 import torch
 from kills import same_bits
 from loaders import loader
 from networks import network
-from refusals import refused
 
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes.recipe import from_dense
@@ -75,24 +73,6 @@ def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits
     arguments = [*arguments.split(), "--rep", "--no-track"]
     networks = same_bits(tmp_path, arguments, steps)
     assert any(path.parent.name == "thin-svd" for path in networks)
-
-
-REFUSALS = {
-    "--prune-channels 1": "prune channels must be at least 0 and below 1, got 1.0",
-    "--prune-channels -0.1": "prune channels must be at least 0 and below 1, got -0.1",
-    "--prune-channels nan": "prune channels must be at least 0 and below 1, got nan",
-    "--prune-channels 0.9": "share of channels to take out must be small enough to leave layer 'conv1' one of its 6",
-    "--prune-channels 0.5 --kernel None --budget macs=0.5": "options of kernels must be left out without a --kernel",
-    "--prune-channels 0.5 --frequency": "prune channels must be left out with --frequency, .*, got 0.5",
-    "--prune-channels 0.5 --model test_channels:copied": "model must be one that torch-pruning can trace, got",
-    "--prune-channels 0.5 --model test_channels:rolled": "model must be one that answers without the channels that",
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_refusals(arguments, tmp_path, capsys):
-    error = refused(main, [*arguments.split(), "--out", str(tmp_path)], tmp_path, capsys)
-    assert re.match(f"error: {REFUSALS[arguments]}", error), error
 
 
 def test_a_plan_of_the_thinner_network_is_printed_and_kept(tmp_path, capsys):

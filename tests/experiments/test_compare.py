@@ -5,7 +5,6 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from refusals import refused
 from run_folders import results, row, write_runs
 
 from experiments.compare.__main__ import main as compare
@@ -163,33 +162,9 @@ def test_the_caption_says_in_what_the_runs_differ(runs, capsys):
     assert titles[1] == "b  --budget macs=0.3 --seed 1"
 
 
-REFUSALS = {
-    "nowhere": r"run must be a run folder, or a name that python -m experiments.list .* shows, got 'nowhere'",
-    "a unfinished": r"run must be complete: .*unfinished has no results.json yet, the same command again finishes it",
-    "torn": "run must have a whole results.json, got .*torn/results.json",
-    "old": "run must be of layout version 3: repeat it with --force, got '.*old/results.json of None'",
-    "odd": "run must be a whole one: repeat it with --force",
-    "study": "run must be a folder that experiments.run wrote, not another verb, got '.*study'",
-    "other": "run must be a run folder, with config.json and results.json",
-    "a --out RUNS/table.xls": "out must be a file that ends in .csv, .md, .tex, .html, got '.*table.xls'",
-    "a --out RUNS/x/table.md": "out must be in a folder that exists",
-    "a --dense nowhere": "run must be a run folder",
-}
-
-
 def test_results_of_the_layout_before_are_read_as_those_of_today(runs):
     today = record.read_results(runs / "a")
     rows = [{"kernel" if key == "network" else key: value for key, value in line.items()} for line in today["rows"]]
     older = {**today, "version": 2, "rows": rows}
     record.write_json(runs / "a" / "results.json", older)
     assert record.read_results(runs / "a") == today
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_bad_input_is_refused_in_one_sentence(arguments, runs, capsys):
-    (runs / "other").mkdir()
-    (runs / "study").mkdir()
-    record.write_json(runs / "study" / "results.json", {"config": {"model": "lenet"}, "layers": []})
-    given = [*arguments.replace("RUNS", str(runs)).split(), "--runs", str(runs)]
-    error = refused(compare, given, runs, capsys)
-    assert re.search(REFUSALS[arguments], error), error

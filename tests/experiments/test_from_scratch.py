@@ -37,7 +37,7 @@ def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_ow
     )
     assert one.name == two.name == three.name != Config(compression=Compression(frequency=True)).name
     assert one.compression.kernel == ("dct", "dst", "dft", "shannon")
-    assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, as test_run.py says
+    assert Compression(("svd",), frequency=True).kernel == ("svd",)  # and is refused, as the table of refusals says
 
 
 def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path, capsys):

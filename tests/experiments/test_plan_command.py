@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from refusals import refused
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -83,28 +82,6 @@ def test_a_plan_fits_80_columns_with_every_layer_and_every_reason(budget, capsys
     assert table.rows[-1][2].endswith(f"{made.after.params / made.before.params:.0%}")
 
 
-REFUSALS = {
-    "": "checkpoint must be given, or --pretrained",
-    "--checkpoint FILE --kernel svd spatial --out TMP/plan.json": "kernel must be one alone with --out",
-    "--checkpoint FILE --out TMP": "out must be a file, not a folder",
-    "--checkpoint FILE --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
-    "--checkpoint FILE --budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss",
-    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
-}
-
-
-def said(main, arguments, checkpoint, tmp_path, capsys):
-    """The sentence with which a command of this network is refused."""
-    given = [word.replace("FILE", checkpoint).replace("TMP", str(tmp_path)) for word in arguments.split()]
-    return refused(main, given, tmp_path, capsys)
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_a_plan_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
-    assert re.search(REFUSALS[arguments], said(plan.main, arguments, checkpoint, tmp_path, capsys))
-
-
 SWEEP = "--kernel svd spatial --selector loss uniform --fractions 0.02 0.4 0.7 --calibration-images 1000"
 
 
@@ -151,22 +128,6 @@ def test_a_sweep_does_not_mix_points_of_two_checkpoints_of_one_name(checkpoint, 
     assert points.read_text() == before
     assert sweep.main([*words, "--force"]) == 0
     assert points.read_text() != before
-
-
-SWEEP_REFUSALS = {
-    "": "checkpoint must be given, or --pretrained",
-    "--checkpoint FILE --fractions 0.5 0.5": "fractions must be one or more distinct values",
-    "--checkpoint FILE --fractions 1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
-    "--checkpoint FILE --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--checkpoint FILE --kernel dct --metric params --selector evbmf": "kernel for selector evbmf must be one that has",
-    "--checkpoint FILE --selector best": "selector must be one of uniform, energy, threshold, evbmf, minimax, loss",
-}
-
-
-@pytest.mark.parametrize("arguments", SWEEP_REFUSALS)
-def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
-    words = f"{arguments} --out TMP --calibration-images 200"
-    assert re.search(SWEEP_REFUSALS[arguments], said(sweep.main, words, checkpoint, tmp_path, capsys))
 
 
 def test_a_sweep_of_which_no_point_is_in_reach_ends_with_2_and_leaves_nothing(checkpoint, tmp_path, capsys):
@@ -234,17 +195,3 @@ def test_the_markdown_table(tmp_path):
     lines = Path(tmp_path / "docs" / "t.md").read_text().splitlines()
     assert lines[2] == "| macs=0.5 | BALF 70.7 | **80.00** | 86.8 |"
     assert lines[-1] == "What made it."
-
-
-BENCH_REFUSALS = {
-    "": "checkpoint must be given, or --pretrained",
-    "--checkpoint FILE --calibration-images 1070": "held out must be at most 7, the training images that do",
-    "--checkpoint FILE --plans 1": "plans must be 0, or at least 2",
-    "--checkpoint FILE --seeds 0": "seeds must be at least 1, got 0",
-}
-
-
-@pytest.mark.parametrize("arguments", BENCH_REFUSALS)
-def test_a_bench_that_cannot_be_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
-    words = f"planner --model lenet --dataset digits --threads 1 {arguments}"
-    assert re.search(BENCH_REFUSALS[arguments], said(bench.main, words, checkpoint, tmp_path, capsys))

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from quick_runs import QUICK, results
-from refusals import refused
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
@@ -136,71 +134,8 @@ def make_lenet(classes, channels):
     return LeNet(classes, channels)
 
 
-def no_factory():
-    return LeNet()
-
-
 def test_a_network_of_ones_own(tmp_path):
     assert main(["--model", "test_run:make_lenet", "--kernel", "svd", "--out", str(tmp_path), *QUICK]) == 0
-
-
-@pytest.fixture
-def bad(tmp_path, images):
-    """Words that stand for paths in the refusals below."""
-    save_file(LeNet(classes=7).state_dict(), tmp_path / "other.safetensors")
-    (tmp_path / "corrupt.safetensors").write_bytes(b"\x80\x04 not safetensors")
-    (tmp_path / "file").write_text("")
-    (tmp_path / "empty").mkdir()
-    return {"TMP": str(tmp_path), "IMAGES": str(images)}
-
-
-REFUSALS = {
-    "--model resnet21": "model must be one of lenet, .*, got 'resnet21'",
-    "--model nowhere:net": "model must be package.module:factory that can be imported, got 'nowhere:net'",
-    "--model test_run:no_factory": "takes classes= and channels=, or num_classes=, got 'test_run:no_factory'",
-    "--kernel dtc": "kernel must be one of svd, .*, got 'dtc'",
-    "--frequency --kernel svd": "kernel must be one of dct, dst, .* with --frequency, got 'svd'",
-    "--frequency --budget macs=0.5": "budget must be left out with --frequency, .*, got 'macs=0.5'",
-    "--frequency --finetune-epochs 1": "finetune epochs must be left out with --frequency, .*, got 1",
-    "--frequency --max-epochs 0": "max epochs must be at least 1",
-    "--dataset cifar": "dataset must be one of digits, .*, got 'cifar'",
-    "--workers -1": "workers must be at least 0, got -1",
-    "--dataset mnist": "data root must be given for dataset mnist: pass --data-root",
-    "--dataset mnist --data-root TMP/nowhere": "data root must be a folder that exists, got",
-    "--dataset folder --data-root TMP/empty": "data root must be a folder with images as train/CLASS/FILE",
-    "--dataset folder --data-root IMAGES --model lenet": "images must fit lenet, got 3x16x16",
-    "--budget macs=1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
-    "--budget half": "budget must be macs=, .*, got 'half'",
-    "--budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
-    "--budget macs=0.001 --kernel svd": "budget must be within reach",
-    "--selector best": "selector must be one of uniform, energy",
-    "--kernel auto --budget macs=0.001": "budget must be within reach of selector loss, at least macs=",
-    "--kernel svd dct --selector loss --budget macs=0.5": "budget for kernel dct must be on bytes or params",
-    "--kernel dct --selector evbmf": "kernel for selector evbmf must be one that has ranks, got 'dct'",
-    "--kernel dct --refit": "kernel for --refit must be one that makes factors, not coefficients, got 'dct'",
-    "--kernel auto --calibration-images 9999": "calibration images must be 1 to 1077, the number of training images",
-    "--kernel auto --calibration-images 0": "calibration images must be 1 to 1077, .*, got 0",
-    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
-    "--checkpoint TMP/other.safetensors": r"fc3.weight has shape \(7, 84\) instead of \(10, 84\)",
-    "--checkpoint TMP/corrupt.safetensors": "must be a whole safetensors file, got one that cannot be read",
-    "--max-epochs 0": "max epochs must be at least 1 without a --checkpoint",
-    "--max-epochs -1": "max epochs must be at least 0, got -1",
-    "--batch-size 0": "batch size must be at least 1, got 0",
-    "--out TMP/file": "out must be a folder that can be written, got",
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_bad_input_is_refused_in_one_sentence(arguments, bad, capsys):
-    def expand(text):
-        for word, path in bad.items():
-            text = text.replace(word, path)
-        return text
-
-    given = [expand(word) for word in arguments.split()]
-    given = given if "--out" in given else [*given, "--out", bad["TMP"] + "/runs"]
-    error = refused(main, given, Path(bad["TMP"]), capsys)
-    assert re.search(REFUSALS[arguments], error), error
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 from PIL import Image
-from refusals import refused
 from searches import never, random_lenet, search_of
 
 from experiments.lab.config import Network
@@ -142,36 +141,6 @@ def test_two_processes_do_so_many_trials_together(checkpoint, tmp_path):
     assert len({tuple(t.params.values()) for t in complete}) == 12
     assert all(WORKER in t.user_attrs for t in complete)
     assert json.loads((folder / "found.json").read_text())["trials"] == {"params=0.3": 12}
-
-
-REFUSALS = {
-    "": "checkpoint must be given, or --pretrained",
-    "--checkpoint FILE --epochs 4": "epochs must be 0 to 3, got 4",
-    "--checkpoint FILE --trials 0": "trials must be at least 1, got 0",
-    "--checkpoint FILE --kernel svd sdv": "kernel must be one of .*, got 'sdv'",
-    "--checkpoint FILE --kernel dct --budget params=0.5": "kernel must be auto, or some of svd, spatial",
-    "--checkpoint FILE --kernel svd svd": "kernel must be one or more distinct values",
-    "--checkpoint FILE --budget params=0.001 --calibration-images 50": "budget must be within reach of selector loss",
-    "--checkpoint FILE --budget params=0.5 macs=0.5": "budget must be of one metric",
-    "--checkpoint FILE --budget latency=0.5": "budget must be on macs, params or bytes",
-    "--checkpoint FILE --budget macs=2": "budget macs must be a fraction above 0 and at most 1",
-    "--checkpoint FILE --residual 2": "residual must be from 0 to 1, got 2.0",
-    "--checkpoint FILE --max-epochs 3": "max epochs must be left out: pass --epochs",
-    "--checkpoint FILE --devices 2": r"devices and nodes must be 1 each: .*, got \(2, 1\)",
-    "--checkpoint FILE --validation-images 0": "validation images must be 1 to ",
-    "--checkpoint FILE --calibration-images 5000": "calibration images must be 1 to ",
-    "--checkpoint FILE --storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE",
-    "--checkpoint FILE --dataset cifar": "dataset must be one of digits",
-    "--checkpoint TMP/nowhere": "checkpoint must be a file that exists, got",
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_bad_input_is_refused_in_one_sentence(arguments, checkpoint, tmp_path, capsys):
-    given = arguments.replace("FILE", str(checkpoint)).replace("TMP", str(tmp_path)).split()
-    given += ["--accelerator", "cpu", "--out", str(tmp_path / "runs")]
-    error = refused(main, given, tmp_path, capsys)
-    assert re.search(REFUSALS[arguments], error), error
 
 
 def test_other_settings_or_weights_do_not_join_a_study(checkpoint, tmp_path, capsys):

@@ -36,32 +36,6 @@ def test_help_comes_at_once_however_the_verb_is_called(verb):
     assert own.stdout.startswith(f"usage: python -m experiments.{verb} [-h] ")
 
 
-REFUSALS = {
-    "run": ("--max-epochs -1 --out TMP", "max epochs must be at least 0, got -1"),
-    "plan": ("--model LeNet --dataset DIGITS", "checkpoint must be given, or --pretrained"),
-    "sweep": (
-        "--checkpoint TMP/none --fractions 1.5 --out TMP",
-        "budget macs must be a fraction above 0 and at most 1",
-    ),
-    "search": ("--epochs 9 --out TMP", "epochs must be 0 to 3, got 9"),
-    "list": ("--runs TMP/none", "runs must be a folder of run folders: pass --runs, got "),
-    "compare": ("none --runs TMP", "run must be a run folder, or a name that python -m experiments.list "),
-    "tune": ("--lrs 1 0 --out TMP", "lrs must be two numbers above 0, the lower one first, got (1.0, 0.0)"),
-    "study": ("--least 1 --out TMP", "least must be at least 2, got 1"),
-    "bench": ("planner --seeds 0", "seeds must be at least 1, got 0"),
-    "frequency": ("TMP/torn", "run must have a whole results.json, got "),
-    "conformance": ("--out TMP", "out must be a file, not a folder, got "),
-}
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_refuses_in_one_sentence(verb, tmp_path, capsys):
-    words, sentence = REFUSALS[verb]
-    write_runs(tmp_path)
-    error = refused(verbs, [verb, *words.replace("TMP", str(tmp_path)).split()], tmp_path, capsys)
-    assert error.startswith(f"error: {sentence}"), error
-
-
 NEEDED = {"bench": ["kernels"], "frequency": ["a"], "compare": ["a"]}
 
 

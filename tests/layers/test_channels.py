@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from loaders import loader
-from networks import network
+from networks import Copied, Rolled, network
 from torch import nn
 
 from experiments.lab.models.lenet import LeNet
@@ -142,34 +142,6 @@ def test_the_thinner_network_is_compressed_pruned_and_saved(name, kernels, tmp_p
         traced = torch.export.load(tmp_path / "small" / "program.pt2").module()
         torch.testing.assert_close(traced(torch.cat([x, x])), small(torch.cat([x, x])), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(program(thin, x).module()(x), thin(x), rtol=1e-4, atol=1e-4)
-
-
-class Rolled(nn.Module):
-    """Turns channels around, which torch-pruning takes for an operation on each of them."""
-
-    def __init__(self, classes=10):
-        super().__init__()
-        self.one, self.two, self.last = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1), nn.Linear(8, classes)
-
-    def forward(self, x):
-        return self.last(self.two(self.one(x).roll(1, 1)).mean((2, 3)))
-
-
-class Copied(Rolled):
-    """Goes through NumPy, where no graph of it can be had."""
-
-    def forward(self, x):
-        return torch.from_numpy(super().forward(x).numpy())
-
-
-def rolled(classes, channels):
-    """A network of the user's, `--model test_channels:rolled`, that torch-pruning gets wrong."""
-    return Rolled(classes)
-
-
-def copied(classes, channels):
-    """A network of the user's, `--model test_channels:copied`, that it cannot trace."""
-    return Copied(classes)
 
 
 class Wide(nn.Conv2d):

@@ -2,14 +2,12 @@
 
 import copy
 import json
-import re
 from pathlib import Path
 
 import pytest
 import torch
 from kills import same_bits
 from little import PLAIN, fit, little
-from refusals import refused
 from torch import nn
 
 from experiments.compare.__main__ import main as compare
@@ -190,23 +188,6 @@ def test_a_run_killed_in_fine_tuning_a_pruned_binary_network_ends_with_the_same_
     arguments = [*arguments.split(), "--latency-batches", "1"]
     networks = same_bits(tmp_path, arguments, 17 + 17 + 5)
     assert Path("pruned-binary/model.safetensors") in {Path(*path.parts[1:]) for path in networks}
-
-
-REFUSALS = {
-    "--prune 1": "prune must be above 0 and below 1, got 1.0",
-    "--prune 0.5 --kernel dct": "kernel for --prune and --quantise must be one that makes factors, .*, got 'dct'",
-    "--prune-score lamp": "prune score must be left out without --prune, got 'lamp'",
-    "--prune 0.5 --kernel None --budget macs=0.5": r"options of kernels must be left out without .*, got \['budget'\]",
-    "--quantise half --kernel svd --reestimate-batchnorm": "reestimate batchnorm must be left out with --prune and",
-    "--frequency --prune 0.5": "prune must be left out with --frequency, .*, got 0.5",
-    "--frequency --quantise half": "quantise must be left out with --frequency, .*, got 'half'",
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS)
-def test_refusals(arguments, tmp_path, capsys):
-    error = refused(main, [*arguments.split(), "--out", str(tmp_path)], tmp_path, capsys)
-    assert re.match(f"error: {REFUSALS[arguments]}", error), error
 
 
 def test_a_network_that_cannot_run_in_float16_is_refused():

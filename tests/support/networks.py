@@ -5,6 +5,7 @@ from torch import nn
 from torchvision.models import DenseNet
 
 from experiments.lab.models import build
+from experiments.lab.models.lenet import LeNet
 
 
 def network(name):
@@ -20,3 +21,36 @@ def network(name):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.normal_(module.running_mean)
     return model.eval(), torch.randn(2, channels, 32, 32)
+
+
+class Rolled(nn.Module):
+    """Turns channels around, which torch-pruning takes for an operation on each of them."""
+
+    def __init__(self, classes=10):
+        super().__init__()
+        self.one, self.two, self.last = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.last(self.two(self.one(x).roll(1, 1)).mean((2, 3)))
+
+
+class Copied(Rolled):
+    """Goes through NumPy, where no graph of it can be had."""
+
+    def forward(self, x):
+        return torch.from_numpy(super().forward(x).numpy())
+
+
+def rolled(classes, channels):
+    """A network of the user's, `--model networks:rolled`, that torch-pruning gets wrong."""
+    return Rolled(classes)
+
+
+def copied(classes, channels):
+    """A network of the user's, `--model networks:copied`, that it cannot trace."""
+    return Copied(classes)
+
+
+def no_factory():
+    """A function of the user's that makes a network of no number of classes."""
+    return LeNet()
