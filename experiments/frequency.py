@@ -109,9 +109,9 @@ def act(options: Page) -> None:
     require(len(options.runs) > 0, "runs", options.runs, "one or more folders of complete runs with --frequency")
     results = []
     for folder in options.runs:
-        result = read_results(folder) if (folder / COMPLETE).is_file() else None
-        ours = result is not None and result["config"].get("frequency")
-        require(bool(ours), "run", str(folder), "the folder of a complete run with --frequency")
+        result = read_results(folder) if (folder / COMPLETE).is_file() else {"config": {}}
+        ours = bool(result["config"].get("frequency"))
+        require(ours, "run", str(folder), "the folder of a complete run with --frequency")
         results.append(result)
     text = page(results)
     if options.out is None:

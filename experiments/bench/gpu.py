@@ -56,7 +56,9 @@ def network_cases(device: str, batch: int = BATCH, size: int = SIZE) -> list[Laz
 def _speed(work: str, kernels: Sequence[str], compiled: str, *where: Any) -> Row:
     dense, small, x = _networks(kernels, *where)
     if compiled:
-        dense, small = (torch.compile(copy.deepcopy(model)) for model in (dense, small))
+        dense, small = copy.deepcopy(dense), copy.deepcopy(small)
+        dense.compile()
+        small.compile()
     return Row(work, f"dense{compiled}", forward(small, x), forward(dense, x), 1.5)
 
 
@@ -66,5 +68,8 @@ def _networks(kernels: Sequence[str], device: str, batch: int, size: int) -> tup
     torch.manual_seed(0)
     dense, x = torchvision.models.resnet50().eval(), torch.randn(batch, 3, size, size)
     plan = make_plan(dense, Budget(macs=0.5), kernels, "uniform", example=x[:1], rank_multiple=MULTIPLE)
-    small, to = compress(dense, plan), {"dtype": torch.bfloat16, "memory_format": torch.channels_last}
-    return dense.to(device, **to), small.to(device, **to), x.to(device, **to)
+    dense, small = (
+        model.to(device, torch.bfloat16).to(memory_format=torch.channels_last)
+        for model in (dense, compress(dense, plan))
+    )
+    return dense, small, x.to(device, torch.bfloat16, memory_format=torch.channels_last)

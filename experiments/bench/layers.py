@@ -41,13 +41,15 @@ def _rows(layers: Mapping[str, Callable[[], nn.Module]], where: str, dense: nn.M
         ours, theirs = make().train(training), copy.deepcopy(dense).train(training)
         if training:
             return Row(name, type(dense).__name__, _training_step(ours, x), _training_step(theirs, x), 1 / 3)
-        evaluated = (partial(_evaluate, layer, x.detach()) for layer in (ours, theirs))
-        return Row(name, type(dense).__name__, *evaluated, 1 / 1.05)
+        images = x.detach()
+        return Row(
+            name, type(dense).__name__, partial(_evaluate, ours, images), partial(_evaluate, theirs, images), 1 / 1.05
+        )
 
     rows = []
     for name, make in layers.items():
-        for training, what in ((False, "eval"), (True, "training step")):
-            work = f"{name}, {where}, {what}"
+        for training, mode in ((False, "eval"), (True, "training step")):
+            work = f"{name}, {where}, {mode}"
             rows.append(LazyRow(work, partial(row, work, make, training)))
     return rows
 

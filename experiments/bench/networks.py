@@ -73,10 +73,10 @@ def latency_cases() -> list[LazyRow]:
 
 def _halved(name: str, bound: str) -> Row:
     dense, small, x = _by_latency(name)
-    work, forwards = f"{name}, latency=0.5, {bound}", (forward(small, x), forward(dense, x))
+    work, compressed, uncompressed = f"{name}, latency=0.5, {bound}", forward(small, x), forward(dense, x)
     if bound == BOUNDS[0]:
-        return Row(work, "dense", *forwards, 1 / 0.53)
-    return Row(f"{work}: dense", "the compressed", *reversed(forwards), 0.42)
+        return Row(work, "dense", compressed, uncompressed, 1 / 0.53)
+    return Row(f"{work}: dense", "the compressed", uncompressed, compressed, 0.42)
 
 
 @lru_cache(maxsize=1)  # for both bounds
@@ -131,7 +131,7 @@ def _compression(against: str) -> Row:
     def planned() -> Plan:
         return make_plan(model, Budget(macs=1.0), ("tucker",), "evbmf", example=x)
 
-    chosen = [(model.get_submodule(p.name).weight.detach(), p.spec["ranks"]) for p in planned().layers if p.kernel]
+    chosen = [(model.get_parameter(f"{p.name}.weight").detach(), p.spec["ranks"]) for p in planned().layers if p.kernel]
 
     def rank(matrix: Tensor) -> int:
         spectrum = torch.linalg.svd(matrix, full_matrices=False)[1]

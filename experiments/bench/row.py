@@ -67,8 +67,17 @@ def measure(rows: Sequence[Row | LazyRow], threads: int, seconds: float) -> list
 def _measure(row: Row, seconds: float) -> Measured:
     times = interleaved({"ours": row.ours, "theirs": row.theirs}, rounds=50, warmup=1, seconds=seconds)
     ours, theirs = times["ours"], times["theirs"]
-    errors = (None, None) if row.error is None else (row.error(row.ours()), row.error(row.theirs()))
-    spread = max((side.high - side.low) / 2 / side.median for side in (ours, theirs))
-    medians = (ours.median, theirs.median, theirs.median / ours.median)
-    noise = (spread, ours.rounds, ours.busy or theirs.busy)
-    return Measured(row.work, row.against, *medians, row.at_least, *errors, row.at_most, *noise)
+    return Measured(
+        row.work,
+        row.against,
+        ours.median,
+        theirs.median,
+        theirs.median / ours.median,
+        row.at_least,
+        our_error=None if row.error is None else row.error(row.ours()),
+        their_error=None if row.error is None else row.error(row.theirs()),
+        at_most=row.at_most,
+        spread=max((side.high - side.low) / 2 / side.median for side in (ours, theirs)),
+        rounds=ours.rounds,
+        busy=ours.busy or theirs.busy,
+    )

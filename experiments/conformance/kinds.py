@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def _of_a_method(method: Method) -> Kind:
 
 def _full_rank(kernel: str, layer: nn.Conv2d) -> nn.Module:
     shape, total = tuple(layer.weight.shape), layer.weight.numel()
-    specs = {
+    specs: dict[str, dict[str, Any]] = {
         "svd": {"rank": min(shape[0], total // shape[0])},
         "tucker": {"ranks": shape, "modes": (0, 1, 2, 3)},
         "cp": {"rank": total // max(shape), "sweeps": 1},  # a term for every line of the tensor along its longest mode
@@ -66,11 +66,14 @@ def _of_its_weight(layer: nn.Conv2d, small: nn.Module, x: Tensor) -> Tensor:
     """What the replaced convolution puts out with the weight of the layer: of a complex one, with either part."""
     weight, bias = small.weight, small.bias
     assert isinstance(weight, Tensor)
-    parts = [(weight, bias)]
-    if weight.is_complex():
-        parts = [(part(weight), None if bias is None else part(bias)) for part in (torch.real, torch.imag)]
-    found = [filled(copy.deepcopy(layer), *part)(x) for part in parts]
-    return torch.complex(*found) if weight.is_complex() else found[0]
+    assert bias is None or isinstance(bias, Tensor)
+
+    def output(part: Callable[[Tensor], Tensor]) -> Tensor:
+        plain = filled(copy.deepcopy(layer), part(weight), None if bias is None else part(bias))
+        y: Tensor = plain(x)
+        return y
+
+    return torch.complex(output(torch.real), output(torch.imag)) if weight.is_complex() else output(torch.real)
 
 
 KINDS: dict[str, dict[str, Kind]] = {

@@ -32,5 +32,5 @@ def dense(row: str, dtype: torch.dtype) -> tuple[nn.Conv2d, torch.Tensor]:
     """The convolution of a row, 4 channels to 6 unless it says otherwise, and a batch for it; seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        options = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "dtype": dtype} | ROWS[row]
+        options: dict[str, Any] = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "dtype": dtype} | ROWS[row]
         return nn.Conv2d(**options), torch.randn(2, 4, 11, 12, dtype=dtype)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import tyro
 
@@ -23,9 +23,16 @@ CAN_BE_NONE = ("--mean", "--std", "--pad", "--resize", "--crop", "--interpolatio
 Options = TypeVar("Options")
 
 
+class Main(Protocol):
+    """The `main` of a verb."""
+
+    def __call__(self, arguments: list[str] | None = None) -> int:
+        """Run the command line of these words (default: this process's), and return the exit code."""
+
+
 def door(
     verb: str, options: Callable[..., Options], act: Callable[[Options], int | None], resumes: bool = False
-) -> Callable[[list[str] | None], int]:
+) -> Main:
     """Return the `main` of a verb, which takes the words of a command line and returns an exit code.
 
     Args:

@@ -26,8 +26,10 @@ LEAST = {  # field -> its least value, None allowed
 }
 ABOVE_0 = ("lr", "finetune_lr", "gamma", "temperature", "clip")
 BELOW_1 = ("momentum", "label_smoothing", "ema")
-STEPS = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "warmup_epochs", "step_size", "gamma")
-STEPS += ("label_smoothing", "mixup", "cutmix", "ema", "distill", "temperature", "clip", "patience")
+STEPS = (
+    *("optimizer", "lr", "momentum", "weight_decay", "schedule", "warmup_epochs", "step_size", "gamma"),
+    *("label_smoothing", "mixup", "cutmix", "ema", "distill", "temperature", "clip", "patience"),
+)
 
 
 def check_ranges(group: Data | Training) -> None:
@@ -128,9 +130,10 @@ def check_effects(config: Config) -> None:
 
 def _given(config: Config) -> Iterator[tuple[str, object]]:
     """Name and value of every option that is not at its default."""
+    groups: tuple[Network | Data | Compression | Training | Measurement, ...]
     groups = (config.network, config.data, config.compression, config.training, config.measurement)
-    for group, kind in zip(groups, (Network, Data, Compression, Training, Measurement)):
-        usual = kind()
+    for group in groups:
+        usual = type(group)()
         for field in fields(group):
             value = getattr(group, field.name)
             if value != getattr(usual, field.name):

@@ -29,8 +29,8 @@ def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
     progress.set_ylabel("cross-entropy on validation images")
     shown = complete[complete.front].sort_values(["macs", "params"])
     for ax, metric, name in zip(fronts, ("macs_kept", "params_kept"), ("multiply-accumulates", "parameters")):
-        style = {"markerfacecolor": "none", "markeredgecolor": COLOURS[0], "markersize": 12, "label": "Pareto front"}
-        ax.plot(shown[metric], shown.val_top1, "o", **style)
+        x, y, ring = shown[metric], shown.val_top1, COLOURS[0]
+        ax.plot(x, y, "o", markerfacecolor="none", markeredgecolor=ring, markersize=12, label="Pareto front")
         ax.axhline(dense, color=GREY, linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         ax.set_xlabel(f"{name} kept")
         ax.set_ylabel("top-1 on validation images, %")

@@ -23,7 +23,7 @@ from ..lab.reporting.tables import Table
 from ..lab.runs import record
 from . import figure, tables
 from .config import Search
-from .gain import Row, compare, dense, words
+from .gain import Gain, Row, compare, dense, words
 from .tables import KEPT
 from .trial import Site, fingerprint
 
@@ -47,7 +47,8 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
         return results
     complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
     require(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
-    rows, gains = [dense(site.job)], []
+    rows = [dense(site.job)]
+    gains: list[Gain] = []
     for budget, recipe in recipes.items():
         loss, best, gain = compare(site, recipe, studies[budget].best_trial)
         save(best.network, best.plan, folder / budget)

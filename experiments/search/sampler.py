@@ -17,6 +17,12 @@ WIDER = 1.25  # each than the one before
 PLAN = "plan"  # attribute of a trial: what its coefficients come to
 
 
+def _value(trial: FrozenTrial) -> float:
+    """The value of a complete trial."""
+    assert trial.value is not None
+    return trial.value
+
+
 class PolicySampler(BaseSampler):
     """A Gaussian for each coefficient, with the mean and deviation of the best fifth of all trials so far.
 
@@ -58,7 +64,7 @@ class PolicySampler(BaseSampler):
         """(means, standard deviations), in the order of the coefficients.  Pruned trials count, but are no elite."""
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [t for t in finished if t.state == TrialState.COMPLETE]
-        best = sorted(complete, key=lambda t: t.value, reverse=study.direction == StudyDirection.MAXIMIZE)
+        best = sorted(complete, key=_value, reverse=study.direction == StudyDirection.MAXIMIZE)
         elite = best[: math.ceil(ELITE * len(finished))]
         first = np.array([*self.spreads.values()])
         drawn = np.array([[t.params[name] for name in self.spreads] for t in elite]).reshape(-1, len(first))

@@ -37,7 +37,7 @@ def undominated(points: np.ndarray) -> np.ndarray:
     """Of n points (n, d): whether no other is at most as large in every coordinate and smaller in one."""
     no_larger = (points[:, None] <= points[None]).all(2)
     smaller = (points[:, None] < points[None]).any(2)
-    return ~(no_larger & smaller).any(0)
+    return ~np.asarray((no_larger & smaller).any(0))
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:

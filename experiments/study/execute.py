@@ -49,7 +49,7 @@ def prepare(study: Study) -> Job:
     studied_network = source(study)
     studied, _ = weights(studied_network.model, options.least)
     require(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
-    return Job(study, record.open_folder(study), studied_network)
+    return Job(study, record.make_folder(study.output.out, study.name), studied_network)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
@@ -18,7 +19,7 @@ CURVES = [*COLOURS[1:], COLOURS[0]]
 PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}")
 
 
-def _fractions(ax, fractions: list[float]) -> None:
+def _fractions(ax: Axes, fractions: list[float]) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(fractions, [fraction_name(f) for f in fractions])
     ax.xaxis.set_minor_locator(NullLocator())

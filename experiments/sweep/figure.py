@@ -29,8 +29,8 @@ def draw(table: pd.DataFrame, beside: list[Peer], sweep: Sweep, tested: int, cal
         for number, peer in enumerate(beside):
             fractions = sorted(peer.top1)
             shifted = [peer.top1[fraction] - peer.dense + dense for fraction in fractions]
-            style = {"color": GREY, "marker": "x+*1"[number % 4], "linestyle": "--", "linewidth": 0.8}
-            ax.plot(fractions, shifted, label=peer.label, **style)
+            marker = "x+*1"[number % 4]
+            ax.plot(fractions, shifted, color=GREY, marker=marker, linestyle="--", linewidth=0.8, label=peer.label)
         ax.set_xlabel(f"{NAMES[curves.metric]} kept")
         ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
         ax.set_title(title, fontsize=10)

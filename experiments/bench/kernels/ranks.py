@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contract import SVD
-from stage3_torch import evbmf, evbmf_spectrum, ht, svd, unht, unsvd
+from contract import SVD, Leaf, Node, Tucker
+from stage3_torch import evbmf, evbmf_spectrum, ht, svd, tucker, unht, unsvd, untucker
 
 from ..row import Row
 
@@ -21,6 +21,14 @@ def _planted(rows: int, columns: int, rank: int, noise: float, seed: int = 0) ->
 
 def _distance(x: Tensor, back: Tensor) -> float:
     return float(torch.linalg.vector_norm(x.double() - back.double()) / torch.linalg.vector_norm(x.double()))
+
+
+def _svd_error(x: Tensor, code: SVD[Tensor]) -> float:
+    return _distance(x, unsvd(code))
+
+
+def _tree_error(x: Tensor, code: Leaf[Tensor] | Node[Tensor] | Tucker[Tensor]) -> float:
+    return _distance(x, untucker(code) if isinstance(code, Tucker) else unht(code))
 
 
 def _full_svd(x: Tensor, rank: int) -> SVD[Tensor]:
@@ -38,7 +46,7 @@ def svd_cases(device: str = "cpu") -> list[Row]:
             partial(svd, x, 128),
             partial(_full_svd, x, 128),
             3.0,
-            lambda code, x=x: _distance(x, unsvd(code)),
+            partial(_svd_error, x),
         )
         for name, x in ((name, x.to(device)) for name, x in spectra.items())
     ]
@@ -58,15 +66,13 @@ def evbmf_cases(device: str = "cpu") -> list[Row]:
             partial(evbmf, x),
             theirs,
             5.0,
-            lambda found: abs(int(found.rank) - 64) / 64,
+            lambda result: abs(int(result.rank) - 64) / 64,
         )
     ]
 
 
 def ht_cases(device: str = "cpu") -> list[Row]:
     """Against our own Tucker at equal ranks of the modes; the inner nodes keep all they have."""
-    from stage3_torch import tucker, untucker
-
     x = _planted(256, 2304, 64, 0.5).reshape(256, 256, 3, 3).to(device)
     rows = []
     for rank in (64, 128):
@@ -78,7 +84,7 @@ def ht_cases(device: str = "cpu") -> list[Row]:
                 partial(ht, x, (rank, rank, 9, 3, 3, 9)),
                 partial(tucker, x, ranks),
                 0.5,
-                lambda code, ranks=ranks: _distance(x, untucker(code) if hasattr(code, "core") else unht(code)),
+                partial(_tree_error, x),
             )
         )
     return rows

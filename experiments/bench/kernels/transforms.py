@@ -36,7 +36,7 @@ def dct_cases(device: str = "cpu") -> list[Row]:
 
 def _strided_convolutions(x: Tensor, filters: Tensor, levels: int) -> list[Tensor]:
     """The usual dwt in torch: per level a circular padding and one convolution of stride 2 with both filters."""
-    details = []
+    details: list[Tensor] = []
     approx = x[:, None]
     reach = filters.shape[-1] // 2 - 1
     for _ in range(levels):

@@ -82,7 +82,7 @@ def draw(ranking: Ranking, model: str) -> Figure:
     """The measured rise of the loss against the predicted one, a point for each plan."""
     figure, (ax,) = canvas(1, (5.2, 4.8))
     points = np.array([ranking.predicted, ranking.measured])
-    ax.scatter(*points, s=18, color=COLOURS[1])
+    ax.scatter(ranking.predicted, ranking.measured, s=18, color=COLOURS[1])
     top = float(points.max())
     low = float(points[points > 0].min(initial=top))
     ax.plot([low, top], [low, top], color=GREY, linewidth=0.8, linestyle=":", label="equal")

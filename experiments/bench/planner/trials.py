@@ -64,7 +64,8 @@ def trials(job: Job, draws: Iterable[Calibration], log: Callable[[str], None]) -
     """Measure every budget with every draw of calibration images, before and after the refit."""
     measured = []
     for images in draws:
-        batches, calibrating = images.batches, []  # reading images from disk is not what is timed
+        batches = images.batches  # reading images from disk is not what is timed
+        calibrating: list[float] = []
         with _clock(calibrating):
             stats = images.stats
         for fraction in FRACTIONS:

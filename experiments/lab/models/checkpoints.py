@@ -6,12 +6,13 @@ import pathlib
 import pickle
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct, scalar
 from torch import Tensor, nn
 
 from checks import require
@@ -25,16 +26,20 @@ AVERAGED = re.compile(r"ema|swa|avg|averag|teacher", re.IGNORECASE)  # and last:
 WRAPPERS = {"module", "_orig_mod", "model", "net", "network", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 INNER = re.compile(r"\b(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # around a part of it
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # norm.1.weight was renamed norm1.weight
-RENAMINGS = (str, lambda name: OLD_DENSENET.sub(r"\1\2", name), lambda name: INNER.sub("", name))
-PLAIN = [  # of what scripts keep beside the weights: plain data, which no code makes
+RENAMINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    lambda name: OLD_DENSENET.sub(r"\1\2", name),
+    lambda name: INNER.sub("", name),
+)
+PLAIN: tuple[Callable[..., Any], ...] = (  # of what scripts keep beside the weights: plain data, which no code makes
     argparse.Namespace,
     pathlib.PosixPath,
     np.dtype,
     np.ndarray,
-    np._core.multiarray.scalar,
-    np._core.multiarray._reconstruct,
+    scalar,
+    _reconstruct,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
-]
+)
 
 Groups = dict[str, dict[str, Tensor]]  # where tensors are in a file -> name -> tensor
 
@@ -80,7 +85,7 @@ def read_groups(path: Path) -> Groups:
         return {"": read_tensors(path)}  # whose first eight bytes are the length of a header in JSON
     require(head.startswith((ZIP, PICKLE)), "checkpoint", str(path), "a safetensors file or one that torch.save wrote")
     try:
-        with path.open("rb") as file, torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+        with path.open("rb") as file, torch.serialization.safe_globals([*PLAIN]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it meets: whatever is no plain tensor is refused here
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:

@@ -35,8 +35,8 @@ class Accuracy(NamedTuple):
     @classmethod
     def of(cls, judged: Judged) -> "Accuracy":
         """Over the images."""
-        first, five, losses = judged
-        return cls(*(100 * int(hits.sum()) / len(hits) for hits in (first, five)), float(losses.mean()))
+        top1, top5 = (100 * int(hits.sum()) / len(hits) for hits in (judged.first, judged.five))
+        return cls(top1, top5, float(judged.losses.mean()))
 
 
 def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Accuracy:

@@ -70,7 +70,7 @@ def prepare(config: Config) -> Job:
     job, made = check(config), Stages(config.output.out / config.name).inputs()
     others = changes(config, made) if made is not None and not config.output.force else []
     require(not others, "unfinished run", ", ".join(others), "of what it was begun with: pass --force to begin it anew")
-    return job._replace(folder=record.open_folder(config))
+    return job._replace(folder=record.make_folder(config.output.out, config.name))
 
 
 def check(config: Config) -> Job:

@@ -38,7 +38,7 @@ class Treatment(NamedTuple):
 
     def name(self, kernel: str | None) -> str:
         """Name the network's row and folder: svd-pruned-half, or pruned alone."""
-        return "-".join(filter(None, (kernel, self.prune and "pruned", self.quantise)))
+        return "-".join(filter(None, (kernel, None if self.prune is None else "pruned", self.quantise)))
 
     def words(self) -> list[str]:
         """Say how it was done, for a report."""

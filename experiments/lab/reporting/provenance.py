@@ -52,7 +52,8 @@ def command_of(verb: str, options: Any) -> str:
 
 
 def _flat(options: Any) -> dict[str, Any]:
-    groups = [asdict(group) for group in vars(options).values() if is_dataclass(group)]
+    values = vars(options).values()
+    groups = [asdict(group) for group in values if is_dataclass(group) and not isinstance(group, type)]
     return {name: _plain(value) for group in groups or [asdict(options)] for name, value in group.items()}
 
 

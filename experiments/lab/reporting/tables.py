@@ -64,7 +64,7 @@ def print_table(table: Table, console: Console, title: str = "") -> None:
 def _fitting(table: Table, width: int) -> Iterator[tuple[Table, list[int]]]:
     """Parts of the table that are at most `width` wide, with the width of each column; none if a part cannot be so."""
     words, rest = list(range(table.left)), list(range(table.left, len(table.header)))
-    parts = []
+    parts: list[tuple[Table, list[int]]] = []
     while rest or not parts:
         for count in range(len(rest), -1, -1):
             part = table.part([*words, *rest[:count]])

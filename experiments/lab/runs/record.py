@@ -12,17 +12,10 @@ import torch
 from checks import require
 from layers.network import write_text
 
-from ..config import Config
-
 CONFIG = "config.json"
 COMPLETE = "results.json"
 VERSION = 3  # of its layout: in 2 a row of a network had its name under "kernel"
 ROW = {"network", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
-
-
-def open_folder(config: Config) -> Path:
-    """The run's folder, created; ValueError if it cannot be written."""
-    return make_folder(config.output.out, config.name)
 
 
 def make_folder(out: Path, name: str) -> Path:

@@ -1,17 +1,17 @@
 """An exponential moving average of the weights, which is then what is validated and kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def moving_average(most: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def moving_average(most: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     """w' = d w' + (1 - d) w with d = min(most, (1 + n) / (10 + n)) after n steps: short runs too forget the start."""
 
     @torch.no_grad()
-    def update(averages: list[Tensor], currents: list[Tensor], n: Tensor | int) -> None:
+    def update(averages: Sequence[Tensor], currents: Sequence[Tensor], n: Tensor | int) -> None:
         decay = (1 + torch.as_tensor(n)) / (10 + torch.as_tensor(n))
         rate = 1 - decay.clamp(max=most)
         for average, current in zip(averages, currents):

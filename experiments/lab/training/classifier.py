@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -43,7 +44,8 @@ class Classifier(lightning.LightningModule):
         self.model, self.config, self.epochs, self.lr, self.seed = model, config, epochs, lr, seed
         self.average = averaged(model, config.ema) if config.ema else None
         self.loss, self.watch = Loss(config, classes, teacher), Watch()
-        self.best_accuracy, self.best_state = -1.0, {}
+        self.best_accuracy = -1.0
+        self.best_state: dict[str, Tensor] = {}
         self.at_start = False  # whether the best weights are those of before the first step
         self.shown: dict[str, float] = {}  # what the progress bar says
         self.first_batch = self.ended = False
@@ -67,7 +69,9 @@ class Classifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed the order of the images, dropout and mixing."""
-        self.trainer.train_dataloader.epoch = self.current_epoch
+        batches = self.trainer.train_dataloader
+        assert batches is not None
+        batches.epoch = self.current_epoch
         mixed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         lightning.seed_everything(int(mixed), verbose=False)
 
@@ -158,7 +162,7 @@ class Classifier(lightning.LightningModule):
         self.at_start = kept["best"].get("at_start", False)  # checkpoints from before there was a start lack it
         self.ended = kept["ended"]
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer and its schedule, which is stepped after every batch."""
         optimizer = OPTIMIZERS[self.config.optimizer](self.model.parameters(), self.lr, self.config)
         steps = max(1, int(self.trainer.estimated_stepping_batches) // self.epochs)

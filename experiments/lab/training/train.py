@@ -4,6 +4,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -25,8 +26,8 @@ from .trainer import make_trainer
 
 def _failure(error: Exception) -> str:
     """Error type, first line, and the place in the code of whoever wrote the network."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != __file__]
+    trace = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in trace if "site-packages" not in frame.filename and frame.filename != __file__]
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}{where}"
 
@@ -60,17 +61,16 @@ def train(
     """
     lightning.seed_everything(seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no banner for each of the networks
-    options = {"epochs": epochs, "lr": lr, "seed": seed, "teacher": teacher}
-    # a copy: sharding, compilation and memory format shall not outlast the training
-    classifier = Classifier(copy_of(model), config, len(dataset.classes), **options)
+    own = copy_of(model)  # sharding, compilation and memory format shall not outlast the training
+    classifier = Classifier(own, config, len(dataset.classes), epochs=epochs, lr=lr, seed=seed, teacher=teacher)
     resume = str(checkpoint) if checkpoint is not None and agreed(checkpoint.is_file()) else None
     trainer = make_trainer(config, epochs, checkpoint, callbacks, judge_start=keep_start and resume is None)
-    val, place = dataset.val(), {"rank": rank(), "world": world(), "device": trainer.strategy.root_device}
+    val, device = dataset.val(), trainer.strategy.root_device
     require(
         len(val.labels) >= world(), "validation images", len(val.labels), f"at least one for each of {world()} ranks"
     )
-    training = Batches(dataset.train(), dataset, batch_size, train=True, seed=seed, **place)
-    validation = Batches(val, dataset, 1000, **place)
+    batches = partial(Batches, dataset=dataset, rank=rank(), world=world(), device=device)
+    training, validation = batches(dataset.train(), size=batch_size, train=True, seed=seed), batches(val, size=1000)
     try:
         with warnings.catch_warnings():
             # Lightning recommends workers and a larger log interval; these loaders have what they need

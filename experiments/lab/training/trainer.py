@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import lightning
 from lightning.fabric.plugins.environments import SLURMEnvironment
@@ -16,6 +17,7 @@ from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
 
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -44,7 +46,7 @@ def make_trainer(
 
     checkpoint: the path of the file in which every epoch is saved; judge_start: validate before the first step too.
     """
-    plugins: list = [WholeFiles()]
+    plugins: list[Any] = [WholeFiles()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # the same command goes on by itself, from our files
     several = config.devices * config.nodes > 1

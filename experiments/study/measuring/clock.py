@@ -1,7 +1,8 @@
 """Seconds of one encoding per kernel and stage, all measured in turn in one run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -29,17 +30,18 @@ def timed_weight(weights: Sequence[Weight]) -> Weight | None:
 
 def times(weight: Weight, seconds: float) -> pd.DataFrame:
     """Median and quartiles of encode(w) in float32: transforms along the input channels, decompositions at FRACTION."""
-    w, calls = weight.w.float(), {}
+    w = weight.w.float()
+    calls: dict[tuple[str, str, int], Callable[[], Any]] = {}
 
-    def add(kernel: str, axes: str, x: torch.Tensor, spec: dict) -> None:
+    def add(kernel: str, axes: str, x: torch.Tensor, spec: dict[str, Any]) -> None:
         for stage, module in STAGES.items():
             array = x if stage == 3 else x.numpy()
             encode = getattr(module, KERNELS[kernel].encode)
             calls[kernel, axes, stage] = partial(encode, array, **spec)
 
     for kernel in TRANSFORMS:
-        spec = SPEC.get(kernel, {}) | ({"levels": (w.shape[1] - 1).bit_length()} if kernel == "dwt" else {})
-        add(kernel, "input channels", w, spec | {"axis": 1})
+        levels = {"levels": (w.shape[1] - 1).bit_length()} if kernel == "dwt" else {}
+        add(kernel, "input channels", w, {**SPEC.get(kernel, {}), **levels, "axis": 1})
     for method in ranks.CONV if weight.kind == "conv" else ranks.MATRIX:
         x = method.view(w[None])[0].contiguous()
         spec, _ = ranks.choose(method, x.shape, FRACTION * x.numel())

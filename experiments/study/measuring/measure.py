@@ -1,7 +1,7 @@
 """The measurements: one row per layer, kernel, axes, condition and kept fraction."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from .coefficients import TRANSFORMS, coefficients, frequency
 from .compaction import affordable, explained, gini, needed
 from .versions import versions
 
+AXES: dict[str, dict[str, tuple[int, ...]]]
 AXES = {"conv": {"channels": (0, 1), "spatial": (2, 3), "all": (0, 1, 2, 3)}, "linear": {"channels": (0, 1)}}
 NONE = "none"  # no transform: the weights themselves are the coefficients, as in magnitude pruning
 SHARES = (0.9, 0.95, 0.99)
@@ -58,7 +59,7 @@ def _mean(values: Tensor, conditions: Sequence[str]) -> Iterator[tuple[str, Tens
         yield condition, values[[name == condition for name in conditions]]
 
 
-def _error_rows(values: Tensor, conditions: Sequence[str], row: dict) -> Iterator[dict]:
+def _error_rows(values: Tensor, conditions: Sequence[str], row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for condition, e in _mean(values, conditions):
         spread = {"error": float(e.mean()), "error_low": float(e.min()), "error_high": float(e.max())}
         yield {**row, "condition": condition, **spread}
@@ -68,7 +69,9 @@ def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
     """The rows of one layer; at every fraction the positions of the largest coefficients are paid for, too."""
     conditions, x = versions(weight.w, options.repeats, seed)
     n = weight.w.numel()
-    errors, compaction, curves = [], [], []
+    errors: list[dict[str, Any]] = []
+    compaction: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
     for curve in _curves(x, weight.kind):
         row = {"layer": weight.name, "kind": weight.kind, "numbers": n, "kernel": curve.kernel, "axes": curve.axes}
         for fraction in options.fractions:
@@ -99,7 +102,9 @@ def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
     return Tables(pd.DataFrame(errors), pd.DataFrame(compaction), pd.DataFrame(curves))
 
 
-def _svd_curve(method: ranks.Decomposition, x: Tensor, conditions: Sequence[str], row: dict) -> Iterator[dict]:
+def _svd_curve(
+    method: ranks.Decomposition, x: Tensor, conditions: Sequence[str], row: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The variance explained by the components that fraction * N numbers hold: a step function of the rank."""
     y = method.view(x)
     v = explained(torch.linalg.svdvals(y))
