@@ -219,6 +219,12 @@ def digest(config: Any) -> str:
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def named(prefix: str, config: Any) -> str:
+    """PREFIX-dataset-model-hash, the name of what a configuration decides; a run has no prefix."""
+    parts = (prefix, config.data.dataset, config.network.model.replace(":", "."), digest(config))
+    return "-".join(part for part in parts if part)
+
+
 @dataclass(frozen=True)
 class Config:
     """Train a network, compress it with each kernel, fine-tune, compare, and write a report."""
@@ -234,7 +240,12 @@ class Config:
     @property
     def name(self) -> str:
         """dataset-model-hash."""
-        return f"{self.data.dataset}-{self.network.model.replace(':', '.')}-{digest(self)}"
+        return named("", self)
+
+    @classmethod
+    def of_trained(cls, network: Network, data: Data, training: Training) -> "Config":
+        """A run of a network that is trained already, and that compresses nothing itself: where other verbs begin."""
+        return cls(network, data, Compression(kernel=()), training)
 
     def flat(self) -> dict[str, object]:
         """Every field that decides the result, JSON-able."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, digest, flat
+from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, flat, named
 from ..lab.trials.config import Workers
 
 Budgets = Annotated[tuple[str, ...], tyro.conf.arg(metavar="METRIC=FRACTION [METRIC=FRACTION ...]")]
@@ -65,7 +65,7 @@ class Search:
     def run(self) -> Config:
         """A run of the same network and images that compresses nothing itself."""
         training = replace(self.training, finetune_epochs=self.trials.epochs)
-        return Config(self.network, self.data, Compression(kernel=()), training)
+        return Config.of_trained(self.network, self.data, training)
 
     def compression(self, budget: str) -> Compression:
         """How the networks of one budget are made."""
@@ -83,5 +83,4 @@ class Search:
 
     def name(self, weights: str) -> str:
         """search-dataset-model-hash, or the name as given."""
-        model = self.network.model.replace(":", ".")
-        return self.output.study_name or f"search-{self.data.dataset}-{model}-{digest(self.identity(weights))}"
+        return self.output.study_name or named("search", self.identity(weights))

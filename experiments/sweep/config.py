@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, digest, flat
+from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, flat, named
 
 Fractions = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FRACTION [FRACTION ...]")]
 Selectors = Annotated[tuple[str, ...], tyro.conf.arg(metavar="SELECTOR [SELECTOR ...]")]
@@ -62,7 +62,7 @@ class Sweep:
     def run(self) -> Config:
         """A run of the same network and images that compresses nothing."""
         training = Training(seed=self.curves.seed, accelerator=self.curves.accelerator, finetune_epochs=0)
-        return Config(self.network, self.data, Compression(kernel=()), training)
+        return Config.of_trained(self.network, self.data, training)
 
     def compression(self, kernel: str, selector: str, fraction: float) -> Compression:
         """Of one point."""
@@ -81,7 +81,7 @@ class Sweep:
     @property
     def name(self) -> str:
         """sweep-dataset-model-hash."""
-        return f"sweep-{self.data.dataset}-{self.network.model.replace(':', '.')}-{digest(self)}"
+        return named("sweep", self)
 
     def flat(self) -> dict[str, object]:
         """Every field that decides the result, JSON-able."""

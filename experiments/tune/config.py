@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..lab.config import Data, Network, Training, digest, flat
+from ..lab.config import Data, Network, Training, flat, named
 from ..lab.trials.config import Workers
 
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")]
@@ -83,5 +83,4 @@ class Tune:
     @property
     def name(self) -> str:
         """tune-dataset-model-hash, or the name as given."""
-        model = self.network.model.replace(":", ".")
-        return self.output.study_name or f"tune-{self.data.dataset}-{model}-{digest(self.identity())}"
+        return self.output.study_name or named("tune", self.identity())

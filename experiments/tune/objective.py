@@ -10,7 +10,7 @@ from optuna.trial import Trial
 from checks import require
 from layers.network import copy_of
 
-from ..lab.config import Compression, Config, Data, Training
+from ..lab.config import Config, Data, Training
 from ..lab.recipes.job import Job, check as check_job
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.training.train import train
@@ -37,7 +37,7 @@ def check(tune: Tune) -> Job:
         require(getattr(group, name) == usual, words(name), getattr(group, name), f"left to the search: pass {option}")
     processes = tune.training.devices * tune.training.nodes
     require(processes == 1, "devices x nodes", processes, "1: the same command in more terminals shares the study")
-    return check_job(Config(tune.network, tune.data, Compression(kernel=()), tune.training))
+    return check_job(Config.of_trained(tune.network, tune.data, tune.training))
 
 
 def words(name: str, between: str = " ") -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ...lab.config import Compression, Config, Data, Network, Training
+from ...lab.config import Config, Data, Network, Training
 
 
 @dataclass(frozen=True)
@@ -41,4 +41,4 @@ class PlannerBench:
     def run(self) -> Config:
         """A run of the same network and images that compresses nothing."""
         training = Training(finetune_epochs=0, accelerator=self.measurement.accelerator)
-        return Config(self.network, self.data, Compression(kernel=()), training)
+        return Config.of_trained(self.network, self.data, training)
