@@ -58,11 +58,11 @@ def dataset_name(config: dict) -> str:
     return Path(config["data_root"]).name if config["dataset"] == "folder" else config["dataset"]
 
 
-def lines(result: dict, published: str) -> dict[tuple, list]:
-    """(layers, kernel, epochs) -> the cells of each network of a run."""
+def lines(result: dict, published: str) -> dict[tuple, list[str]]:
+    """Map (layers, kernel, epochs) to the cells of each network of a run."""
     from .lab.reporting.style import wilson  # late: --help needs neither pandas nor plotly
 
-    config, dense, found = result["config"], result["rows"][0], {}
+    config, dense, cells = result["config"], result["rows"][0], {}
     for row in result["rows"]:
         layers, epochs = config["layers"], config["max_epochs"] or "default"
         if row is dense:
@@ -71,27 +71,27 @@ def lines(result: dict, published: str) -> dict[tuple, list]:
         score, share = PUBLISHED.get((published, layers, row["network"])), row["params"] / dense["params"]
         top1 = f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"
         rest = ["" if score is None else f"{score:.1f}", f"{row['params']:,}", f"{share:.1%}"]
-        found[layers, row["network"], epochs] = [layers, row["network"], epochs, top1, *rest]
-    return found
+        cells[layers, row["network"], epochs] = [layers, row["network"], str(epochs), top1, *rest]
+    return cells
 
 
 def page(results: list[dict]) -> str:
     """The page from the contents of results.json of each run."""
     from .lab.reporting.provenance import command
+    from .lab.reporting.tables import Table, markdown
 
     order = [(layers, kernel) for layers in ("none", "linear", "conv", "all") for kernel in ("dense", *ROWS)]
+    header = ["layers", "network", "epochs", "top-1", "published", "parameters", "of dense"]
     parts = [HEADER]
     for name in dict.fromkeys(dataset_name(result["config"]) for result in results):
-        some = [result for result in results if dataset_name(result["config"]) == name]
-        rows: dict[tuple, list] = {}
-        for result in some:
+        of_dataset = [result for result in results if dataset_name(result["config"]) == name]
+        rows: dict[tuple, list[str]] = {}
+        for result in of_dataset:
             rows |= lines(result, "cifar10" if name.startswith("cifar10") else name)
+        ordered = [rows[key] for key in sorted(rows, key=lambda key: order.index(key[:2]))]
         parts += [
-            f"## {name}, {some[0]['test_images']:,} test images\n",
-            "| layers | network | epochs | top-1 | published | parameters | of dense |",
-            "|---|---|--:|--:|--:|--:|--:|",
-            *("| " + " | ".join(map(str, rows[key])) + " |" for key in sorted(rows, key=lambda k: order.index(k[:2]))),
-            "",
+            f"## {name}, {of_dataset[0]['test_images']:,} test images\n",
+            markdown(Table(header, ordered, left=2)),
         ]
     commands = dict.fromkeys(f"    {command(result['config'])}" for result in results)
     machines = {f"torch {r['environment']['torch']}, {r['environment']['gpu'] or 'CPU'}" for r in results}
