@@ -14,7 +14,7 @@ settings.register_profile("dev", max_examples=30, deadline=None, derandomize=Tru
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-pytest.register_assert_rewrite("refusals", "kills")  # so that what fails there says so in full
+pytest.register_assert_rewrite("refusals", "kills", "compiled")  # so that what fails there says so in full
 torch.set_num_threads(1)  # the test processes already fill the cores
 
 

@@ -67,6 +67,7 @@ def test_a_plan_by_latency_counts_from_the_dense_network():
     assert from_dense(plan, Thin(model, {}), model, x) is plan
 
 
+@pytest.mark.slow  # test_treatments.py holds the same in milliseconds
 @pytest.mark.parametrize("steps", [17, 17 + 17 + 5])  # before the first step of fine-tuning, and in its second epoch
 def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits(steps, tmp_path):
     arguments = "--kernel svd --prune-channels 0.5 --max-epochs 1 --finetune-epochs 2 --latency-batches 1"

@@ -151,6 +151,7 @@ def test_peers_stand_beside_the_network_and_the_images_that_they_are_of():
         assert peer.source
 
 
+@pytest.mark.slow
 def test_the_bench_measures_every_budget_and_ranks_random_plans(checkpoint, tmp_path, capsys):
     options = "--model lenet --dataset digits --calibration-images 900 --held-out 100 --plans 6 --seeds 2 --threads 1"
     options += f" --foreign {tmp_path}/photos --checkpoint {checkpoint} --out {tmp_path}/t.csv"

@@ -183,6 +183,7 @@ def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
         assert not (saved.conv1.weight == 0).any()  # --layers linear
 
 
+@pytest.mark.slow  # test_treatments.py holds the same in milliseconds
 def test_a_run_killed_in_fine_tuning_a_pruned_binary_network_ends_with_the_same_bits(tmp_path):
     arguments = "--kernel None --prune 0.5 --quantise binary --max-epochs 1 --finetune-epochs 2 --rep --no-track"
     arguments = [*arguments.split(), "--latency-batches", "1"]

@@ -1,0 +1,126 @@
+"""README and docs/ say what is so: their Python runs, their commands are understood, their links lead somewhere."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+from torch import nn
+
+from experiments.__main__ import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python -m experiments\.|experiments )(\w+)(?![\w.])(.*)")
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page, language):
+    return [text for _, written, text in BLOCK.findall(page.read_text()) if written == language]
+
+
+class Net(nn.Sequential):
+    """A network of the reader's."""
+
+    def __init__(self):
+        conv = nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.AdaptiveAvgPool2d(1)
+        super().__init__(*conv, nn.Flatten(), nn.Linear(32, 10))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    """One block after the other, with a network and images as a reader has them, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    images = torch.rand(32, 3, 16, 16)
+    names = {"__name__": "__main__", "Net": Net, "model": Net().eval(), "images": images, "batches": images.split(8)}
+    for text in blocks(page, "python"):
+        exec(compile(text, name_of(page), "exec"), names)
+
+
+def code(page):
+    """Every piece of code that a page shows: lines of blocks, indented lines, what stands between backticks."""
+    text = page.read_text()
+    fenced = "".join(body for _, language, body in BLOCK.findall(text) if language != "python")
+    rest = BLOCK.sub("", text)
+    lines = "\n".join([fenced, *re.findall(r"^ {4,}(.*)", rest, re.MULTILINE)])
+    inline = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", rest)]
+    return [*re.sub(r"\\\n\s*", " ", lines).splitlines(), *inline]
+
+
+def commands(page):
+    """(verb, its words) of every command of ours on a page."""
+    matches = [COMMAND.match(line.strip()) for line in code(page)]
+    given = [(match[1], shlex.split(match[2].replace("...", ""), comments=True)) for match in matches if match]
+    return [(verb, words) for verb, words in given if verb in VERBS or verb.islower()]
+
+
+def test_every_verb_is_shown():
+    assert {verb for page in PAGES for verb, _ in commands(page)} == set(VERBS)
+
+
+class Understood(Exception):
+    """A command line has been read; the work is not done."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
+def test_the_commands_of_a_page_are_understood(page, monkeypatch, capsys):
+    read = tyro.cli
+
+    def read_only(*args, **options):
+        raise Understood(read(*args, **options))
+
+    monkeypatch.setattr(tyro, "cli", read_only)
+    for verb, words in commands(page):
+        if "--help" in words:
+            assert verb in VERBS
+            continue
+        try:
+            main([verb, *words])
+        except Understood:
+            continue
+        except SystemExit:
+            pass
+        pytest.fail(f"{verb} {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def anchor(heading):
+    """The name by which a heading is linked to, as GitHub and MkDocs make it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_somewhere(page):
+    text = BLOCK.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):  # on the web
+            continue
+        path, _, place = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert file.is_relative_to(ROOT), target
+        if place:
+            assert place in map(anchor, re.findall(r"^#+ (.*)", file.read_text(), re.MULTILINE)), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_files_that_a_page_names_are_there(page):
+    rooms = "layers|experiments|tests|docs|stage1_scipy|stage2_numpy|stage3_torch"
+    for place in code(page):
+        if re.fullmatch(rf"(?:{rooms})/[a-z0-9_/.-]*", place):  # capitals stand for a name
+            assert (ROOT / place).exists(), place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_a_page_imports_of_layers_is_there(page):
+    """`layers.save` and the like, wherever they are named."""
+    for place in code(page):
+        if match := re.fullmatch(r"(layers(?:\.\w+)*)\.(\w+)(?:\(.*\))?", place):
+            assert hasattr(importlib.import_module(match[1]), match[2]), place
