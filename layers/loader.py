@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 SHORT = 8  # samples up to which a stored matrix is shorter than its formula
-KINDS = {kind.__name__: kind for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)}
+KINDS = {kind.__name__: kind for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)}
 Tables = tuple[Tensor, ...]  # what the transform of one axis is looked up in
 
 

@@ -10,4 +10,10 @@ from .moments import (
     second_moment as second_moment,
 )
 from .shrinkage import covariance as covariance, ridge as ridge, root as root, shrinkage as shrinkage, shrunk as shrunk
-from .stats import LayerStats as LayerStats, Stats as Stats, blocks as blocks, check_stats as check_stats
+from .stats import (
+    LayerStats as LayerStats,
+    Stats as Stats,
+    blocks as blocks,
+    check_stats as check_stats,
+    observed as observed,
+)

@@ -22,12 +22,11 @@ from ..network import (
     frozen,
     images_of,
     input_of,
-    is_plain,
     observing,
     with_batch,
 )
 from .moments import draw, inputs_at, outputs_at, second_moment
-from .stats import LayerStats, Stats, blocks
+from .stats import LayerStats, Stats, blocks, observed
 
 Sums = dict[tuple[str, str], Any]  # (layer's name, quantity) -> a tensor or a number
 IMAGES = ("", "images")
@@ -42,7 +41,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     restored.  A compiled network runs as it was written.
 
     Args:
-        model: any network; its plain Conv2d and Linear layers are observed.
+        model: any network; its plain Conv2d and Linear layers are observed, not transposed convolutions.
         batches: images (n, ...), or (images, labels) whose labels are not read.
         loss_aware: False needs neither a backward pass nor a classifier: every output then counts alike, relative to
             the mean power of its layer's outputs.
@@ -66,11 +65,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     check_numbers(model)
     sums: Sums = defaultdict(float)
     generator = torch.Generator().manual_seed(seed)
-    layers: dict[str, Any] = {
-        n: m
-        for n, m in model.named_modules()
-        if (is_plain(m, nn.Conv2d) or is_plain(m, nn.Linear)) and m.weight.numel()
-    }
+    layers: dict[str, Any] = {n: m for n, m in model.named_modules() if observed(m) and m.weight.numel()}
     with frozen(model), observing(model, gradients=loss_aware), ExitStack() as hooks:
         for name, layer in layers.items():
             add = _adder(sums, name, layer, loss_aware, generator)

@@ -48,6 +48,11 @@ class Stats:
     loss_aware: bool
 
 
+def observed(layer: nn.Module) -> bool:
+    """Tell whether `calibrate` keeps moments of this kind of layer."""
+    return is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)
+
+
 def blocks(layer: Layer) -> int:
     """Count the blocks of whole channels in which the inputs of a layer are kept: one but for wide layers."""
     channels, size = layer.weight.shape[1], layer.weight[0].numel()
@@ -59,7 +64,7 @@ def check_stats(stats: Stats, model: nn.Module) -> None:
     modules: dict[str, Any] = dict(model.named_modules())
     for name, moments in stats.layers.items():
         layer = modules.get(name)
-        known = layer is not None and (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear))
+        known = layer is not None and observed(layer)
         own = (len(layer.weight), layer.weight[0].numel()) if layer is not None and known else None
         sizes = moments.outputs.shape[:2].numel(), moments.mean.shape[1]
         allowed = "of this network: calibrate(model, batches)"

@@ -35,7 +35,7 @@ class Trace(NamedTuple):
 
     calls: dict[str, list[Call]]  # name of each convolution and Linear that was called -> its calls
     elsewhere: int  # multiply-accumulates that the network computed itself, not in one of these calls
-    read: dict[str, str]  # name of such a layer -> its attribute that the network read, as in self.conv.weight.dtype
+    kept: dict[str, str]  # name of such a layer -> why its factors could not be called in its place
     images: int
 
     @property
@@ -62,14 +62,16 @@ def trace(model: nn.Module, x: Tensor) -> Trace:
     calls: dict[str, list[Call]] = defaultdict(list)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, (*CONVS, *LINEARS))}
     decoders = [module for module in model.modules() if isinstance(module, Decoded)]
-    read: dict[str, str] = {}
+    kept: dict[str, str] = {}
     with observing(model), _counted_operators(), ExitStack() as stack:
-        stack.enter_context(_watched(layers, read))
+        stack.enter_context(_watched(layers, kept))
         counter = stack.enter_context(_Elsewhere())
         for name, layer in layers.items():
 
             def hook(module: nn.Module, args: tuple, kwargs: dict, y: Tensor, name: str = name) -> None:
                 given = input_of(args, kwargs)
+                if isinstance(module, TRANSPOSED) and len(args) + len(kwargs) > 1:
+                    kept.setdefault(name, "the network calls it with an output_size, which factors do not take")
                 calls[name].append(Call(given.shape, y.shape, layer_macs(module, given, y)))
 
             stack.callback(layer.register_forward_hook(hook, with_kwargs=True).remove)
@@ -77,7 +79,7 @@ def trace(model: nn.Module, x: Tensor) -> Trace:
             stack.callback(handle.remove)
         answer(model, x)
         elsewhere = counter.macs
-    return Trace(dict(calls), elsewhere, read, len(x))
+    return Trace(dict(calls), elsewhere, kept, len(x))
 
 
 class _Elsewhere(FlopCounterMode):
@@ -137,22 +139,22 @@ def _counted_operators() -> Iterator[None]:
 
 
 @contextmanager
-def _watched(layers: Mapping[str, nn.Module], read: dict[str, str]) -> Iterator[None]:
-    """Note the first attribute of each layer that the network reads, which a network of factors would not have.
+def _watched(layers: Mapping[str, nn.Module], kept: dict[str, str]) -> Iterator[None]:
+    """Note the first attribute of each layer that the network reads, as in self.conv.weight.dtype: factors lack it.
 
     What a layer reads of itself while it is called is its own affair.
     """
     kinds = [(layer, type(layer)) for layer in layers.values()]
     try:
         for name, layer in layers.items():
-            layer.__class__ = _watching(name, type(layer), read)
+            layer.__class__ = _watching(name, type(layer), kept)
         yield
     finally:
         for layer, kind in kinds:
             layer.__class__ = kind
 
 
-def _watching(name: str, kind: Any, read: dict[str, str]) -> type:
+def _watching(name: str, kind: Any, kept: dict[str, str]) -> type:
     called = [0]
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -174,7 +176,7 @@ def _watching(name: str, kind: Any, read: dict[str, str]) -> type:
 
     def note(key: str) -> None:
         if not (called[0] or key.startswith("_") or hasattr(PLACEHOLDER, key)):
-            read.setdefault(name, key)
+            kept.setdefault(name, f"the network reads its {key}, which factors have not")
 
     members = {"__call__": __call__, "__getattribute__": __getattribute__, "__getattr__": __getattr__}
     return type(kind.__name__, (kind,), members | {"__module__": kind.__module__})

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..network import Layer
 
 
+def grouped(layer: Layer) -> Tensor:
+    """Return the weight as (groups, outputs / groups, inputs / groups, height, width), detached from autograd."""
+    w = layer.weight.detach()
+    if isinstance(layer, nn.Linear):
+        return w[None, :, :, None, None]
+    w = w.unflatten(0, (layer.groups, -1))
+    return w.transpose(1, 2) if isinstance(layer, nn.ConvTranspose2d) else w  # torch keeps (inputs, outputs / groups)
+
+
 def grouped_weight(layer: Layer) -> Tensor:
-    """Return the weight in float64 as (groups, outputs / groups, inputs / groups, height, width), detached."""
-    w = layer.weight.detach().double()
-    return w[None, :, :, None, None] if w.ndim == 2 else w.unflatten(0, (layer.groups, -1))
+    """Return `grouped` in float64."""
+    return grouped(layer).double()
 
 
 def compose(weights: Sequence[Tensor], groups: Sequence[int]) -> Tensor:

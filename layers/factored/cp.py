@@ -18,7 +18,8 @@ from checks import require
 from contract import CP
 
 from ..network import Layer
-from .scheme import Shape, grouped, matrix_refusal, unfoldings
+from .compose import grouped
+from .scheme import Shape, matrix_refusal, unfoldings
 from .specs import Form, Spec, check_count, check_keys
 from .spectra import energy_of, rounded
 

@@ -15,8 +15,9 @@ from checks import require
 from trees import Tree, dimension_tree, post_order
 
 from ..network import Layer
+from .compose import grouped
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
-from .scheme import Shape, balanced, grouped, matrix_refusal, unfoldings
+from .scheme import Shape, balanced, matrix_refusal, unfoldings
 from .specs import Form, Spec, check_counts, check_keys
 from .spectra import energy_of, equal_energy, grid, spectrum
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Layer, is_plain
+from .compose import grouped
 from .specs import Form, Spec
 
 SAFE = 2.0**40  # weights below it and above its inverse have squares, and products of a few, in every dtype's range
@@ -83,7 +84,7 @@ class Scheme(Protocol):
         """Return the factors, in the order in which they are applied."""
 
     def weights(self, layer: Layer, spec: Spec) -> list[Tensor]:
-        """Return the factors' weights, each in the order of axes of its own layer's weight."""
+        """Return the factors' weights, with axes in the order outputs, inputs, height, width."""
 
 
 def candidates(scheme: Scheme, layer: Layer, multiple: int = 1) -> list[Form]:
@@ -129,12 +130,6 @@ def matrix_refusal(layer: nn.Module, spatial: bool) -> str | None:
     if spatial and 1 in layer.kernel_size:
         return f"a {height}x{width} kernel has no two spatial axes to separate"
     return None
-
-
-def grouped(layer: Layer) -> Tensor:
-    """Return the weight as (groups, outputs / groups, inputs / groups, height, width), detached from autograd."""
-    assert isinstance(layer, nn.Conv2d)
-    return layer.weight.detach().unflatten(0, (layer.groups, -1))
 
 
 def unfoldings(layer: Layer) -> list[Tensor]:

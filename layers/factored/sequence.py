@@ -7,12 +7,15 @@ groups) goes to the factor that owns the axis, so the sequence equals the dense 
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..costs import Call, Cost
 from ..network import Layer
+from .compose import grouped
 from .scheme import Shape
 
 
@@ -27,24 +30,28 @@ def _factor(layer: Layer, shape: Shape, bias: bool) -> nn.Module:
         height, width = (value if own else neutral for value, own in zip(values, owns))
         return height, width
 
-    return nn.Conv2d(
+    kind: Any = nn.Conv2d
+    if isinstance(layer, nn.ConvTranspose2d) and any(owns):
+        kind = partial(nn.ConvTranspose2d, output_padding=part(layer.output_padding, 0))
+    factor: nn.Module = kind(
         shape.inputs,
         shape.outputs,
         part(layer.kernel_size, 1),
         part(layer.stride, 1),
         # 'same' pads each axis by its own kernel size, so a factor of size 1 is given nothing by it
         padding if isinstance(padding, str) else part(padding, 0),
-        part(layer.dilation, 1),
-        shape.groups,
-        bias,
-        layer.padding_mode if any(owns) else "zeros",
+        dilation=part(layer.dilation, 1),
+        groups=shape.groups,
+        bias=bias,
+        padding_mode=layer.padding_mode if any(owns) else "zeros",
         device=device,
         dtype=dtype,
     )
+    return factor
 
 
 def weight_shapes(layer: Layer, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
-    """Return the shapes of the factors' weights."""
+    """Return the shapes of the factors' weights, in the order of a convolution's axes."""
     if isinstance(layer, nn.Linear):
         return [(s.outputs, s.inputs) for s in shapes]
     h, w = layer.kernel_size
@@ -55,6 +62,7 @@ def sequence_cost(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) 
     """Count what the sequence costs for these calls of the dense layer, without building it.
 
     A factor that works on an axis takes its feature map from the dense layer's input size to its output size there.
+    The factors of a transposed convolution multiply at each position of the input.
     """
     owned = [(s.height, s.width) for s in shapes]
     weights = [math.prod(shape) for shape in weight_shapes(layer, shapes)]
@@ -62,6 +70,9 @@ def sequence_cost(layer: Layer, shapes: Sequence[Shape], calls: Sequence[Call]) 
     for call in calls:
         if isinstance(layer, nn.Linear):
             macs += call.output.numel() // layer.out_features * sum(weights)
+            continue
+        if isinstance(layer, nn.ConvTranspose2d):
+            macs += call.input.numel() // layer.in_channels * sum(weights)
             continue
         size = list(call.input[-2:])
         for weight, owns in zip(weights, owned):
@@ -90,6 +101,8 @@ def set_weights(factors: nn.Sequential, weights: Sequence[Tensor], bias: Tensor 
     with torch.no_grad():
         for factor, weight in zip(factors, weights):
             assert isinstance(factor, Layer)
+            if isinstance(factor, nn.ConvTranspose2d):
+                weight = weight.reshape(grouped(factor).shape).transpose(1, 2)  # as torch keeps it
             factor.weight.copy_(weight.reshape(factor.weight.shape))
             if factor.bias is not None and bias is not None:
                 factor.bias.copy_(bias)

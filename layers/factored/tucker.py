@@ -15,7 +15,8 @@ import stage3_torch
 from checks import check_ranks
 
 from ..network import Layer
-from .scheme import Shape, balanced, grouped, matrix_refusal, unfoldings
+from .compose import grouped
+from .scheme import Shape, balanced, matrix_refusal, unfoldings
 from .specs import Form, Spec, check_counts, check_keys
 from .spectra import energy_of, equal_energy
 

@@ -24,6 +24,7 @@ from ..calibration import (
     covariance,
     draw,
     inputs_at,
+    observed,
     outputs_at,
     ridge,
     second_moment,
@@ -31,7 +32,7 @@ from ..calibration import (
     shrunk,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, is_plain, observing
+from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing
 from .fit import fit
 from .lockstep import in_lockstep
 from .metric import Metric
@@ -88,7 +89,7 @@ def refit(
     for name, layer in model.named_modules():
         require(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
         factors: Any = parts[name]
-        if (is_plain(layer, nn.Conv2d) or is_plain(layer, nn.Linear)) and isinstance(factors, nn.Sequential):
+        if observed(layer) and isinstance(factors, nn.Sequential):
             stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
     with observing(model), observing(small), spool() as put:
         wanted = _outputs(model, list(stops), images, seed, put)

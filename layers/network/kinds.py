@@ -2,7 +2,7 @@
 
 from torch import nn
 
-Layer = nn.Conv2d | nn.Linear  # what can be factored
+Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear  # what can be factored
 
 
 def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:

@@ -39,7 +39,7 @@ from ..network import Layer
 
 
 class Method(NamedTuple):
-    """How one kernel compresses a Conv2d or Linear: a row of `METHODS`, which plans name.
+    """How one kernel compresses a Conv2d, ConvTranspose2d or Linear: a row of `METHODS`, which plans name.
 
     `build`, `shell` and `check` raise ValueError in a sentence for a layer or a spec that cannot be.
 
@@ -168,7 +168,7 @@ def _row(scheme: Scheme, description: str) -> dict[str, Method]:
 
 
 METHODS = {
-    **_row(CHANNEL, "SVD, channels: k x k to r channels, then 1 x 1"),
+    **_row(CHANNEL, "SVD, channels: k x k to r channels, then 1 x 1; transposed: 1 x 1, then k x k"),
     **_row(SPATIAL, "SVD, separable filters: k x 1 to r channels, then 1 x k"),
     **_row(TUCKER, "Tucker-2: 1 x 1, k x k between fewer channels, 1 x 1"),
     **_row(JOINT, "CP, height and width as one mode: 1 x 1, depthwise k x k, 1 x 1"),

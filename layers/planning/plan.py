@@ -12,7 +12,7 @@ from torch import nn
 from checks import require
 
 from ..costs import Cost
-from ..network import write_text
+from ..network import Layer, write_text
 from ..thinning import Widths
 from .budget import Budget
 
@@ -134,8 +134,8 @@ class Plan:
 
 
 def shape_of(layer: nn.Module) -> tuple[int, ...] | None:
-    """The shape of the weight of a convolution or Linear layer of torch's own, None for any other module."""
-    return tuple(layer.weight.shape) if isinstance(layer, nn.Conv2d | nn.Linear) else None
+    """The shape of the weight of a layer that can be factored, None for any other module."""
+    return tuple(layer.weight.shape) if isinstance(layer, Layer) else None
 
 
 def _layer(row: Any) -> LayerPlan:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from checks import check_rank, require
 
-from ..calibration import Stats, check_stats
+from ..calibration import Stats, check_stats, observed
 from ..costs import CONVS, LINEARS, Call, Cost, Trace, forward, interleaved, storage, trace, traced_cost
 from ..factored import Form
 from ..fitting import Metric
@@ -167,9 +167,8 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
     for name, own in {**calls, **uncalled}.items():
         module: Any = model.get_submodule(name)
         barred = blocked.get(name) or ("" if request.where(name, module) else "excluded")
-        if not barred and name in traced.read:
-            barred = f"the network reads its {traced.read[name]}, which factors have not"
-        barred = barred or ("" if own else UNREACHED) or ("" if module.weight.numel() else "it has no weights")
+        barred = barred or traced.kept.get(name, "") or ("" if own else UNREACHED)
+        barred = barred or ("" if module.weight.numel() else "it has no weights")
         forms, reasons = ([], [barred]) if barred else _forms(name, module, own, images, request)
         params, size = storage(module)
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
@@ -192,16 +191,23 @@ def _forms(name: str, layer: Any, calls: Sequence[Call], images: int, request: R
     metric, selector = None, SELECTORS[request.selector]
     for kernel in request.kernels:
         row = method(kernel)
-        refused = row.refusal(layer)
-        if refused is None and request.stats is not None and name not in request.stats.layers:
-            refused = "no calibration image reached it"
+        refused = row.refusal(layer) or _unjudged(name, layer, request)
         if refused is not None:
             reasons.append(refused)
             continue
-        if metric is None and request.stats is not None:
+        if metric is None and request.stats is not None and name in request.stats.layers:
             metric = Metric.of(layer, request.stats.layers[name])  # once for all kernels
         judged = selector.judge(row, layer, metric, request.rank_multiple)
         for form in evenly(judged, MEASURED) if request.budget.metric == "latency" else judged:
             params, macs, size = row.cost(layer, form.spec, calls)
             forms.append(form._replace(cost=Cost(params, macs // images, size)))
     return forms, reasons
+
+
+def _unjudged(name: str, layer: nn.Module, request: Request) -> str | None:
+    """Say why the calibration gives no judgement of a layer that a kernel could take, or None."""
+    if request.stats is None or name in request.stats.layers:
+        return None
+    if observed(layer):
+        return "no calibration image reached it"
+    return f"calibrate does not observe a {type(layer).__name__}" if request.selector == "loss" else None

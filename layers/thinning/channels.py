@@ -99,8 +99,8 @@ def _check_widths(small: nn.Module, pruned: nn.Module, name: str) -> None:
             owner = key.rpartition(".")[0]
             kind = type(pruned.get_submodule(owner)).__name__
             got = f"{name}, whose {f'{kind} {owner!r}' if owner else f'parameter {key!r}'} would lose some as well"
-            allowed = "one in which only Conv2d, Linear and BatchNorm layers lose channels"
-            raise ValueError(f"model must be {allowed}, got {got}")
+            allowed = "Conv2d, ConvTranspose2d without groups, Linear and BatchNorm layers"
+            raise ValueError(f"model must be one in which only {allowed} lose channels, got {got}")
 
 
 def _same(got: Any, wanted: Any) -> bool:

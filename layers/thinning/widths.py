@@ -15,6 +15,7 @@ _BATCHNORM = ("num_features", "eps", "momentum", "affine", "track_running_stats"
 ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: _CONV,
     nn.Linear: ("in_features", "out_features"),
+    nn.ConvTranspose2d: (*_CONV, "output_padding"),
     nn.BatchNorm1d: _BATCHNORM,
     nn.BatchNorm2d: _BATCHNORM,
 }

@@ -19,6 +19,7 @@ LAYERS = {
     "1 x 1": nn.Conv2d(8, 8, 1),
     "grouped": nn.Conv2d(8, 8, 3, groups=2),
     "depthwise": nn.Conv2d(8, 8, 3, groups=8),
+    "transposed": nn.ConvTranspose2d(8, 8, 3),
     "Linear": nn.Linear(12, 8),
 }
 

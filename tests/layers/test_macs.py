@@ -55,8 +55,8 @@ def test_a_budget_is_not_met_where_the_work_is_in_layers_that_stay():
     decoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 64, 4, 2, 1)).eval()
     x = torch.randn(1, 3, 16, 16)
     with pytest.raises(ValueError, match=r"budget must be within reach of .* at least macs=0.9"):
-        make_plan(decoder, Budget(macs=0.5), example=x)
-    plan = make_plan(decoder, Budget(macs=0.99), example=x)
+        make_plan(decoder, Budget(macs=0.5), ("spatial",), example=x)
+    plan = make_plan(decoder, Budget(macs=0.99), ("spatial",), example=x)
     assert plan.before.macs == 256 * (8 * 27 + 8 * 64 * 16)
     assert plan.layers[1].kernel is None
     assert plan.layers[1].before.macs == 256 * 8 * 64 * 16
