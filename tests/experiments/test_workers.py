@@ -14,7 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages._rdb.models import TrialModel
+import sqlalchemy
 from optuna.trial import TrialState
 
 from experiments.lab.trials.storage import WORKER, open_storage, open_study
@@ -112,17 +112,16 @@ def test_a_trial_without_any_sign_of_life_is_taken_up_again(queue):
     assert optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(study.trials[2]) == [0]
 
 
-def test_a_waiting_trial_is_taken_once(queue, monkeypatch):
+def test_a_waiting_trial_is_taken_once(queue):
     study, storage = queue
     study.enqueue_trial({"x": 0.5})
-    identity, read = study.trials[0]._trial_id, TrialModel.find_or_raise_by_id
+    identity = study.trials[0]._trial_id
 
-    def slowly(*arguments, **keywords):
-        found = read(*arguments, **keywords)
-        time.sleep(0.2)  # both workers have read it before either writes
-        return found
+    @sqlalchemy.event.listens_for(storage.engine, "after_cursor_execute")
+    def slowly(_, cursor, statement, *rest):
+        if statement.startswith("SELECT"):
+            time.sleep(0.2)  # both workers have read it before either writes
 
-    monkeypatch.setattr(TrialModel, "find_or_raise_by_id", slowly)
     with ThreadPoolExecutor(2) as workers:
         taken = list(workers.map(lambda _: storage.set_trial_state_values(identity, TrialState.RUNNING), range(2)))
     assert sorted(taken) == [False, True]

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from conformance_table import COMMITTED, cells
 from hypothesis import given, strategies as st
 from torch import nn
 
@@ -62,6 +63,7 @@ def check_conforms(kind, layer, x, tolerance):
 
 
 COLUMNS = [(group, name) for group, kinds in KINDS.items() for name in kinds]
+TABLE = cells(COMMITTED.read_text())  # what docs/results/conformance.md says of every case below
 
 
 @pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel lengths")  # the dense layer warns
@@ -72,7 +74,9 @@ def test_full_rank_equals_dense_conv(group, name, row, dtype):
     layer, x = dense(row, dtype)
     if group == "factored" and row in REFUSED.get(name, ()):
         check_refused(name, layer, "depthwise" if row in DEPTHWISE else "1x[13] kernel")
+        assert METHODS[name].refusal(layer) == TABLE[group, row, name]
         return
+    assert float(TABLE[group, row, name]) <= EXACT[dtype]
     assert KINDS[group][name].refusal(layer) is None
     check_conforms(KINDS[group][name], layer, x, EXACT[dtype])
 

@@ -228,5 +228,6 @@ REFUSALS = {
     },
     "conformance": {
         "--out TMP": "out must be a file, not a folder, got ",
+        "--out TMP/file/table.md": "out must be a file that can be written",
     },
 }
