@@ -9,7 +9,8 @@ from bases import kernels, matrix
 
 import stage1_scipy
 from layers import FrequencyConv2d
-from layers.frequency.basis import BASES, Basis
+from layers.frequency import BASES
+from layers.frequency.basis import Basis
 from layers.frequency.waves import trig_scale
 
 STAGE_1 = [kernel for kernel in BASES if kernel != "complex_shannon"]

@@ -14,7 +14,7 @@ from torch import nn
 from experiments.lab.models.lenet import LeNet
 from layers import Budget, Plan, compress, cost, fold, load, make_plan, prune_channels, save
 from layers.checkpoint.export import program
-from layers.thinning.weights import mask, masks
+from layers.thinning import mask, masks
 
 
 def outputs(model):

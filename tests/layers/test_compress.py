@@ -13,7 +13,7 @@ from torch import nn
 from experiments.lab.models.cifar_resnet import resnet20
 from experiments.lab.models.lenet import LeNet
 from layers import METHODS, Budget, compress, fold, load, make_plan, save
-from layers.network.files import load_tensors
+from layers.network import load_tensors
 from layers.thinning import mask, masks
 
 X = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)

@@ -12,7 +12,7 @@ from test_transform import largest_of_a_step
 from torch import nn
 
 from layers import FrequencyConv2d, FrequencyLinear, fold
-from layers.frequency.basis import COMPLEX
+from layers.frequency import COMPLEX
 
 real_kernels = pytest.mark.parametrize("kernel", REAL)
 

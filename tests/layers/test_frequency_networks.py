@@ -22,7 +22,7 @@ from layers import (
     load_frequency_layers,
     save_frequency_layers,
 )
-from layers.frequency.basis import BASES, COMPLEX
+from layers.frequency import BASES, COMPLEX
 
 
 def test_what_complex_layers_cannot_do_is_refused():

@@ -8,7 +8,7 @@ from torch import nn
 
 from experiments.lab.recipes.evaluate import latencies
 from layers import Timing, interleaved, latency
-from layers.costs.memory import peak_memory
+from layers.costs import peak_memory
 from layers.costs.timing import event_seconds
 
 

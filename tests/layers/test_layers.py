@@ -13,7 +13,7 @@ import stage3_torch
 from experiments.conformance.kinds import KINDS
 from experiments.conformance.rows import EXACT, ROWS, dense
 from layers import METHODS, Coded, Transform, code, fold
-from layers.coded.parametrisation import is_coded
+from layers.coded import is_coded
 from layers.coded.transform import pack
 from layers.loader import positions
 from trees import post_order

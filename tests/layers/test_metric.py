@@ -8,15 +8,11 @@ import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
-from layers import METHODS, Budget, calibrate, compress, make_plan
-from layers.calibration.shrinkage import shrinkage, shrunk
-from layers.calibration.stats import LayerStats
-from layers.factored.compose import compose, grouped_weight
-from layers.factored.scheme import Shape
-from layers.factored.sequence import weight_shapes
-from layers.fitting.fit import fit, start, whitened
-from layers.fitting.metric import Metric
-from layers.fitting.whitening import Whitening
+from layers import METHODS, Budget, LayerStats, calibrate, compress, make_plan
+from layers.calibration import shrinkage, shrunk
+from layers.factored import Shape, compose, grouped_weight, weight_shapes
+from layers.fitting import Metric, Whitening, start, whitened
+from layers.fitting.fit import fit
 from layers.planning.errors import PROBES, operator_error, predicted_loss, weight_error
 
 FACTORED = [name for name, method in METHODS.items() if method.scheme]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
-from layers.calibration.moments import draw as draw_positions, inputs_at, outputs_at, second_moment
+from layers.calibration import draw as draw_positions, inputs_at, outputs_at, second_moment
 
 
 @st.composite

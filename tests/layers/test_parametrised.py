@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from layers import Budget, calibrate, compress, make_plan, refit
-from layers.thinning.quantise import binarise
-from layers.thinning.weights import mask, masks, zeros
+from layers.thinning import binarise, mask, masks, zeros
 
 WAYS = {
     "weight_norm": weight_norm,

@@ -18,7 +18,7 @@ from torch import nn
 
 import layers
 from layers import METHODS, Budget, Cost, Plan, compress, make_plan, save
-from layers.planning.plan import LayerPlan
+from layers.planning import LayerPlan
 
 X = torch.linspace(-1, 1, 2 * 3 * 12 * 12).reshape(2, 3, 12, 12)
 OURS = ["layers", "stage1_scipy", "stage2_numpy", "stage3_torch", "contract", "checks", "trees", "experiments"]

@@ -15,9 +15,9 @@ from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes import treatment
 from experiments.run.__main__ import main
 from layers import fold, load
-from layers.costs.cost import deflated
-from layers.thinning.quantise import Half, binarise
-from layers.thinning.weights import SCORES, lamp, mask, masks, zeros
+from layers.costs import deflated
+from layers.thinning import Half, binarise, mask, masks, zeros
+from layers.thinning.weights import SCORES, lamp
 
 
 def two_layers():

@@ -12,7 +12,7 @@ from torch import nn
 from experiments.lab.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, refit
 from layers.fitting.fit import fit
-from layers.planning.plan import LayerPlan
+from layers.planning import LayerPlan
 
 NONE = Cost(0, 0, 0)
 

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from layers import METHODS, Coded, code, replace
-from layers.factored.svd import CHANNEL, SPATIAL
+from layers.factored import CHANNEL, SPATIAL
 
 
 def double(name, module):

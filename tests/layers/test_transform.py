@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 import stage1_scipy
 from layers import METHODS, Coded, Cost, Transform, TransformLinear, code, cost, fold
-from layers.coded.ordering import smooth_order
+from layers.coded import smooth_order
 from layers.coded.spectrum import REAL, analyse, synthesise
 from layers.loader import row_frequencies
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from layers.frequency.basis import BASES, COMPLEX, Basis
+from layers.frequency import BASES, COMPLEX
+from layers.frequency.basis import Basis
 
 kernels = pytest.mark.parametrize("kernel", BASES)
 REAL = [kernel for kernel in BASES if kernel not in COMPLEX]
