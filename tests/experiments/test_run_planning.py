@@ -7,7 +7,7 @@ from experiments.lab.config import Compression, Data
 from experiments.lab.data import load_dataset
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.recipes import calibration, recipe as compression
-from experiments.run import pipeline
+from experiments.lab.training.classifier import Classifier
 from experiments.run.__main__ import main
 from layers import Budget, Plan, calibrate
 from layers.planning import survey_network
@@ -38,19 +38,18 @@ def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, mo
     calls, rates = [], []
     monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
     monkeypatch.setattr(compression, "survey_network", lambda *a: rates.append(1) or survey_network(*a))
-    fit = pipeline._fit
+    step, steps = Classifier.training_step, iter(range(1, 1000))
 
-    def killed(job, stage, *rest):
-        if stage == "spatial":
+    def killed(*args):
+        if next(steps) == 2 * 17 + 17 + 1:  # the first step of fine-tuning spatial
             raise ValueError("killed")
-        return fit(job, stage, *rest)
+        return step(*args)
 
-    monkeypatch.setattr(pipeline, "_fit", killed)
+    monkeypatch.setattr(Classifier, "training_step", killed)
     arguments = ["--kernel", "svd", "spatial", "--selector", "loss", "--calibration-images", "500"]
     arguments += [*QUICK, "--out", str(tmp_path)]
     assert main(arguments) == 2
     assert (len(calls), len(rates)) == (1, 4)  # two plans tried before training, two made after it
-    monkeypatch.setattr(pipeline, "_fit", fit)
     assert main(arguments) == 0
     assert (len(calls), len(rates)) == (1, 6)  # tried again; the begun network's own is on the disk
 
