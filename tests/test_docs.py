@@ -113,9 +113,16 @@ def test_the_links_of_a_page_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_files_that_a_page_names_are_there(page):
     rooms = "layers|experiments|tests|docs|stage1_scipy|stage2_numpy|stage3_torch"
-    for place in code(page):
-        if re.fullmatch(rf"(?:{rooms})/[a-z0-9_/.-]*", place):  # capitals stand for a name
-            assert (ROOT / place).exists(), place
+    for line in code(page):
+        for place in re.findall(rf"(?<![\w/.-])(?:{rooms})/[a-z0-9_/.]*[a-z0-9/](?![\w*-])", line):  # no capitals, no *
+            assert (ROOT / place).exists(), f"{place} in {line}"
+
+
+def test_the_targets_of_make_that_pages_name_are_there():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {match[1] for page in PAGES for line in code(page) if (match := re.match(r"make (\w+)$", line))}
+    assert named
+    assert named <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
