@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -43,6 +43,9 @@ without it the command trains it too; {machines}.
 """
 
 
+Network = tuple[str, str, str]  # its layers, kernel and epochs
+
+
 @dataclass(frozen=True)
 class Page:
     """Write the table of complete runs with --frequency, with the commands that repeat them."""
@@ -53,30 +56,31 @@ class Page:
     """the Markdown file (default: standard output)"""
 
 
-def dataset_name(config: dict) -> str:
-    """The dataset, or the name of the folder that it is."""
+def dataset_name(config: dict[str, Any]) -> str:
+    """Return the dataset, or the name of the folder that it is."""
     return Path(config["data_root"]).name if config["dataset"] == "folder" else config["dataset"]
 
 
-def lines(result: dict, published: str) -> dict[tuple, list[str]]:
+def lines(result: dict[str, Any], published: str) -> dict[Network, list[str]]:
     """Map (layers, kernel, epochs) to the cells of each network of a run."""
     from .lab.reporting.style import wilson  # late: --help needs neither pandas nor plotly
 
-    config, dense, cells = result["config"], result["rows"][0], {}
+    config, dense = result["config"], result["rows"][0]
+    cells: dict[Network, list[str]] = {}
     for row in result["rows"]:
-        layers, epochs = config["layers"], config["max_epochs"] or "default"
+        layers, epochs = config["layers"], str(config["max_epochs"] or "default")
         if row is dense:
             layers, epochs = "none", "given" if config["checkpoint"] else epochs
         low, high = wilson(row["top1"], result["test_images"])
         score, share = PUBLISHED.get((published, layers, row["network"])), row["params"] / dense["params"]
         top1 = f"{row['top1']:.2f} ({low:.1f} to {high:.1f})"
         rest = ["" if score is None else f"{score:.1f}", f"{row['params']:,}", f"{share:.1%}"]
-        cells[layers, row["network"], epochs] = [layers, row["network"], str(epochs), top1, *rest]
+        cells[layers, row["network"], epochs] = [layers, row["network"], epochs, top1, *rest]
     return cells
 
 
-def page(results: list[dict]) -> str:
-    """The page from the contents of results.json of each run."""
+def page(results: list[dict[str, Any]]) -> str:
+    """Return the page from the contents of results.json of each run."""
     from .lab.reporting.provenance import command
     from .lab.reporting.tables import Table, markdown
 
@@ -85,7 +89,7 @@ def page(results: list[dict]) -> str:
     parts = [HEADER]
     for name in dict.fromkeys(dataset_name(result["config"]) for result in results):
         of_dataset = [result for result in results if dataset_name(result["config"]) == name]
-        rows: dict[tuple, list[str]] = {}
+        rows: dict[Network, list[str]] = {}
         for result in of_dataset:
             rows |= lines(result, "cifar10" if name.startswith("cifar10") else name)
         ordered = [rows[key] for key in sorted(rows, key=lambda key: order.index(key[:2]))]

@@ -14,7 +14,7 @@ from .lab.command import door
 
 @dataclass(frozen=True)
 class List:
-    """Every run of the folder: its state, its accuracy before and after compression, when it was last written to."""
+    """List the runs of a folder: state, accuracy before and after compression, when each was last written to."""
 
     runs: Path = Path("runs")
     """folder of the run folders"""
@@ -51,7 +51,7 @@ def line(folder: Path) -> Line:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """The run's config.json; empty where it cannot be read, which the run's state will say."""
+    """Read the run's config.json; empty where it cannot be read, which the run's state will say."""
     from .lab.runs import record
 
     try:

@@ -41,7 +41,7 @@ class DryRun:
     output: Output = field(default_factory=Output)
 
     def run(self) -> Config:
-        """The run whose plan this is, without its training."""
+        """Return the run whose plan this is, without its training."""
         training = replace(self.training, max_epochs=None, finetune_epochs=0)
         return Config(self.network, self.data, self.compression, training, self.measurement)
 
@@ -94,7 +94,7 @@ def print_plan(plan: "Plan", console: "Console") -> None:
 
 
 def plan_table(plan: "Plan") -> "Table":
-    """The plan as a table: layer and kernel, spec or why it stays dense, what is kept of each cost, error."""
+    """Return the plan as a table: layer and kernel, spec or why it stays dense, what is kept of each cost, error."""
     from .lab.reporting.tables import Table
     from .lab.reporting.units import COUNTS, SECONDS, digits, unit_of
 

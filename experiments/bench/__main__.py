@@ -34,7 +34,7 @@ class Bench:
 
 
 def command(bench: Bench) -> str:
-    """The command line that gives these options."""
+    """Return the command line that gives these options."""
     usual, given = asdict(Bench(bench.table)), asdict(bench)
     typed = words({name: value for name, value in given.items() if value != usual[name]})
     return f"python -m experiments.bench {bench.table} {typed}".rstrip()

@@ -23,7 +23,7 @@ MIXES = (("svd",), ("svd", "spatial"), ("svd", "tucker"))
 
 
 def gpu_cases() -> list[Row | LazyRow]:
-    """All of them; ValueError on a machine without CUDA."""
+    """Return all rows; ValueError on a machine without CUDA."""
     require(
         torch.cuda.is_available(), "device", "none (torch.cuda.is_available() is False)", "a CUDA GPU for bench gpu"
     )
@@ -31,7 +31,7 @@ def gpu_cases() -> list[Row | LazyRow]:
 
 
 def kernel_cases(device: str) -> list[Row]:
-    """Tucker and CP against tensorly on the same device, and the rows of `bench kernels` against the same on the CPU.
+    """Return Tucker and CP against tensorly on one device, and the rows of `bench kernels` against the same on the CPU.
 
     Nothing but not to be slower is asked.
     """
@@ -44,7 +44,7 @@ def kernel_cases(device: str) -> list[Row]:
 
 
 def network_cases(device: str, batch: int = BATCH, size: int = SIZE) -> list[LazyRow]:
-    """ResNet-50 at half the MACs in bf16 against the dense one, with and without torch.compile: 1.5 times as fast."""
+    """Return ResNet-50 at half the MACs in bf16 against dense, with and without torch.compile: 1.5 times as fast."""
     rows = []
     for kernels in MIXES:
         for compiled in ("", ", torch.compile"):
@@ -64,7 +64,7 @@ def _speed(work: str, kernels: Sequence[str], compiled: str, *where: Any) -> Row
 
 @lru_cache(maxsize=1)  # with and without torch.compile
 def _networks(kernels: Sequence[str], device: str, batch: int, size: int) -> tuple[nn.Module, nn.Module, Tensor]:
-    """(dense, compressed, images), in bf16 and channels_last, the weights random."""
+    """Return (dense, compressed, images), in bf16 and channels_last, the weights random."""
     torch.manual_seed(0)
     dense, x = torchvision.models.resnet50().eval(), torch.randn(batch, 3, size, size)
     plan = make_plan(dense, Budget(macs=0.5), kernels, "uniform", example=x[:1], rank_multiple=MULTIPLE)

@@ -23,7 +23,7 @@ def _evaluate(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _training_step(layer: nn.Module, x: Tensor) -> Callable[[], None]:
-    """Forward, backward to the input as well, and a step of SGD."""
+    """Return one step of training: forward, backward to the input as well, and SGD."""
     optimizer = torch.optim.SGD(layer.parameters(), 1e-6)  # small: the steps are repeated
 
     def step() -> None:
@@ -35,7 +35,7 @@ def _training_step(layer: nn.Module, x: Tensor) -> Callable[[], None]:
 
 
 def _rows(layers: Mapping[str, Callable[[], nn.Module]], where: str, dense: nn.Module, x: Tensor) -> list[LazyRow]:
-    """Two rows for each layer, which is built when its turn comes: some take seconds, all together gigabytes."""
+    """Return two rows for each layer, which is built when its turn comes: some take seconds, all together gigabytes."""
 
     def row(name: str, make: Callable[[], nn.Module], training: bool) -> Row:
         ours, theirs = make().train(training), copy.deepcopy(dense).train(training)
@@ -63,7 +63,7 @@ def _coded(dense: nn.Module, make: Callable[[], Decoded]) -> nn.Module:
 
 
 def linear_cases(inputs: int = 9216, outputs: int = 4096) -> list[LazyRow]:
-    """The first fully connected layer of AlexNet: a tenth of its coefficients, or frequencies."""
+    """Return rows of the first fully connected layer of AlexNet: a tenth of its coefficients, or frequencies."""
     x, dense = torch.randn(BATCH, inputs, requires_grad=True), nn.Linear(inputs, outputs)
     layers: dict[str, Callable[[], nn.Module]] = {}
     for kernel, select in (("dct", "magnitude"), ("dct", "lowest"), ("dwt", "magnitude")):
@@ -76,7 +76,7 @@ def linear_cases(inputs: int = 9216, outputs: int = 4096) -> list[LazyRow]:
 
 
 def conv_cases(channels: int = 256, size: int = 14) -> list[LazyRow]:
-    """A 3 x 3 convolution in the middle of a network."""
+    """Return rows of a 3 x 3 convolution in the middle of a network."""
     x = torch.randn(BATCH, channels, size, size, requires_grad=True)
     dense = nn.Conv2d(channels, channels, 3, padding=1)
     layers: dict[str, Callable[[], nn.Module]] = {}
@@ -96,7 +96,7 @@ def conv_cases(channels: int = 256, size: int = 14) -> list[LazyRow]:
 
 
 def complex_cases(features: int = 1024) -> list[LazyRow]:
-    """Against a dense Linear of complex numbers, the layer that they stand for."""
+    """Return rows against a dense Linear of complex numbers, the layer that they stand for."""
     x = torch.randn(BATCH, features, dtype=torch.complex64, requires_grad=True)
     dense = nn.Linear(features, features, device="meta")
     dense.weight = nn.Parameter(torch.randn(features, features, dtype=torch.complex64) / features**0.5)
@@ -109,5 +109,5 @@ def complex_cases(features: int = 1024) -> list[LazyRow]:
 
 
 def layer_cases() -> list[LazyRow]:
-    """All of them."""
+    """Return the rows of all layers."""
     return [*linear_cases(), *conv_cases(), *complex_cases()]

@@ -23,7 +23,7 @@ SHARES = {"resnet18": 0.9, "vgg16": 0.75}  # of the reduction of MACs that must 
 
 
 def speed_cases() -> list[LazyRow]:
-    """Half the MACs of the convolutions by one kernel, in torch and in onnxruntime."""
+    """Return networks with half the MACs of their convolutions, by one kernel, in torch and in onnxruntime."""
     return [
         LazyRow(f"{name}, {kernel}{runtime}", partial(_speed, name, kernel, runtime))
         for name in SHARES
@@ -33,7 +33,7 @@ def speed_cases() -> list[LazyRow]:
 
 
 def _speed(name: str, kernel: str, runtime: str) -> Row:
-    """What is asked is a share of the reduction that the ranks reach."""
+    """Return the row of one network; what is asked is a share of the reduction that its ranks reach."""
     dense, small, x, reduction = _compressed(name, kernel)
     run = _runtime if runtime else forward
     work = f"{name}, {kernel}{runtime}, {reduction:.2f}x fewer MACs"
@@ -42,21 +42,21 @@ def _speed(name: str, kernel: str, runtime: str) -> Row:
 
 @lru_cache(maxsize=1)  # for both runtimes: planning takes most of a row's time
 def _compressed(name: str, kernel: str) -> tuple[nn.Module, nn.Module, Tensor, float]:
-    """(dense, compressed, images, dense MACs over compressed MACs)."""
+    """Return (dense, compressed, images, dense MACs over compressed MACs)."""
     dense, x = _network(name)
     plan = _planned(dense, Budget(macs=0.5), (kernel,), "uniform", x[:1])
     return dense, compress(dense, plan), x, plan.before.macs / plan.after.macs
 
 
 def _network(name: str) -> tuple[nn.Module, Tensor]:
-    """With random weights, and a batch of images, both channels_last."""
+    """Return a network of random weights and a batch of images, both channels_last."""
     torch.manual_seed(0)
     x = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
     return torchvision.models.get_model(name).eval().to(memory_format=torch.channels_last), x
 
 
 def _planned(model: nn.Module, budget: Budget, kernels: Sequence[str], selector: str, x: Tensor) -> Plan:
-    """Linear layers stay dense: they are 1 % of VGG-16's MACs, and the decomposition of one takes minutes."""
+    """Plan the convolutions: Linear layers are 1 % of VGG-16's MACs, and the decomposition of one takes minutes."""
 
     def where(_: str, layer: nn.Module) -> bool:
         return isinstance(layer, nn.Conv2d)
@@ -65,7 +65,7 @@ def _planned(model: nn.Module, budget: Budget, kernels: Sequence[str], selector:
 
 
 def latency_cases() -> list[LazyRow]:
-    """What a plan for half the measured time measures, from both sides: 0.42 to 0.53 of the dense."""
+    """Return what a plan for half the measured time measures, from both sides: 0.42 to 0.53 of the dense."""
     return [
         LazyRow(f"{name}, latency=0.5, {bound}", partial(_halved, name, bound)) for name in SHARES for bound in BOUNDS
     ]
@@ -86,7 +86,7 @@ def _by_latency(name: str) -> tuple[nn.Module, nn.Module, Tensor]:
 
 
 def forward(model: nn.Module, x: Tensor) -> Callable[[], Any]:
-    """A forward pass in torch."""
+    """Return a forward pass in torch, to be called without arguments."""
 
     def run() -> Any:
         with torch.inference_mode():
@@ -96,7 +96,7 @@ def forward(model: nn.Module, x: Tensor) -> Callable[[], Any]:
 
 
 def _runtime(model: nn.Module, x: Tensor) -> Callable[[], Any]:
-    """A forward pass of the exported network in onnxruntime, with as many threads as torch has."""
+    """Return a forward pass of the exported network in onnxruntime, with as many threads as torch has."""
     import onnxruntime
 
     plain, x = copy.deepcopy(model).to(memory_format=torch.contiguous_format), x.contiguous()
@@ -115,7 +115,7 @@ RANKED = "EVBMF on full SVDs of the unfoldings, then tensorly partial_tucker"
 
 
 def compress_cases() -> list[LazyRow]:
-    """ResNet-50, Tucker-2 with EVBMF's ranks, from the dense network to the compressed one; at most 10 s are asked.
+    """Return ResNet-50 compressed by Tucker-2 with EVBMF's ranks, planning included; at most 10 s are asked.
 
     Against tensorly, which has no EVBMF, at ranks that are given to it, and with an EVBMF on full SVDs before it.
     """
@@ -150,7 +150,7 @@ def _compression(against: str) -> Row:
 
 
 def _planted(model: nn.Module) -> nn.Module:
-    """3 x 3 weights of half the rank in both modes, and noise: for EVBMF to find, as in a trained network."""
+    """Give 3 x 3 weights half the rank in both modes, and noise: for EVBMF to find, as in a trained network."""
     torch.manual_seed(0)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1:

@@ -47,27 +47,27 @@ def show(rows: Sequence[Measured], threads: int, out: Path | None, command: str)
 
 
 def _numbers(row: Measured, bold: str = "") -> list[str]:
-    """Times, ratio, what is asked and spread; a row measured on a busy machine says so."""
+    """Return times, ratio, what is asked and spread; a row measured on a busy machine says so."""
     mark = "" if row.reached else bold
     ratio = f"{mark}{row.ratio:.2f}{mark}{' busy' if row.busy else ''}"
     return [digits(1e3 * row.ours), digits(1e3 * row.theirs), ratio, row.asked, digits(100 * row.spread, 2)]
 
 
 def _errors(row: Measured) -> str:
-    """Ours, and below it theirs."""
+    """Return our error, and below it theirs."""
     return "\n".join("" if error is None else f"{error:.5f}" for error in (row.our_error, row.their_error))
 
 
 def _conditions(rows: Sequence[Measured], threads: int, command: str) -> str:
-    """What measured the table, how, where and when."""
+    """Say what measured the table, how, where and when."""
     rounds = f"{min((row.rounds for row in rows), default=0)} or more rounds"
     machine = f"{platform.machine()} with {os.cpu_count()} cores, {datetime.date.today().isoformat()}"
-    how = f"medians of {rounds}, ours and theirs in turn; {machine}"
-    return provenance(command, environment() | {"threads": threads}, how)
+    measured = f"medians of {rounds}, ours and theirs in turn; {machine}"
+    return provenance(command, environment() | {"threads": threads}, measured)
 
 
 def _page(rows: Sequence[Measured], conditions: str) -> str:
-    """The page for the docs."""
+    """Return the page for the docs."""
     header = ["work", "against", "ours, ms", "theirs, ms", "ratio", "asked", "spread, %"]
     table = Table(header, [[row.work, row.against, *_numbers(row, "**")] for row in rows], 2)
     return f"# How fast, side by side\n\n{conditions} {EXPLAINED}\n\n{markdown(table)}"

@@ -9,7 +9,7 @@ from layers import interleaved
 
 
 class Row(NamedTuple):
-    """`work` done by `ours` and by a peer, called without arguments."""
+    """A row compares `work` done by `ours` and by a peer, each called without arguments."""
 
     work: str
     against: str
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
 
     @property
     def asked(self) -> str:
-        """The least ratio, and the most seconds of ours where those are asked too, as the table shows them."""
+        """Return the least ratio, and the most seconds of ours where those are asked too, as the table shows them."""
         return f"{self.at_least:.2f}" + ("" if self.at_most is None else f", {self.at_most:g} s")
 
     @property
@@ -55,7 +55,7 @@ class Measured(NamedTuple):
 
 
 def measure(rows: Sequence[Row | LazyRow], threads: int, seconds: float) -> list[Measured]:
-    """Every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
+    """Measure every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -15,7 +15,7 @@ LR = 2e-3
 
 
 def _dataset(images: int) -> Dataset:
-    """Noise of the size of CIFAR-10, and ten images to validate on: validation is not what is timed."""
+    """Return noise of the size of CIFAR-10, and ten images to validate on: validation is not what is timed."""
     draw = torch.Generator().manual_seed(0)
 
     def split(n: int) -> Split:
@@ -34,7 +34,7 @@ def _dataset(images: int) -> Dataset:
 
 
 def training_cases(model: str = "resnet20", batch: int = 128, steps: int | None = None) -> list[Row]:
-    """Ours from a call of `train` to its return, start-up and validation included; theirs the steps alone."""
+    """Time our `train` from call to return, start-up and validation included, against the steps alone."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     steps = steps or (200 if device == "cuda" else 10)
     dataset = _dataset(steps * batch)

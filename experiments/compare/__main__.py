@@ -17,7 +17,7 @@ Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
 
 @dataclass(frozen=True)
 class Compare:
-    """Accuracy, loss, costs, latency, memory and training time of every network of the runs, and ratios to dense."""
+    """Show accuracy, loss, costs, latency, memory and training time of every network of the runs, against dense."""
 
     run: Names
     """run folders, or names in the folder of --runs, as `python -m experiments.list` shows them"""
@@ -51,7 +51,7 @@ def act(options: Compare) -> None:
 
 
 def run_folder(name: str, runs: Path) -> Path:
-    """The folder that a RUN names: a path, or the name of a folder in `runs`; ValueError for neither."""
+    """Return the folder that a RUN names: a path, or the name of a folder in `runs`; ValueError for neither."""
     folder = Path(name) if Path(name).is_dir() else runs / name
     choices = f"a run folder, or a name that python -m experiments.list --runs {runs} shows"
     require(folder.is_dir(), "run", name, choices)

@@ -17,17 +17,17 @@ from ..lab.reporting.tables import markdown
 
 
 def commands(comparison: Comparison) -> list[str]:
-    """The command that makes each run again."""
+    """Return the command that makes each run again."""
     return [f"{label}: {command(results['config'])}" for label, results in comparison.runs.items()]
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Plain numbers."""
+    """Return the table of plain numbers."""
     return frame(comparison).to_csv(index=False)
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """A table of GitHub's Markdown, its caption, and the commands."""
+    """Return a table in GitHub's Markdown, its caption, and the commands."""
     made = "".join(f"    {line}\n" for line in commands(comparison))
     return f"{markdown(cells(comparison))}\n{' '.join(caption(comparison))}\n\n{made}"
 
@@ -45,7 +45,7 @@ LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
 
 
 def to_latex(comparison: Comparison) -> str:
-    """A table environment for \\usepackage{booktabs}; a run's name stands once, before its first network."""
+    """Return a table environment for \\usepackage{booktabs}; a run's name stands once, before its first network."""
     header, rows, words, _ = cells(comparison)
     escape = str.maketrans(LATEX)
     table = pd.DataFrame(rows, columns=[head.translate(escape) for head in header])
@@ -62,7 +62,7 @@ def to_latex(comparison: Comparison) -> str:
 
 
 def to_html(comparison: Comparison) -> str:
-    """One self-contained page: the figure, the table, how it was measured and how it is made again."""
+    """Return one self-contained page: the figure, the table, how it was measured and how it is made again."""
     plot = figure(comparison).to_html(full_html=False, include_plotlyjs="inline")
     note, made = html.escape(" ".join(caption(comparison))), html.escape("\n".join(commands(comparison)))
     body = f"{plot}\n{html_table(comparison)}\n<p>{note}</p>\n<h2>Again</h2>\n<pre>{made}</pre>"
@@ -73,5 +73,5 @@ FORMATS = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex, ".html": to_htm
 
 
 def write(comparison: Comparison, path: Path) -> None:
-    """In the format of the path's suffix, whole or not at all."""
+    """Write the comparison in the format of the path's suffix, whole or not at all."""
     write_text(path, FORMATS[path.suffix](comparison))

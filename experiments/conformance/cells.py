@@ -39,7 +39,7 @@ def cell(kind: Kind, row: str) -> Cell:
 
 
 def bound(error: float) -> str:
-    """The power of ten above the error, at least 1e-14: the last digits differ between machines."""
+    """Return the power of ten above the error, at least 1e-14: the last digits differ between machines."""
     return f"1e-{min(14, math.floor(-math.log10(error)) if error else 14)}"
 
 

@@ -15,7 +15,7 @@ from layers.planning import Method
 
 
 class Kind(NamedTuple):
-    """How a convolution becomes a layer that leaves nothing out, and what that layer's output must be."""
+    """A kind says how a convolution becomes a layer that leaves nothing out, and what that layer's output must be."""
 
     refusal: Callable[[nn.Conv2d], str | None]  # why it cannot, or None
     build: Callable[[nn.Conv2d], nn.Module]
@@ -28,7 +28,7 @@ def _takes_all(layer: nn.Conv2d) -> None:
 
 
 def _dense(layer: nn.Conv2d, small: nn.Module, x: Tensor) -> Tensor:
-    """What the layer that was replaced puts out."""
+    """Return what the layer that was replaced puts out."""
     y: Tensor = layer(x)
     return y
 
@@ -53,7 +53,7 @@ def _full_rank(kernel: str, layer: nn.Conv2d) -> nn.Module:
 
 
 def _drawn(kernel: str, layer: nn.Conv2d) -> nn.Module:
-    """A frequency layer anywhere: frequencies, patterns and bias drawn, seed 0."""
+    """Make a frequency layer anywhere: frequencies, patterns and bias drawn, seed 0."""
     small = conv_like(layer, kernel)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -63,7 +63,7 @@ def _drawn(kernel: str, layer: nn.Conv2d) -> nn.Module:
 
 
 def _of_its_weight(layer: nn.Conv2d, small: nn.Module, x: Tensor) -> Tensor:
-    """What the replaced convolution puts out with the weight of the layer: of a complex one, with either part."""
+    """Return what the replaced convolution puts out with the layer's weight: of a complex one, with either part."""
     weight, bias = small.weight, small.bias
     assert isinstance(weight, Tensor)
     assert bias is None or isinstance(bias, Tensor)

@@ -29,7 +29,7 @@ EXACT = {torch.float64: 1e-10, torch.float32: 1e-4}  # relative to the largest o
 
 
 def dense(row: str, dtype: torch.dtype) -> tuple[nn.Conv2d, torch.Tensor]:
-    """The convolution of a row, 4 channels to 6 unless it says otherwise, and a batch for it; seed 0."""
+    """Make the convolution of a row, 4 channels to 6 unless the row says otherwise, and a batch for it; seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         options: dict[str, Any] = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "dtype": dtype} | ROWS[row]

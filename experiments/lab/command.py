@@ -62,7 +62,7 @@ def door(
 
 
 def _refusal(error: ValueError | OSError) -> str:
-    """The sentence on stderr; of several processes that met the same error only the first has one."""
+    """Return the sentence for stderr; of several processes that met the same error only the first has one."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = ValueError(f"out must be a folder with room, got {error.filename or error} ({error.strerror})")
     if "torch" not in sys.modules:  # so no other process knows of this one
@@ -73,7 +73,7 @@ def _refusal(error: ValueError | OSError) -> str:
 
 
 def _interruption(resumes: bool) -> str:
-    """The sentence after Ctrl-C, which reaches every process; the first one says it."""
+    """Return the sentence after Ctrl-C, which reaches every process; the first one says it."""
     if "torch" in sys.modules:
         from .training.distributed import rank
 

@@ -206,21 +206,21 @@ class Output:
 
 
 def flat(config: Any) -> dict[str, object]:
-    """Every field of a dataclass of groups that decides the result, JSON-able: of all groups but the last two."""
+    """Return every field that decides the result of a dataclass of groups, JSON-able: of all groups but two."""
     groups = {name: group for name, group in asdict(config).items() if name not in ("tracking", "output")}
     fields = {k: v for group in groups.values() for k, v in group.items() if k not in MACHINE}
     return json.loads(json.dumps(fields, default=str))
 
 
 def digest(config: Any) -> str:
-    """Eight hexadecimal digits; only fields that differ from their defaults count, so a new field renames no run."""
+    """Return eight hexadecimal digits; only fields not at their defaults count, so a new field renames no run."""
     default = flat(type(config)())
     changed = {key: value for key, value in flat(config).items() if value != default[key]}
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def named(prefix: str, config: Any) -> str:
-    """PREFIX-dataset-model-hash, the name of what a configuration decides; a run has no prefix."""
+    """Return PREFIX-dataset-model-hash, the name of what a configuration decides; a run has no prefix."""
     parts = (prefix, config.data.dataset, config.network.model.replace(":", "."), digest(config))
     return "-".join(part for part in parts if part)
 
@@ -239,14 +239,14 @@ class Config:
 
     @property
     def name(self) -> str:
-        """dataset-model-hash."""
+        """Return dataset-model-hash."""
         return named("", self)
 
     @classmethod
     def of_trained(cls, network: Network, data: Data, training: Training) -> "Config":
-        """A run of a network that is trained already, and that compresses nothing itself: where other verbs begin."""
+        """Return the run of a trained network that compresses nothing itself: where other verbs begin."""
         return cls(network, data, Compression(kernel=()), training)
 
     def flat(self) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
+        """Return every field that decides the result, JSON-able."""
         return flat(self)

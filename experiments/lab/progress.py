@@ -27,7 +27,7 @@ class Sign:
         self.words, self.total, self.done = words, total, 0
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more as done."""
         self.done += 1
 
     def line(self, seconds: float) -> str:

@@ -20,8 +20,8 @@ def act(config: Config) -> None:
     logging.getLogger("experiments").setLevel(logging.INFO if rank() == 0 else logging.WARNING)
     seeds, training, output = config.output.seeds, config.training, replace(config.output, seeds=())
     configs = [replace(config, training=replace(training, seed=seed), output=output) for seed in seeds] or [config]
-    for each in configs:
-        make(each)
+    for run in configs:
+        make(run)
     if len(configs) > 1:
         measure.present_seeds(configs)
 

@@ -35,7 +35,7 @@ def export_networks(config: Config, suffix: str) -> list[Path]:
 
 
 def _read(job: Job, folder: Path, name: str) -> tuple[nn.Module, Path]:
-    """The network as the run saved it, and where it is exported to but for the suffix."""
+    """Read the network as the run saved it; also where it is exported to, but for the suffix."""
     if name == "dense":
         return job.model, folder / "dense"
     if name in job.scratch:

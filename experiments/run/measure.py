@@ -36,7 +36,7 @@ def measure(
     """Compare the networks and write the report."""
     test, rows = job.dataset.test(), []
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
-    treated = any(how.treatment for how in job.recipes.values())  # then the bytes of all tensors say little
+    treated = any(recipe.treatment for recipe in job.recipes.values())  # then the bytes of all tensors say little
     timing = latencies(models, example, sizes)
     for name, model in models.items():
         costs = cost(model, example[:1])
@@ -87,7 +87,7 @@ def _file_bytes(job: Job, name: str) -> int:
 
 
 def _origin(recipe: Recipe | None) -> dict[str, object]:
-    """What a reader needs to see that the networks of a table were made alike."""
+    """Return what a reader needs to see that the networks of a table were made alike."""
     planned = recipe is not None and bool(recipe.kernels)
     if recipe is None or not planned:
         return {"budget": "", "selector": "", "refit": False}

@@ -52,7 +52,7 @@ def _stages(job: Job, kept: Stages) -> Iterator[Stage]:
 
 
 def _dense(job: Job) -> Stage:
-    """The trained network, left in the job and in dense.safetensors."""
+    """Make the stage of the dense network, which is left in the job and in dense.safetensors."""
     path = job.folder / "dense.safetensors"
 
     def load_dense() -> nn.Module:
@@ -63,7 +63,7 @@ def _dense(job: Job) -> Stage:
 
 
 def _compressed(job: Job, kept: Stages, name: str, recipe: Recipe, thin: Thin, images: Calibration | None) -> Stage:
-    """The compressed, fine-tuned network, in a folder of its own with its plan.
+    """Make the stage of a compressed network, fine-tuned, in a folder of its own with its plan.
 
     It is read back before it is fine-tuned: a run that was killed and one that was not go on from the same bits in the
     same memory layout.
@@ -87,7 +87,7 @@ def _compressed(job: Job, kept: Stages, name: str, recipe: Recipe, thin: Thin, i
 
 
 def _from_scratch(job: Job, kernel: str) -> Stage:
-    """The trained network of frequency layers, in KERNEL.safetensors."""
+    """Make the stage of a network of frequency layers, in KERNEL.safetensors."""
     path, layers = job.folder / f"{kernel}.safetensors", job.config.compression.layers
     return Stage(
         kernel,

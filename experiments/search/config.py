@@ -63,24 +63,24 @@ class Search:
     output: Workers = field(default_factory=lambda: Workers(trials=100))
 
     def run(self) -> Config:
-        """A run of the same network and images that compresses nothing itself."""
+        """Return a run of the same network and images that compresses nothing itself."""
         training = replace(self.training, finetune_epochs=self.trials.epochs)
         return Config.of_trained(self.network, self.data, training)
 
     def compression(self, budget: str) -> Compression:
-        """How the networks of one budget are made."""
+        """Say how the networks of one budget are made."""
         return Compression(("auto",), self.policy.layers, budget=budget, selector="loss", refit=self.trials.refit)
 
     def identity(self, weights: str) -> "Search":
-        """Without what may differ between the machines that share a study; weights: the hash of the network's."""
+        """Drop what may differ between the machines that share a study; weights: the hash of the network's."""
         network = replace(self.network, checkpoint=Path(weights))
         data, training = replace(self.data, data_root=None), replace(self.training, accelerator="auto")
         return replace(self, network=network, data=data, training=training)
 
     def flat(self, weights: str) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
+        """Return every field that decides the result, JSON-able."""
         return flat(self.identity(weights))
 
     def name(self, weights: str) -> str:
-        """search-dataset-model-hash, or the name as given."""
+        """Return search-dataset-model-hash, or the name as given."""
         return self.output.study_name or named("search", self.identity(weights))

@@ -87,7 +87,7 @@ def _row(job: Job, model: nn.Module, budget: str, name: str, trial: int | None) 
 
 
 def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """(difference of two accuracies on the same n images in points, 1.96 standard errors of it); hits (n,) bool.
+    """Return (difference of two accuracies on n images in points, 1.96 standard errors of it); hits (n,) bool.
 
     Of images that only one network has right, b and c: (c - b) / n, with the variance (b + c - (c - b)^2 / n) / n^2
     (Fleiss et al. 2003).

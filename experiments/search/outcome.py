@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from optuna.study import Study
@@ -27,19 +28,21 @@ from .gain import Gain, Row, compare, dense, words
 from .tables import KEPT
 from .trial import Site, fingerprint
 
-FOUND = "found.json"
+RESULTS = "found.json"
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One process of this machine at a time."""
+    """Let one process of this machine in at a time."""
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: dict[str, Study], folder: Path) -> dict:
-    """Write everything, or leave it if the studies are as when it was written; what is in found.json."""
+def write(
+    search: Search, site: Site, recipes: Mapping[str, Recipe], studies: dict[str, Study], folder: Path
+) -> dict[str, Any]:
+    """Write everything, or leave it if the studies are as when it was written; return what is in found.json."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     counts = {budget: len(study.get_trials(deepcopy=False, states=states)) for budget, study in studies.items()}
     results = _read(folder)
@@ -63,29 +66,29 @@ def write(search: Search, site: Site, recipes: Mapping[str, Recipe], studies: di
     how_made = {"config": search.flat(fingerprint(site.job.model)), "environment": record.environment()}
     results = {"rows": [row._asdict() for row in rows], "gains": [gain._asdict() for gain in gains]}
     results = {"trials": counts, "said": said} | results | how_made
-    record.write_json(folder / FOUND, results)
+    record.write_json(folder / RESULTS, results)
     return results
 
 
 def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str], folder: Path) -> None:
-    """Tables, figure and page."""
+    """Write tables, figure and page."""
     dense_top1 = rows[0].val_top1
     shown = {"comparison": pd.DataFrame(rows), "front": tables.front(table), "best": tables.best(table, dense_top1)}
-    for name, each in {"trials": table, **shown}.items():
-        write_text(folder / f"{name}.csv", each.to_csv(index=False))
+    for name, frame in {"trials": table, **shown}.items():
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     name = f"{search.network.model} on {search.data.dataset}"
     title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
     save_figure(figure.draw(table, dense_top1, title), folder / "search")
     write_text(folder / "report.html", _page(search, title, said, shown, folder))
 
 
-def _read(folder: Path) -> dict:
-    path = folder / FOUND
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def percentages(table: pd.DataFrame) -> pd.DataFrame:
-    """For readers: fractions kept in percent, accuracies with two digits."""
+    """Write, for readers, fractions kept in percent and accuracies with two digits."""
     formats = dict.fromkeys(KEPT, "{:.1%}") | dict.fromkeys(("val_top1", "test_top1"), "{:.2f}")
     formats |= dict.fromkeys(("val_loss", "test_loss"), "{:.4f}") | dict.fromkeys(("trial",), "{:.0f}")
     formats |= dict.fromkeys(("params", "macs", "bytes"), "{:,}")
@@ -98,8 +101,8 @@ def percentages(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**columns, **blank)
 
 
-def comparison(results: dict) -> Table:
-    """The networks of the search beside the dense one, for readers."""
+def comparison(results: dict[str, Any]) -> Table:
+    """Return the networks of the search beside the dense one, for readers."""
     rows = percentages(pd.DataFrame(results["rows"]))
     names = {"budget": "budget", "plan": "plan", "trial": "trial", "params": "parameters", "macs": "MACs"}
     names |= {"val_top1": "validation, %", "test_top1": "test top-1, %"}

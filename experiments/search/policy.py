@@ -27,7 +27,7 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, survey: Survey, kernels: Sequence[str], residual: float = 0.0) -> "Policy":
-        """Of a survey by predicted loss.  Layers without a choice have no say.
+        """Make the policy of a survey by predicted loss.  Layers without a choice have no say.
 
         sensitivity: the logarithm of the predicted loss at half the layer's cost; size: that of its parameters.
         residual: the spread of a coefficient for each layer alone, if above 0.
@@ -57,19 +57,19 @@ class Policy(NamedTuple):
 
 
 def sensitivity(forms: Sequence[Form]) -> float:
-    """The least error at no more than half the dense layer's price, or at the layer's cheapest; dense comes last."""
+    """Return the least error at no more than half the dense layer's price, or at the cheapest; dense comes last."""
     within = max(forms[-1].price / 2, min(form.price for form in forms))
     return min(form.error for form in forms if form.price <= within)
 
 
 def logarithms(values: Sequence[float]) -> np.ndarray:
-    """Natural; what is not above 0 counts as the least that is."""
+    """Return natural logarithms; what is not above 0 counts as the least that is."""
     positive = [value for value in values if value > 0]
     return np.log(np.maximum(np.asarray(values, dtype=float), min(positive, default=1.0)))
 
 
 def normalised(values: np.ndarray) -> np.ndarray:
-    """Mean 0 and variance 1; a constant gives 0."""
+    """Scale to mean 0 and variance 1; a constant gives 0."""
     centred = values - values.mean()
     deviation = centred.std()
     return centred / deviation if deviation > 1e-9 else np.zeros(len(values))

@@ -18,7 +18,7 @@ PLAN = "plan"  # attribute of a trial: what its coefficients come to
 
 
 def _value(trial: FrozenTrial) -> float:
-    """The value of a complete trial."""
+    """Return the value of a complete trial."""
     assert trial.value is not None
     return trial.value
 
@@ -40,13 +40,13 @@ class PolicySampler(BaseSampler):
         self.seed, self.spreads, self.limit, self.plan = seed, dict(spreads), limit, plan
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All coefficients, drawn together."""
+        """Return all coefficients: they are drawn together."""
         return {name: FloatDistribution(-self.limit, self.limit) for name in self.spreads}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The mean of the first policy for the first trial that does not fail, else a draw."""
+        """Return the mean of the first policy for the first trial that does not fail, else a draw."""
         others = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         if all(t.state == TrialState.FAIL for t in others):
             return dict.fromkeys(self.spreads, 0.0)
@@ -61,7 +61,7 @@ class PolicySampler(BaseSampler):
         return coefficients
 
     def policy(self, study: Study) -> tuple[np.ndarray, np.ndarray]:
-        """(means, standard deviations), in the order of the coefficients.  Pruned trials count, but are no elite."""
+        """Return (means, standard deviations) by coefficient.  Pruned trials count, but are no elite."""
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [t for t in finished if t.state == TrialState.COMPLETE]
         best = sorted(complete, key=_value, reverse=study.direction == StudyDirection.MAXIMIZE)
@@ -73,5 +73,5 @@ class PolicySampler(BaseSampler):
         return mean, np.sqrt(squares / (PRIOR + len(elite)))
 
     def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        """Nothing: all coefficients are drawn together."""
+        """Refuse: all coefficients are drawn together."""
         raise ValueError(f"parameter must be one of {', '.join(self.spreads)}, got {name!r}")

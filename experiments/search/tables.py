@@ -13,7 +13,7 @@ KEPT = [f"{field}_kept" for field in Cost._fields]
 
 
 def trials(studies: dict[str, Study], before: Cost) -> pd.DataFrame:
-    """A row for each finished trial: budget, number, state, losses, costs, fractions kept, whether none beats it."""
+    """Return a row a finished trial: budget, number, state, losses, costs, fractions kept, whether none beats it."""
     rows = []
     for budget, study in studies.items():
         for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
@@ -34,20 +34,20 @@ def trials(studies: dict[str, Study], before: Cost) -> pd.DataFrame:
 
 
 def undominated(points: np.ndarray) -> np.ndarray:
-    """Of n points (n, d): whether no other is at most as large in every coordinate and smaller in one."""
+    """Tell of n points (n, d) whether no other is at most as large in every coordinate and smaller in one."""
     no_larger = (points[:, None] <= points[None]).all(2)
     smaller = (points[:, None] < points[None]).any(2)
     return ~np.asarray((no_larger & smaller).any(0))
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
-    """What no trial beats in MACs, parameters and validation accuracy at once; cheapest first."""
+    """Return what no trial beats in MACs, parameters and validation accuracy at once; cheapest first."""
     columns = ["budget", "trial", "macs_kept", "params_kept", "bytes_kept", "val_top1", "val_loss"]
     return table[table.front].sort_values(["macs", "params"])[columns]
 
 
 def best(table: pd.DataFrame, dense: float) -> pd.DataFrame:
-    """The best configurations by validation images, `dense` percent of which the dense network has right."""
+    """Return the best configurations by validation images, `dense` percent of which the dense network has right."""
     complete = table[table.state == "complete"]
     good = complete[complete.val_top1 >= dense - WITHIN]
     small = complete[complete.params_kept <= 1 - CUT]
@@ -61,5 +61,5 @@ def best(table: pd.DataFrame, dense: float) -> pd.DataFrame:
     for budget, group in complete.groupby("budget", sort=False):
         picked[f"lowest validation loss, {budget}"] = group.sort_values("val_loss", kind="stable")
     columns = ["budget", "trial", "macs_kept", "params_kept", "bytes_kept", "val_top1", "val_loss"]
-    rows = [{"best": what} | (dict(rows.iloc[0][columns]) if len(rows) else {}) for what, rows in picked.items()]
+    rows = [{"best": merit} | (dict(group.iloc[0][columns]) if len(group) else {}) for merit, group in picked.items()]
     return pd.DataFrame(rows, columns=["best", *columns])

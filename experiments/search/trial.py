@@ -38,12 +38,12 @@ class Site(NamedTuple):
     policy: Policy
 
     def plan(self, recipe: Recipe, coefficients: Mapping[str, float]) -> Plan:
-        """Within the budget; its selector is `loss` where all coefficients are 0, else `search`."""
+        """Plan within the budget; the selector is `loss` where all coefficients are 0, else `search`."""
         plan = self.survey.plan(recipe.budget, self.policy.weight(coefficients))
         return replace(plan, selector="search") if any(coefficients.values()) else plan
 
     def start(self, coefficients: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Coefficients by name, 0 where none is given: the plan of selector `loss`."""
+        """Return coefficients by name, 0 where none is given: the plan of selector `loss`."""
         return dict.fromkeys(self.policy.spreads, 0.0) | dict(coefficients or {})
 
 

@@ -47,10 +47,10 @@ class Study:
     output: Output = field(default_factory=Output)
 
     def flat(self) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
+        """Return every field that decides the result, JSON-able."""
         return flat(self)
 
     @property
     def name(self) -> str:
-        """study-model-hash."""
+        """Return study-model-hash."""
         return f"study-{self.network.model.replace(':', '.')}-{digest(self)}"

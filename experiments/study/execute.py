@@ -54,7 +54,7 @@ def prepare(study: Study) -> Job:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Layers are small: waking a second thread costs more than it gives.  The caller's number is restored."""
+    """Compute on one thread: to wake a second costs more than small layers give.  The caller's number is restored."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def _fractions(ax: Axes, fractions: list[float]) -> None:
 
 
 def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
-    """Relative error against the fraction stored: transforms on the left, decompositions on the right."""
+    """Draw relative error against the fraction stored: transforms on the left, decompositions on the right."""
     figure, axes = canvas(2, (9, 4.6), share_y=True)
     trained = errors[errors.condition == "trained"]
     best = _best_axes(trained, near(fractions))
@@ -51,7 +52,7 @@ def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figu
 
 
 def _best_axes(trained: pd.DataFrame, at: float) -> pd.DataFrame:
-    """The one choice of axes (kernel, axes) that suits the DCT best, for every transform: equal terms."""
+    """Return the one choice of axes (kernel, axes) that suits the DCT best, for every transform: equal terms."""
     largest = trained[(trained.fraction == at) & (trained.keep == "largest")]
     dct = largest[largest.kernel == "dct"]
     axes = dct["axes"][dct.error.idxmin()]
@@ -59,7 +60,7 @@ def _best_axes(trained: pd.DataFrame, at: float) -> pd.DataFrame:
 
 
 def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
-    """Transforms along the channels: error of trained, shuffled, sorted and random weights."""
+    """Draw transforms along the channels: error of trained, shuffled, sorted and random weights."""
     at = near(fractions)
     channels = errors[(errors.fraction == at) & (errors["axes"] == "channels") & (errors.keep != "rank")]
     names = [(kernel, keep) for keep in ("largest", "lowest") for kernel in dict.fromkeys(channels.kernel)]
@@ -81,7 +82,7 @@ def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Fig
 
 
 def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
-    """Variance explained by the first n coefficients of the DCT, largest first and lowest frequency first."""
+    """Draw the variance explained by the first n coefficients of the DCT, largest first and lowest frequency first."""
     figure, axes = canvas(2, (9, 4.2), share_y=True)
     choices = list(dict.fromkeys(curves[curves.kernel == "dct"]["axes"]))
     lines = [("none", "", "weights themselves"), *(("dct", name, f"dct ({name})") for name in choices)]
@@ -107,7 +108,7 @@ def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
     return figure
 
 
-def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
+def by_stage(clock: pd.DataFrame, facts: dict[str, Any]) -> Figure:
     """Time of one encoding, one row per kernel, one point per stage with its quartiles."""
     figure, (ax,) = canvas(1, (9, 4.4), share_y=True)
     rows = list(dict.fromkeys(zip(clock.kernel, clock["axes"])))
@@ -132,8 +133,8 @@ def by_stage(clock: pd.DataFrame, facts: dict) -> Figure:
     return figure
 
 
-def drawn(results: Tables, clock: pd.DataFrame, facts: dict) -> Iterator[tuple[str, Figure]]:
-    """(file name, figure) of the convolutions, then of the Linear layers, which end in _linear if there are both."""
+def drawn(results: Tables, clock: pd.DataFrame, facts: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Yield (file name, figure) of convolutions, then of Linear layers, which end in _linear if there are both."""
     fractions, studied = facts["config"]["fractions"], kinds(results.errors)
     for kind in studied:
         ending = "" if kind == studied[0] else f"_{kind}"
@@ -145,7 +146,7 @@ def drawn(results: Tables, clock: pd.DataFrame, facts: dict) -> Iterator[tuple[s
         yield "time_per_stage", by_stage(clock, facts)
 
 
-def write(results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
+def write(results: Tables, clock: pd.DataFrame, facts: dict[str, Any], folder: Path) -> None:
     """Write every figure as PNG and PDF."""
     for name, figure in drawn(results, clock, facts):
         save(figure, folder / name)

@@ -1,5 +1,7 @@
 """The study on one page: for each question a small table, every number of it computed from the tables of the study."""
 
+from typing import Any
+
 import pandas as pd
 
 from ..lab.reporting.provenance import command_of, provenance
@@ -32,19 +34,19 @@ there the order has a meaning that it lacks between channels.
 
 
 def _best(rows: pd.DataFrame) -> tuple[str, str, str]:
-    """(kernel, axes, keep) of the least error."""
+    """Return (kernel, axes, keep) of the least error."""
     row = rows.loc[rows.error.idxmin()]
     return row.kernel, row["axes"], row.keep
 
 
 def _groups(errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of transforms, of decompositions, and of the weights themselves, the largest kept."""
+    """Return the rows of transforms, of decompositions, and of the weights themselves, the largest kept."""
     plain, factors = errors.kernel == "none", errors.keep == "rank"
     return {"transform": errors[~factors & ~plain], "decomposition": errors[factors], "none": errors[plain]}
 
 
 def _ranking(errors: pd.DataFrame, fractions: list[float]) -> Table:
-    """The best transform and the best decomposition at each fraction, beside the largest weights themselves."""
+    """Rank the best transform and the best decomposition at each fraction, beside the largest weights themselves."""
     trained = errors[errors.condition == "trained"]
     rows = []
     for fraction in sorted(fractions):
@@ -59,7 +61,7 @@ def _ranking(errors: pd.DataFrame, fractions: list[float]) -> Table:
 
 
 def _conditions(at: pd.DataFrame) -> Table:
-    """Errors of the best of each group and of the dct along the channels, by condition."""
+    """Return errors of the best of each group and of the dct along the channels, by condition."""
     trained = at[at.condition == "trained"]
     chosen = [_best(group) for group in _groups(trained).values()]
     chosen += [("dct", "channels", keep) for keep in ("largest", "lowest")]
@@ -73,7 +75,7 @@ def _errors(values: pd.Series) -> list[str]:
 
 
 def _axes(at: pd.DataFrame) -> Table:
-    """Errors of the largest coefficients of the dct, by the axes that it runs along."""
+    """Return errors of the largest coefficients of the dct, by the axes that it runs along."""
     largest = at[(at.kernel.isin(["dct", "none"])) & (at.keep == "largest") & (at.condition == "trained")]
     return Table(
         ["dct along", "error"], [[row["axes"] or "no axis", f"{row.error:.3f}"] for _, row in largest.iterrows()]
@@ -81,7 +83,7 @@ def _axes(at: pd.DataFrame) -> Table:
 
 
 def _energy(compaction: pd.DataFrame) -> Table:
-    """How many coefficients hold the energy: the most compact transform, and none; trained and random weights."""
+    """Count what holds the energy: coefficients of the most compact transform and of none, trained and random."""
     trained = compaction[compaction.condition == "trained"]
     best = trained.loc[trained.needed_90.idxmin()]
     rows = []
@@ -118,7 +120,7 @@ def _section(results: Tables, kind: str, fractions: list[float]) -> list[str]:
 
 
 def time_table(clock: pd.DataFrame) -> Table:
-    """Milliseconds of one encoding by kernel and stage; a ratio that was timed on a busy machine is left out."""
+    """Return milliseconds of one encoding by kernel and stage; a ratio that was timed on a busy machine is left out."""
     rows = []
     for (kernel, axes), timings in clock.groupby(["kernel", "axes"], sort=False):
         medians = timings.set_index("stage")["median"] * 1e3
@@ -127,7 +129,7 @@ def time_table(clock: pd.DataFrame) -> Table:
     return Table(["kernel", "SciPy, ms", "NumPy, ms", "torch, ms", "SciPy / torch"], rows)
 
 
-def _time(clock: pd.DataFrame, facts: dict) -> list[str]:
+def _time(clock: pd.DataFrame, facts: dict[str, Any]) -> list[str]:
     shape, threads = "x".join(map(str, facts["timed"]["shape"])), facts["environment"]["threads"]
     return [
         "## Time\n",
@@ -137,8 +139,8 @@ def _time(clock: pd.DataFrame, facts: dict) -> list[str]:
     ]
 
 
-def text(study: Study, results: Tables, clock: pd.DataFrame, facts: dict) -> str:
-    """The page summary.md."""
+def text(study: Study, results: Tables, clock: pd.DataFrame, facts: dict[str, Any]) -> str:
+    """Return the page summary.md."""
     config = facts["config"]
     skipped = f"Skipped, for fewer than {config['least']:,} numbers: {', '.join(facts['skipped'])}.\n"
     weights = counted(len(facts["layers"]), "weight")

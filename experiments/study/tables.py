@@ -1,6 +1,7 @@
 """The tables of a study: CSV with every row, and one Markdown page with the means over the layers."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,28 +19,28 @@ KINDS = {"conv": "convolutions", "linear": "Linear layers"}
 
 
 def label(kernel: str, axes: str, keep: str = "") -> str:
-    """How a reader calls it: "dct (all), largest"."""
+    """Name a kernel for a reader: "dct (all), largest"."""
     name = f"{kernel} ({axes})" if axes else kernel
     return f"{name}, {keep}" if keep in ("largest", "lowest") and kernel != "none" else name
 
 
 def kinds(table: pd.DataFrame) -> list[str]:
-    """The kinds of layers that there are, convolutions first."""
+    """Return the kinds of layers that there are, convolutions first."""
     return [kind for kind in KINDS if (table.kind == kind).any()]
 
 
 def near(fractions: list[float], wanted: float = 1 / 8) -> float:
-    """The kept fraction at which conditions are compared: the one nearest to `wanted` on a logarithmic scale."""
+    """Return the kept fraction at which conditions are compared: the nearest to `wanted` on a logarithmic scale."""
     return min(fractions, key=lambda f: max(f / wanted, wanted / f))
 
 
 def fraction_name(fraction: float) -> str:
-    """1/8 where that is what it is."""
+    """Write 1/8 where the fraction is that."""
     return f"1/{round(1 / fraction)}" if abs(round(1 / fraction) * fraction - 1) < 1e-9 else f"{fraction:.3g}"
 
 
 def _markdown(table: pd.DataFrame, decimals: int = 3) -> str:
-    """The numbers in Markdown; the index, of kernels, is the first column."""
+    """Write the numbers in Markdown; the index, of kernels, is the first column."""
     rows = [
         [str(name), *("" if pd.isna(value) else f"{value:.{decimals}f}" for value in row)]
         for name, row in zip(table.index, table.to_numpy())
@@ -48,7 +49,7 @@ def _markdown(table: pd.DataFrame, decimals: int = 3) -> str:
 
 
 def wide(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
-    """One row per kernel, axes and keep, one column per value of `column`, in order of first appearance."""
+    """Return one row per kernel, axes and keep, one column per value of `column`, in order of first appearance."""
     keep = table.keep if "keep" in table else [""] * len(table)
     names = [label(*row) for row in zip(table.kernel, table["axes"], keep)]
     flat = pd.DataFrame({"kernel": names, "column": table[column], "value": table[value]})
@@ -56,8 +57,8 @@ def wide(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     return result.loc[list(dict.fromkeys(names)), list(dict.fromkeys(flat.column))]
 
 
-def page(study: Study, results: Tables, clock: pd.DataFrame, facts: dict) -> str:
-    """tables.md."""
+def page(study: Study, results: Tables, clock: pd.DataFrame, facts: dict[str, Any]) -> str:
+    """Return the page tables.md."""
     parts = [f"# Tables of the kernel study\n\n{facts['source']}. Means over layers, each weighted by its numbers.\n"]
     fractions = facts["config"]["fractions"]
     for kind in kinds(results.errors):
@@ -98,8 +99,8 @@ def page(study: Study, results: Tables, clock: pd.DataFrame, facts: dict) -> str
     return "\n".join([*parts, provenance(command_of("study", study), facts["environment"], draws), ""])
 
 
-def write(study: Study, results: Tables, clock: pd.DataFrame, facts: dict, folder: Path) -> None:
-    """errors.csv, compaction.csv, curves.csv, times.csv and tables.md."""
+def write(study: Study, results: Tables, clock: pd.DataFrame, facts: dict[str, Any], folder: Path) -> None:
+    """Write errors.csv, compaction.csv, curves.csv, times.csv and tables.md."""
     curves = [pooled(results.curves, kind).assign(kind=kind) for kind in kinds(results.curves)]
     for name, table in {
         "errors": results.errors,

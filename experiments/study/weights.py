@@ -35,7 +35,7 @@ class Source(NamedTuple):
 
 
 def _from_checkpoint(name: str, path: Path) -> nn.Module:
-    """The network with the tensors of the file, which says how many classes, image channels and pixels it is for."""
+    """Build the network of the file's tensors, which say how many classes, image channels and pixels it is for."""
     groups = read_groups(path)
     channels, classes = 3, 10
     for size in (224, 32):  # the stem tells them apart where a network is built by the size of its images
@@ -55,7 +55,7 @@ def _from_checkpoint(name: str, path: Path) -> nn.Module:
 
 
 def source(study: Study) -> Source:
-    """The network to study; ValueError in one sentence for what is wrong.  Nothing is written or trained yet."""
+    """Find the network to study; ValueError in one sentence for what is wrong.  Nothing is written or trained yet."""
     name, path = study.network.model, study.network.checkpoint
     if path is not None:
         return Source(_from_checkpoint(name, path), f"{name} with the weights of {path.name}")
@@ -74,7 +74,7 @@ def train(job: Job, folder: Path) -> None:
 
 
 def weights(model: nn.Module, least: int) -> tuple[list[Weight], list[str]]:
-    """(the weights of all Conv2d and Linear layers with `least` numbers or more, names of those skipped).
+    """Return (the weights of all Conv2d and Linear layers with `least` numbers or more, names of those skipped).
 
     All-zero weights are skipped too: they have no relative error.  ValueError for NaN and infinity.
     """

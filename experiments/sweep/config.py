@@ -60,12 +60,12 @@ class Sweep:
     output: Output = field(default_factory=Output)
 
     def run(self) -> Config:
-        """A run of the same network and images that compresses nothing."""
+        """Return the run of the same network and images that compresses nothing."""
         training = Training(seed=self.curves.seed, accelerator=self.curves.accelerator, finetune_epochs=0)
         return Config.of_trained(self.network, self.data, training)
 
     def compression(self, kernel: str, selector: str, fraction: float) -> Compression:
-        """Of one point."""
+        """Say how the network of one point is made."""
         curves = self.curves
         budget = f"{curves.metric}={fraction}"
         images = curves.calibration_images
@@ -73,16 +73,16 @@ class Sweep:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """(kernel, selector) of each curve, the common one first."""
+        """Return (kernel, selector) of each curve, the common one first."""
         kernels, selectors = self.curves.kernel, self.curves.selector
         pairs = [(kernel, selectors[0]) for kernel in kernels] + [(kernels[0], selector) for selector in selectors]
         return list(dict.fromkeys(pairs))
 
     @property
     def name(self) -> str:
-        """sweep-dataset-model-hash."""
+        """Return sweep-dataset-model-hash."""
         return named("sweep", self)
 
     def flat(self) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
+        """Return every field that decides the result, JSON-able."""
         return flat(self)

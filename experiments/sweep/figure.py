@@ -13,7 +13,7 @@ NAMES = {"macs": "multiply-accumulates", "params": "parameters", "bytes": "bytes
 
 
 def draw(table: pd.DataFrame, beside: list[Peer], sweep: Sweep, tested: int, calibrated: int) -> Figure:
-    """Top-1 on the test images against the fraction kept; a peer's points lie as far below dense as it reports."""
+    """Draw top-1 on the test images against the fraction kept; a peer's points lie as far below dense as it reports."""
     curves, dense = sweep.curves, float(table.top1[table.kernel == "dense"].iloc[0])
     figure, axes = canvas(2, (11, 5), share_y=True)
     common = (curves.kernel[0], curves.selector[0])

@@ -72,15 +72,15 @@ class Tune:
     output: Workers = field(default_factory=Workers)
 
     def identity(self) -> "Tune":
-        """Without what may differ between the machines that share a study."""
+        """Drop what may differ between the machines that share a study."""
         data, training = replace(self.data, data_root=None), replace(self.training, accelerator="auto")
         return replace(self, data=data, training=training)
 
     def flat(self) -> dict[str, object]:
-        """Every field that decides the result, JSON-able."""
+        """Return every field that decides the result, JSON-able."""
         return flat(self.identity())
 
     @property
     def name(self) -> str:
-        """tune-dataset-model-hash, or the name as given."""
+        """Return tune-dataset-model-hash, or the name as given."""
         return self.output.study_name or named("tune", self.identity())

@@ -59,7 +59,7 @@ def _resized(name: str, figure: Figure) -> Figure:
 
 
 def write(study: Study, folder: Path, summary: str) -> list[str]:
-    """NAME.png for each figure, and report.html with all of them; the names of those that could be drawn."""
+    """Write NAME.png for each figure, and report.html with all; return the names of those that could be drawn."""
     with warnings.catch_warnings(), matplotlib.rc_context({"figure.max_open_warning": 0}):
         warnings.simplefilter("ignore")  # optuna's own: its matplotlib figures are called experimental
         axes = draw(study, optuna.visualization.matplotlib)

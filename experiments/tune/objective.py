@@ -19,7 +19,7 @@ from .config import SEARCHED, Space, Tune
 
 
 def check(tune: Tune) -> Job:
-    """The job whose network and images every trial uses; ValueError in one sentence for what is wrong."""
+    """Return the job whose network and images every trial uses; ValueError in one sentence for what is wrong."""
     space, workers = tune.space, tune.output
     for name in ("batch_sizes", "optimizers", "schedules"):
         values = getattr(space, name)
@@ -41,12 +41,12 @@ def check(tune: Tune) -> Job:
 
 
 def words(name: str, between: str = " ") -> str:
-    """A field as it is spoken of."""
+    """Write a field as it is spoken of."""
     return name.replace("_", between)
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """Settings by the names of the fields that they go to; what the schedule does not use is not asked for."""
+    """Draw settings by the names of the fields that they go to; what the schedule does not use is not asked for."""
     settings = {
         "batch_size": trial.suggest_categorical("batch_size", space.batch_sizes),
         "optimizer": trial.suggest_categorical("optimizer", space.optimizers),

@@ -15,12 +15,12 @@ from .config import Tune
 
 
 def best(study: Study) -> FrozenTrial | None:
-    """The complete trial of the highest validation accuracy, None if there is none."""
+    """Return the complete trial of the highest validation accuracy, None if there is none."""
     return study.best_trial if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) else None
 
 
 def command(tune: Tune, trial: FrozenTrial) -> str:
-    """The `experiments.run` that trains with the settings of a trial."""
+    """Return the `experiments.run` that trains with the settings of a trial."""
     words = ["--model", tune.network.model, "--dataset", tune.data.dataset]
     if tune.data.data_root is not None:
         words += ["--data-root", str(tune.data.data_root)]

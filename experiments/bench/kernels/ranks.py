@@ -13,7 +13,7 @@ from ..row import Row
 
 
 def _planted(rows: int, columns: int, rank: int, noise: float, seed: int = 0) -> Tensor:
-    """A matrix of that rank with entries of about unit variance, in noise of that standard deviation."""
+    """Return a matrix of that rank with entries of about unit variance, in noise of that standard deviation."""
     generator = torch.Generator().manual_seed(seed)
     draw = partial(torch.randn, generator=generator)
     return draw(rows, rank) @ draw(rank, columns) / rank**0.5 + noise * draw(rows, columns)
@@ -37,7 +37,7 @@ def _full_svd(x: Tensor, rank: int) -> SVD[Tensor]:
 
 
 def svd_cases(device: str = "cpu") -> list[Row]:
-    """Truncated against full, on the flattest spectrum there is and on one of low rank in noise."""
+    """Return rows of a truncated SVD against the full one, on a flat spectrum and on one of low rank in noise."""
     spectra = {"noise": _planted(512, 4608, 1, 1.0), "rank 64 in noise": _planted(512, 4608, 64, 0.5)}
     return [
         Row(
@@ -53,7 +53,7 @@ def svd_cases(device: str = "cpu") -> list[Row]:
 
 
 def evbmf_cases(device: str = "cpu") -> list[Row]:
-    """The same analysis of a full SVD; the error is that of the rank found, against the planted one."""
+    """Return EVBMF against the same on a full SVD; the error is that of its rank, against the planted one."""
     x = _planted(512, 4608, 64, 0.5).to(device)
 
     def theirs() -> Any:
@@ -72,7 +72,7 @@ def evbmf_cases(device: str = "cpu") -> list[Row]:
 
 
 def ht_cases(device: str = "cpu") -> list[Row]:
-    """Against our own Tucker at equal ranks of the modes; the inner nodes keep all they have."""
+    """Return rows against our own Tucker at equal ranks of the modes; the inner nodes keep all they have."""
     x = _planted(256, 2304, 64, 0.5).reshape(256, 256, 3, 3).to(device)
     rows = []
     for rank in (64, 128):

@@ -13,7 +13,7 @@ from ..row import Row
 
 
 def _noise(*shape: int) -> Tensor:
-    """Gaussian float32: no low rank to find, the hardest case for an iteration."""
+    """Return Gaussian float32: it has no low rank to find, the hardest case for an iteration."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -22,7 +22,7 @@ def _relative(x: Tensor, x_hat: Tensor) -> float:
 
 
 def tucker_cases(size: int = 512, rank: int = 256, sweeps: int = 3, device: str = "cpu") -> list[Row]:
-    """Tucker-2 of a 3 x 3 kernel.  tensorly iterates until the error changes by less than 1e-4 (7 sweeps here)."""
+    """Return Tucker-2 of a 3 x 3 kernel; tensorly stops when the error changes by less than 1e-4 (7 sweeps here)."""
     import tensorly
     from tensorly.decomposition import partial_tucker
 
@@ -43,7 +43,7 @@ def tucker_cases(size: int = 512, rank: int = 256, sweeps: int = 3, device: str 
 
 
 def cp_cases(size: int = 256, rank: int = 256, sweeps: int = 50, device: str = "cpu") -> list[Row]:
-    """CP of a 3 x 3 kernel, the same number of sweeps; tensorly from its SVD start, without its stopping rule."""
+    """Return CP of a 3 x 3 kernel, as many sweeps each; tensorly from its SVD start, without its stopping rule."""
     import tensorly
     from tensorly.decomposition import parafac
 

@@ -18,7 +18,7 @@ def _signal(rows: int, n: int) -> Tensor:
 
 
 def dct_cases(device: str = "cpu") -> list[Row]:
-    """The orthonormal DCT-II along the last axis in float32, against torch-dct and SciPy on two threads."""
+    """Return the orthonormal DCT-II along the last axis in float32, against torch-dct and SciPy on two threads."""
     import torch_dct  # a peer, in the optional group `bench`
 
     rows = []
@@ -35,7 +35,7 @@ def dct_cases(device: str = "cpu") -> list[Row]:
 
 
 def _strided_convolutions(x: Tensor, filters: Tensor, levels: int) -> list[Tensor]:
-    """The usual dwt in torch: per level a circular padding and one convolution of stride 2 with both filters."""
+    """Compute the usual dwt in torch: per level circular padding and one convolution of stride 2 with both filters."""
     details: list[Tensor] = []
     approx = x[:, None]
     reach = filters.shape[-1] // 2 - 1
@@ -46,7 +46,7 @@ def _strided_convolutions(x: Tensor, filters: Tensor, levels: int) -> list[Tenso
 
 
 def dwt_cases(device: str = "cpu") -> list[Row]:
-    """Three levels of db2 along the last axis in float32, against PyWavelets and the strided convolution."""
+    """Return three levels of db2 along the last axis in float32, against PyWavelets and the strided convolution."""
     x = _signal(4096, 1024).to(device)
     wavelet = pywt.Wavelet("db2")
     filters = torch.tensor([wavelet.dec_lo[::-1], wavelet.dec_hi[::-1]], device=device)[:, None]

@@ -31,14 +31,14 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class PlannerBench:
-    """Top-1 on the whole test set at 0.70, 0.50 and 0.35 of the MACs without a gradient step, before and after the
-    refit; the time that takes; and how well the predicted rise of the loss ranks random plans."""
+    """Measure top-1 on the whole test set at 0.70, 0.50 and 0.35 of the MACs without a gradient step, before and after
+    the refit; the time that takes; and how well the predicted rise of the loss ranks random plans."""
 
     network: Network = field(default_factory=lambda: Network("resnet20"))
     data: Data = field(default_factory=lambda: Data("folder"))
     measurement: Accuracies = field(default_factory=Accuracies)
 
     def run(self) -> Config:
-        """A run of the same network and images that compresses nothing."""
+        """Return the run of the same network and images that compresses nothing."""
         training = Training(finetune_epochs=0, accelerator=self.measurement.accelerator)
         return Config.of_trained(self.network, self.data, training)

@@ -32,7 +32,7 @@ class Ranking(NamedTuple):
 
     @property
     def spearman(self) -> float:
-        """The rank correlation of the two."""
+        """Return the rank correlation of the two."""
         return float(spearmanr(self.predicted, self.measured).statistic)
 
 
@@ -58,7 +58,7 @@ def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: 
 
 
 def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Form:
-    """Of a kernel drawn at random, or the dense layer, the form whose cost is nearest to the share of dense."""
+    """Return the form, of a kernel drawn at random or dense, whose cost is nearest to the share of dense."""
     dense = layer.forms[-1]
     kernels = sorted({form.kernel for form in layer.forms if form.kernel is not None})
     if not kernels or share >= 1:
@@ -79,7 +79,7 @@ def _plan(job: Job, layers: list[LayerForms], choice: list[Form]) -> Plan:
 
 
 def draw(ranking: Ranking, model: str) -> Figure:
-    """The measured rise of the loss against the predicted one, a point for each plan."""
+    """Draw the measured rise of the loss against the predicted one, a point for each plan."""
     figure, (ax,) = canvas(1, (5.2, 4.8))
     points = np.array([ranking.predicted, ranking.measured])
     ax.scatter(ranking.predicted, ranking.measured, s=18, color=COLOURS[1])
@@ -98,6 +98,6 @@ def draw(ranking: Ranking, model: str) -> Figure:
 
 
 def write(ranking: Ranking, model: str, table: Path) -> None:
-    """The figure as PNG, beside the table and of its name."""
+    """Write the figure as PNG, beside the table and of its name."""
     table.parent.mkdir(parents=True, exist_ok=True)
     save(draw(ranking, model), table.with_suffix(""), ("png",))

@@ -51,11 +51,11 @@ def report(bench: "PlannerBench") -> bool:
                 random_plans.write(ranking, config.network.model, options.out)
         rows = planner_table.lines(config.network.model, job.dataset.classes, dense.top1, measured, foreign, ranking)
         images = len(job.dataset.test().labels)
-        how = (
+        sample = (
             f"{config.network.model} on all {images:,} test images; {count:,} calibration images, "
             f"mean ± standard deviation over {counted(options.seeds, 'draw')} of them"
         )
-        conditions = provenance(command_of("bench planner", bench), environment(), how)
+        conditions = provenance(command_of("bench planner", bench), environment(), sample)
         return planner_table.show(rows, conditions, options.out, measured)
     finally:
         torch.set_num_threads(before)

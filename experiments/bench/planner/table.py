@@ -37,7 +37,7 @@ def lines(
     foreign: Sequence[Trial],
     ranking: Ranking | None,
 ) -> list[Line]:
-    """A row for the dense network, two or three for each budget, one for the times and one for the correlation."""
+    """Return a row for the dense network, two or three a budget, one for the times and one for the correlation."""
     rows = [Line("dense", f"{dense:.2f}", "", None)]
     for fraction in FRACTIONS:
         rows += _budget(model, classes, fraction, _at(trials, fraction), _at(foreign, fraction))
@@ -96,7 +96,7 @@ def show(rows: Sequence[Line], conditions: str, out: Path | None, trials: Sequen
 
 
 def _bold(table: Table) -> Table:
-    """The table in which a number that falls short of what is asked is bold."""
+    """Return the table in which a number that falls short of what is asked is bold."""
     rows = [list(row) for row in table.rows]
     for number in table.short:
         rows[number][2] = f"**{rows[number][2]}**"

@@ -42,12 +42,12 @@ class Trial(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """From the trained network to the refitted one."""
+        """Return the seconds from the trained network to the refitted one."""
         return self.calibrate + self.plan + self.compress + self.refit
 
 
 def tested(job: Job, model: nn.Module) -> Accuracy:
-    """The accuracy on the whole test set."""
+    """Measure the accuracy on the whole test set."""
     return accuracy(model, job.dataset.test(), job.dataset, job.device)
 
 

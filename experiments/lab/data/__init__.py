@@ -19,7 +19,7 @@ __all__ = ["DATASETS", "Dataset", "Preprocessing", "Split", "Stream", "load_data
 
 
 def digits(data: Data, seed: int) -> Dataset:
-    """The 1,797 handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20.
+    """Return scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998), enlarged from 8 to 32 pixels; 60:20:20.
 
     With `--interpolation none` they keep their 8 pixels.
     """
@@ -55,7 +55,7 @@ DATASETS = {
 
 
 def load_dataset(data: Data, seed: int) -> Dataset:
-    """The dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
+    """Load the dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
     require(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
     dataset = DATASETS[data.dataset](data, seed)
     require(len(dataset.classes) > 1, f"classes of {data.data_root}", dataset.classes, "two or more, to tell apart")

@@ -8,14 +8,14 @@ from .preprocessing import MODES, Preprocessing
 
 
 def draw_moves(n: int, most: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """(n, 3) int64: rows and columns, -most to most, by which each image is moved, and whether it is mirrored."""
+    """Draw (n, 3) int64: rows and columns, -most to most, by which each image is moved, and whether it is mirrored."""
     moves = torch.randint(-most, most + 1, (n, 2), generator=generator)
     mirrored = torch.rand(n, generator=generator) < (0.5 if flip else 0)
     return torch.cat([moves, mirrored[:, None].long()], 1)
 
 
 def move(images: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
-    """Image i read from shift[i] = (rows, columns) on, edges filled with zeros, then mirrored if mirrored[i].
+    """Read image i from shift[i] = (rows, columns) on, edges filled with zeros, then mirror it if mirrored[i].
 
     images (n, c, h, w), shift (n, 2) int64, mirrored (n,) bool: RandomCrop with padding and RandomHorizontalFlip with
     a draw for each image, where torchvision's v2 would treat the whole batch alike.
@@ -35,7 +35,7 @@ def move(images: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def random_crop(preprocessing: Preprocessing, flip: bool) -> list[torch.nn.Module]:
-    """The steps of torchvision's training on ImageNet: a crop of random size and shape, mirrored half of the time.
+    """Return the steps of torchvision's training on ImageNet: a crop of random size and shape, every second mirrored.
 
     Szegedy et al. 2015, section 6; none where images stay as they are stored.
     """

@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 
 
 class Order:
-    """`size` of n images a batch on each of `world` ranks.
+    """An order divides n images into batches of `size` on each of `world` ranks.
 
     Training: shuffled by (seed, epoch).  Evaluation: in order, every world-th image is this rank's, none twice.
     """
@@ -76,7 +76,7 @@ class Epochs:
 
 
 class Batches:
-    """(images, labels) batch by batch, `size` on each of `world` ranks, preprocessed, on `device`.
+    """Batches yield (images, labels), `size` on each of `world` ranks, preprocessed, on `device`.
 
     Training draws a new order and a new augmentation of each image from (seed, epoch) alone: not from the number of
     ranks or workers, nor from what was drawn before, so that training resumes with `epoch` set to the next one.
@@ -107,7 +107,7 @@ class Batches:
 
     @property
     def epoch(self) -> int:
-        """The number of the next epoch."""
+        """Return the number of the next epoch."""
         return self.epochs.epoch
 
     @epoch.setter

@@ -40,19 +40,19 @@ class Split(NamedTuple):
     workers: int = 0  # processes that read it: none
 
     def part(self, places: np.ndarray) -> "Split":
-        """The images at these places."""
+        """Return the images at these places."""
         return self._replace(images=self.images[places], labels=self.labels[places])
 
     def to(self, device: torch.device) -> "Split":
-        """On a device, where they stay."""
+        """Return the split on a device, where it stays."""
         return self._replace(images=self.images.to(device), labels=self.labels.to(device))
 
     def draws(self, generator: torch.Generator) -> Tensor:
-        """(n, 3) int64: how each image is moved and mirrored."""
+        """Draw (n, 3) int64: how each image is moved and mirrored."""
         return draw_moves(len(self.labels), self.shift, self.flip, generator)
 
     def batch(self, places: Tensor, draws: Tensor | None = None) -> Batch:
-        """The images at these places, moved and mirrored as was drawn."""
+        """Return the images at these places, moved and mirrored as was drawn."""
         at = places.to(self.images.device)
         images, labels = self.images[at], self.labels[at]
         if draws is not None:
@@ -77,7 +77,7 @@ class Dataset(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """The number of channels of every image."""
+        """Return the number of channels of every image."""
         return len(self.preprocessing.mean)
 
 
@@ -127,7 +127,7 @@ def divide(get: Callable[[str], S], there: Collection[str], classes: list[str], 
 
 
 def existing(data: Data) -> Path:
-    """The data root; ValueError if it is not given or no folder."""
+    """Return the data root; ValueError if it is not given or no folder."""
     require(data.data_root is not None, "data root", None, f"given for dataset {data.dataset}: pass --data-root")
     assert data.data_root is not None
     require(data.data_root.is_dir(), "data root", str(data.data_root), "a folder that exists")

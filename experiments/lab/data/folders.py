@@ -23,20 +23,20 @@ MEMORY = 2**30  # bytes of images that a split may hold in memory
 
 
 def subfolders(root: Path) -> list[Path]:
-    """The folders in the root, sorted, without what programs leave there: .git, .ipynb_checkpoints, __MACOSX."""
+    """Return the folders in the root, sorted, without what programs leave there: .git, .ipynb_checkpoints, __MACOSX."""
     folders = (path for path in root.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
     return sorted(path for path in folders if path.is_dir())
 
 
 def classes_of(root: Path) -> list[str]:
-    """Names of the class folders, sorted; ValueError if there is none."""
+    """Return the names of the class folders, sorted; ValueError if there is none."""
     classes = [path.name for path in subfolders(root)]
     require(bool(classes), "data root", str(root), "a folder with one folder of images per class in it")
     return classes
 
 
 def names_below(folder: Path) -> list[str]:
-    """The path, from the folder on, of every file below it but the hidden ones, folder by folder, each sorted."""
+    """Return the path, from the folder on, of every file below it that is not hidden, sorted folder by folder."""
     walked = []
     for base, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -46,13 +46,13 @@ def names_below(folder: Path) -> list[str]:
 
 
 def counted_endings(names: list[str]) -> str:
-    """Of files: "4 .gif, 1 .txt, 1 without an ending"."""
+    """Count files by their endings: "4 .gif, 1 .txt, 1 without an ending"."""
     endings = Counter(Path(name).suffix.lower() or "without an ending" for name in names)
     return ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
 
 
 def files(root: Path, classes: list[str], like: str = "train") -> Stream:
-    """All images below CLASS/ of the root, as stored; ValueError names a class without images.
+    """List all images below CLASS/ of the root, as stored; ValueError names a class without images.
 
     The classes must be those of the part `like`.  Hidden files and folders are passed over; of others that are no
     images by their ending it is said how many there are.
@@ -82,7 +82,7 @@ def files(root: Path, classes: list[str], like: str = "train") -> Stream:
 
 
 def in_memory(stream: Stream) -> Split:
-    """Every image, decoded once a run: 50,000 JPEGs of 32 pixels take a core 9 s, so nothing is cached."""
+    """Decode every image, once a run: 50,000 JPEGs of 32 pixels take a core 9 s, so nothing is cached."""
     workers = stream.workers if len(stream.labels) > 5000 else 0  # few are read before a process has started
     requests = [Request(places, None) for places in torch.arange(len(stream.labels)).split(500)]
     batches = [batch.images for batch in Reader(stream, requests, workers, pin=False, keep=False)]
@@ -92,7 +92,7 @@ def in_memory(stream: Stream) -> Split:
 
 
 def held(stream: Stream, preprocessing: Preprocessing, workers: int | None) -> Split | Stream:
-    """In memory if the images are small and not too many, else a stream of views of the image size."""
+    """Read images into memory if they are small and not too many, else return a stream of views of the image size."""
     path, content = stream.source.read(int(stream.chosen[0]))
     width, height = decode(path, content)[0].size
     side = preprocessing.size or max(width, height) + 2 * preprocessing.pad
@@ -105,7 +105,7 @@ def held(stream: Stream, preprocessing: Preprocessing, workers: int | None) -> S
 
 
 def inner(root: Path) -> Path:
-    """The root, or the one folder in it, as an archive unpacks."""
+    """Return the root, or the one folder in it, as an archive unpacks."""
     folders = subfolders(root)
     known = ("train", "val", "test", "train_test_split.txt")
     alone = len(folders) == 1 and not any((root / name).exists() for name in known)
@@ -113,14 +113,14 @@ def inner(root: Path) -> Path:
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Lines of a number and a value."""
+    """Read a file whose lines are a number and a value each."""
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     require(all(len(row) == 2 for row in rows), "lines of", str(path), "a number and a value each")
     return dict(rows)
 
 
 def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
-    """Caltech-UCSD Birds 200-2011 as it unpacks (Wah et al. 2011): images/CLASS/FILE and which of them are to train."""
+    """Read Caltech-UCSD Birds 200-2011 as it unpacks (Wah et al. 2011): images/CLASS/FILE and which are to train."""
     classes, listed = classes_of(root / "images"), _table(root / "images.txt")
     to_train = _table(root / "train_test_split.txt")
     lacking = sorted(listed.keys() ^ to_train.keys())
@@ -141,7 +141,7 @@ def _birds(root: Path) -> tuple[list[str], dict[str, Stream]]:
 
 
 def folder(data: Data, seed: int) -> Dataset:
-    """Images as train/CLASS/FILE and test/CLASS/FILE, or below one more folder; or tar shards.
+    """Read images as train/CLASS/FILE and test/CLASS/FILE, or below one more folder; or tar shards.
 
     val/ is the validation set if it and test/ exist, else a tenth of train/ is; a lone val/ is the test set, and where
     train/ is missing a network can be evaluated.  With none of the three, CLASS/FILE is divided by seed, and

@@ -36,7 +36,7 @@ def unpack(root: Path, part: str) -> None:
 
 
 def imagenet(data: Data, seed: int) -> Dataset:
-    """train/SYNSET/FILE and val/SYNSET/FILE, or the published archives, or tar shards; val/ alone can be evaluated.
+    """Read train/SYNSET/FILE and val/SYNSET/FILE, or the published archives, or tar shards; evaluate val/ alone.
 
     224 pixels a side if not told otherwise; of the training images 4 % validate, as many as val/ has.
     """

@@ -15,7 +15,7 @@ ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 def bits(image: Image.Image, data: bytes) -> int:
-    """The bits a channel has in the file, which PIL hides: it opens 48-bit colour as RGB, without its low bytes.
+    """Return the bits a channel has in the file, which PIL hides: it opens 48-bit colour as RGB, without its low bytes.
 
     `image` is opened and not loaded, `data` its file; 8 for formats that have no more.
     """
@@ -29,7 +29,7 @@ def bits(image: Image.Image, data: bytes) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; as it is stored where it says nothing that can be read."""
+    """Turn the image as its EXIF orientation says; it stays as it is stored where that cannot be read."""
     try:
         turned = image.getexif().get(ORIENTATION, 1) != 1
     except (SyntaxError, ValueError, OSError, struct.error):  # a broken EXIF block tells no orientation
@@ -38,7 +38,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def decode(name: str, data: bytes) -> tuple[Image.Image, str]:
-    """(the image as RGB, the mode it was stored in); alpha is dropped, as torchvision's ImageFolder drops it.
+    """Return (the image as RGB, the mode it was stored in); alpha is dropped, as torchvision's ImageFolder drops it.
 
     PIL, because torchvision's own decoders are deprecated since 0.29.  ValueError names a file that is truncated, no
     image, or of more than 8 bits a channel, whose range no conversion can know.

@@ -46,11 +46,11 @@ class Preprocessing:
 
     @property
     def size(self) -> int | None:
-        """Pixels a side of every image; None where they stay as they are stored."""
+        """Return the pixels a side of every image; None where they stay as they are stored."""
         return self.crop or self.resize
 
     def steps(self, *, padded: bool = False) -> list[nn.Module]:
-        """The steps before normalising, of PIL images or tensors (..., h, w); without padding where that is done."""
+        """Return the steps before normalising, of PIL images or tensors (..., h, w); no padding where that is done."""
         steps: list[nn.Module] = [v2.Pad(self.pad)] if self.pad and not padded else []
         if self.resize is not None:
             steps.append(v2.Resize(self.resize, MODES[self.interpolation], antialias=True))
@@ -65,7 +65,7 @@ class Preprocessing:
         return floats
 
     def record(self) -> dict[str, Any]:
-        """Its fields, JSON-able, and the sentence: what is kept with a network."""
+        """Return its fields, JSON-able, and the sentence: what is kept with a network."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "words": str(self)}
 
     def __str__(self) -> str:
@@ -79,17 +79,17 @@ class Preprocessing:
 
 
 def seen_whole(mean: tuple[float, ...], std: tuple[float, ...], size: int | None, pad: int = 0) -> Preprocessing:
-    """For small images: all of each, resized to `size` pixels a side if that is given."""
+    """Show all of each small image, resized to `size` pixels a side if that is given."""
     return Preprocessing(mean, std, pad, resize=size)
 
 
 def cut_from_the_middle(mean: tuple[float, ...], std: tuple[float, ...], size: int) -> Preprocessing:
-    """For images on disk: 224 of 256 pixels, as for most of torchvision's weights, but all there is of small images."""
+    """Show 224 of 256 pixels of images on disk, as for most of torchvision's weights, but all of small images."""
     return Preprocessing(mean, std, resize=size if size <= SMALL else round(size * 256 / 224), crop=size)
 
 
 def chosen(data: Data, usual: Preprocessing) -> Preprocessing:
-    """The usual one of a dataset, but for what the options say; ValueError for what does not fit its channels."""
+    """Change a dataset's usual preprocessing as the options say; ValueError for what does not fit its channels."""
     changes: dict[str, Any] = {}
     channels = len(usual.mean)
     for name, value, none in (("mean", data.mean, 0.0), ("std", data.std, 1.0)):

@@ -26,9 +26,9 @@ DIGITS = [str(digit) for digit in range(10)]
 
 
 class Public(NamedTuple):
-    """Where torchvision keeps a dataset below its root; MD5 where it has one for the file as it is read."""
+    """A Public says where torchvision keeps a dataset below its root, with the MD5 of the files that it has one for."""
 
-    make: Callable  # (root, train, download=) -> torchvision's dataset
+    make: Callable[..., Any]  # (root, train, download=) -> torchvision's dataset
     files: dict[str, str | None]
     archives: list[str]  # what the files are unpacked from, without a network too
     side: int  # pixels of an image
@@ -36,14 +36,14 @@ class Public(NamedTuple):
 
 
 def idx(make: type[datasets.MNIST], train: bool) -> Public:
-    """The format of MNIST (LeCun et al. 1998): 28 x 28, grey."""
+    """Describe the format of MNIST (LeCun et al. 1998): 28 x 28, grey."""
     folder, archives = f"{make.__name__}/raw", [name for name, _ in make.resources]
     files: dict[str, str | None] = {f"{folder}/{name.removesuffix('.gz')}": None for name in archives}
     return Public(make, files, [f"{folder}/{name}" for name in archives], 28, make.classes)
 
 
 def cifar(make: type[datasets.CIFAR10], train: bool) -> Public:
-    """The format of CIFAR (Krizhevsky 2009): 32 x 32, colour.
+    """Describe the format of CIFAR (Krizhevsky 2009): 32 x 32, colour.
 
     torchvision unpickles its files, which is acceptable because it compares their MD5 with the published ones first:
     a file from anywhere else is refused unread.
@@ -53,7 +53,7 @@ def cifar(make: type[datasets.CIFAR10], train: bool) -> Public:
 
 
 def svhn(make: type[datasets.SVHN], train: bool) -> Public:
-    """The format of SVHN (Netzer et al. 2011): 32 x 32, colour; a MATLAB file for each part."""
+    """Describe the format of SVHN (Netzer et al. 2011): 32 x 32, colour; a MATLAB file for each part."""
     part = "train" if train else "test"
     _, name, md5 = make.split_list[part]
     return Public(lambda root, _, download: make(root, part, download=download), {name: md5}, [], 32, DIGITS)
@@ -83,7 +83,7 @@ def download(public: Public, root: Path, train: bool) -> None:
 
 
 def read(public: Public, root: Path, train: bool, padding: int) -> tuple[Split, list[str]]:
-    """(the training or the test images, class names); ValueError names the file that is missing or not as published."""
+    """Read (training or test images, class names); ValueError names the file that is missing or not as published."""
     if not all((root / name).is_file() for name in public.files):
         download(public, root, train)
     try:
@@ -117,7 +117,7 @@ def published(
     shift: int,
     flip: bool,
 ) -> Callable[[Data, int], Dataset]:
-    """The loader of one of torchvision's datasets: its own training and test sets, a tenth of the former validates.
+    """Return the loader of one of torchvision's datasets: its training and test sets; a tenth of the former validates.
 
     Images leave as 32 x 32, smaller ones padded with zeros, unless the options say otherwise; they are resized batch by
     batch.

@@ -29,14 +29,14 @@ class Request(NamedTuple):
 
 
 class Images(Protocol):
-    """What gives the images at some places: ValueError or OSError in one sentence where one cannot be used."""
+    """Images give the batch at some places: ValueError or OSError in one sentence where an image cannot be used."""
 
     def batch(self, places: Tensor, draws: Tensor | None = None) -> Batch:
-        """The batch of these places, varied by what was drawn."""
+        """Return the batch of these places, varied by what was drawn."""
 
 
-class Answers(torch.utils.data.Dataset):
-    """The batch of each request; a sentence instead, which an error would bring inside a worker's traceback."""
+class Answers(torch.utils.data.Dataset[Batch | str]):
+    """Each request is answered with its batch, or with the sentence of an error, without a worker's traceback."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -49,7 +49,7 @@ class Answers(torch.utils.data.Dataset):
 
 
 def cores() -> int:
-    """How many processes may run at once here; at most 8, beyond which decoding seldom is what limits."""
+    """Return how many processes may run at once here; at most 8, beyond which decoding seldom is what limits."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, count)
 

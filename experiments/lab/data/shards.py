@@ -32,13 +32,13 @@ class Shards:
         self.paths, self.at = paths, at
 
     def read(self, i: int) -> tuple[str, bytes]:
-        """(shard and position, content)."""
+        """Return (shard and position, content)."""
         shard, offset, length = (int(number) for number in self.at[i])
         with self.paths[shard].open("rb") as file:
             return f"{self.paths[shard]} at byte {offset}", os.pread(file.fileno(), length, offset)
 
     def sizes(self, chosen: np.ndarray) -> np.ndarray:
-        """Bytes of each of these images."""
+        """Return the bytes of each of these images."""
         return self.at[chosen, 2]
 
 
@@ -50,7 +50,7 @@ class Listing(NamedTuple):
 
 
 def listing(path: Path) -> Listing:
-    """Where the images of a shard lie; ValueError in a sentence for one that is cut off or has images without class."""
+    """List where the images of a shard lie; ValueError in a sentence for one cut off or with images without a class."""
     at: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     try:
@@ -92,7 +92,7 @@ def stream(paths: list[Path], preprocessing: Preprocessing, workers: int | None)
 
 
 def shards(data: Data, seed: int) -> Dataset:
-    """The images of `--data-root 'DIR/{train,val}-{000..146}.tar'`, 224 pixels a side if not told otherwise.
+    """Read the images of `--data-root 'DIR/{train,val}-{000..146}.tar'`, 224 pixels a side if not told otherwise.
 
     Shards with train, val or test in their names are those splits and a lone val is the test set; where no name has
     one of these words, the images of all shards are divided by seed.

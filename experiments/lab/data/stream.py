@@ -18,13 +18,13 @@ from .reader import Batch
 
 
 class Source(Protocol):
-    """Where images lie: the i-th one's name and bytes."""
+    """A source says where images lie: the i-th one's name and bytes."""
 
     def read(self, i: int) -> tuple[str, bytes]:
-        """(name, content of the image file)."""
+        """Return (name, content of the image file)."""
 
     def sizes(self, chosen: np.ndarray) -> np.ndarray:
-        """Bytes of each of these image files."""
+        """Return the bytes of each of these image files."""
 
 
 class Files:
@@ -34,12 +34,12 @@ class Files:
         self.root, self.paths = root, np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def read(self, i: int) -> tuple[str, bytes]:
-        """(path, content)."""
+        """Return (path, content)."""
         path = self.root / os.fsdecode(self.paths[i])
         return str(path), path.read_bytes()
 
     def sizes(self, chosen: np.ndarray) -> np.ndarray:
-        """Bytes of each of these files."""
+        """Return the bytes of each of these files."""
         return np.array([(self.root / os.fsdecode(self.paths[i])).stat().st_size for i in chosen], dtype=np.int64)
 
 
@@ -63,19 +63,19 @@ class Stream(NamedTuple):
         return True
 
     def part(self, places: np.ndarray) -> "Stream":
-        """The images at these places."""
+        """Return the images at these places."""
         return self._replace(chosen=self.chosen[places], labels=self.labels[places])
 
     def to(self, device: torch.device) -> "Stream":
-        """The same: batches move to the device one by one."""
+        """Return the stream itself: its batches move to the device one by one."""
         return self
 
     def draws(self, generator: torch.Generator) -> Tensor:
-        """(n,) int64: the seed from which each image is cropped, whichever process does it."""
+        """Draw (n,) int64: the seed from which each image is cropped, whichever process does it."""
         return torch.randint(2**62, (len(self.labels),), generator=generator)
 
     def batch(self, places: Tensor, draws: Tensor | None = None) -> Batch:
-        """The images at these places; ValueError names one that cannot be read, or says that sizes differ."""
+        """Return the images at these places; ValueError names one that cannot be read, or says that sizes differ."""
         pads = [v2.Pad(self.preprocessing.pad)] if self.preprocessing is not None and self.preprocessing.pad else []
         steps: list[torch.nn.Module] = []
         if self.preprocessing is not None:

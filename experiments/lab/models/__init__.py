@@ -33,7 +33,7 @@ LIBRARIES = tuple(str(Path(module.__file__ or "").parents[1]) for module in (imp
 
 
 def reason(error: BaseException) -> str:
-    """What an error says in one line, and the file and line of the user's code in which it arose."""
+    """Return what an error says in one line, and the file and line of the user's code in which it arose."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno))
@@ -43,8 +43,8 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}{at}"
 
 
-def factory(name: str) -> Callable:
-    """The factory of a name in MODELS, or of the user's own `package.module:factory`; ValueError with the choices."""
+def factory(name: str) -> Callable[..., Any]:
+    """Return the factory of a name in MODELS or of a user's `package.module:factory`; ValueError with the choices."""
     require(name in MODELS or ":" in name, "model", name, f"one of {', '.join(MODELS)}, or package.module:factory")
     module, _, attribute = MODELS.get(name, name).partition(":")
     try:
@@ -57,8 +57,8 @@ def factory(name: str) -> Callable:
     return make
 
 
-def _calls(make: Callable, classes: int, channels: int, size: int) -> list[dict[str, Any]]:
-    """The ways of CALLS in which the factory can be called, by its signature; a `size` is passed if it has one."""
+def _calls(make: Callable[..., Any], classes: int, channels: int, size: int) -> list[dict[str, Any]]:
+    """Return the ways of CALLS in which the factory can be called, by its signature; `size` is passed if it has one."""
     parameters = inspect.signature(make).parameters
     sized = {"size": size} if "size" in parameters else {}
     ways: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ def _calls(make: Callable, classes: int, channels: int, size: int) -> list[dict[
 
 
 def build(name: str, classes: int, channels: int, size: int = 32) -> nn.Module:
-    """The network for so many classes, image channels and pixels a side.
+    """Build the network for so many classes, image channels and pixels a side.
 
     ValueError for a factory that takes no number of classes, raises, or returns no network.
     """

@@ -45,7 +45,7 @@ Groups = dict[str, dict[str, Tensor]]  # where tensors are in a file -> name -> 
 
 
 def _reason(error: Exception) -> str:
-    """Why torch does not read a file, without its advice to load the file in a way that may run code."""
+    """Say why torch does not read a file, without its advice to load the file in a way that may run code."""
     words = str(error)
     if "TorchScript" in words:
         return "it is a scripted network"
@@ -55,7 +55,7 @@ def _reason(error: Exception) -> str:
 
 
 def _groups(content: object, depth: int = 3) -> Groups:
-    """Every dictionary with tensors under names, by the keys that lead to it, down to `depth`."""
+    """Return every dictionary with tensors under names, by the keys that lead to it, down to `depth`."""
     if not isinstance(content, dict):
         return {}
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
@@ -67,12 +67,12 @@ def _groups(content: object, depth: int = 3) -> Groups:
 
 
 def _rank(key: str) -> tuple[bool, int]:
-    """Sorts the places in a file: averages last, the usual places first."""
+    """Return what sorts the places in a file: averages last, the usual places first."""
     return bool(AVERAGED.search(key)), NESTS.index(key) if key in NESTS else -1 if not key else len(NESTS)
 
 
 def read_groups(path: Path) -> Groups:
-    """The tensors of a safetensors file or of one that torch.save wrote, wherever in it they are; nothing else of it.
+    """Read the tensors of a safetensors file or of one that torch.save wrote, wherever in it they are; nothing else.
 
     The format is told by the first bytes.  Torch's own is read with weights_only: what could run code is refused.
     ValueError in one sentence for a file that is missing, damaged, or holds no tensors.
@@ -106,7 +106,7 @@ class Reading(NamedTuple):
 
 
 def _readings(names: list[str], tensors: dict[str, Tensor]) -> Iterator[Reading]:
-    """Without a prefix, and behind each prefix that the first or the last of a model's `names` has in the file."""
+    """Yield the file's names as they are, and behind each prefix that the first or last of `names` has in the file."""
     for renaming, rename in enumerate(RENAMINGS):
         renamed = {rename(name): tensor for name, tensor in tensors.items()}
         ends = [(name, end) for end in {*names[:1], *names[-1:]} for name in renamed if f".{name}".endswith(f".{end}")]
@@ -116,7 +116,7 @@ def _readings(names: list[str], tensors: dict[str, Tensor]) -> Iterator[Reading]
 
 
 def named_for(model: nn.Module, groups: Groups, path: Path) -> dict[str, Tensor]:
-    """The tensors whose names are those of the model, once a prefix that all of them have is taken off.
+    """Return the tensors whose names are those of the model, once a prefix that all of them have is taken off.
 
     DistributedDataParallel, torch.compile, Lightning and averages of weights put one before each name.  Where no names
     fit, those that fit best.  ValueError where two networks of one file fit alike.

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def _stem(conv: nn.Conv2d, channels: int, kernel: int | None = None, stride: int | None = None) -> nn.Conv2d:
-    """The first convolution for other images; initialised as torchvision's ResNet is (He et al. 2015)."""
+    """Make the first convolution for other images; initialised as torchvision's ResNet is (He et al. 2015)."""
     kernel, stride = kernel or conv.kernel_size[0], stride or conv.stride[0]
     padding = conv.padding[0] if kernel == conv.kernel_size[0] else kernel // 2
     new = nn.Conv2d(channels, conv.out_channels, kernel, stride, padding, bias=conv.bias is not None)
@@ -31,7 +31,7 @@ def _say(name: str, size: int, variant: str) -> bool:
 
 
 def resnet(name: str, classes: int, channels: int, size: int = 224) -> nn.Module:
-    """ResNet (He et al. 2015); small: a 3 x 3 stem of stride 1 and no max-pooling, as in Liu's pytorch-cifar."""
+    """Build ResNet (He et al. 2015); small: a 3 x 3 stem of stride 1 and no max-pooling, as in Liu's pytorch-cifar."""
     model = getattr(published, name)(num_classes=classes)
     if _say(name, size, "3 x 3 stem of stride 1, no max-pooling"):
         model.conv1, model.maxpool = _stem(model.conv1, channels, 3, 1), nn.Identity()
@@ -41,7 +41,7 @@ def resnet(name: str, classes: int, channels: int, size: int = 224) -> nn.Module
 
 
 def densenet121(classes: int, channels: int, size: int = 224) -> nn.Module:
-    """DenseNet-121 (Huang et al. 2017); small: a 3 x 3 stem of stride 1 alone, as in Liu's pytorch-cifar."""
+    """Build DenseNet-121 (Huang et al. 2017); small: a 3 x 3 stem of stride 1 alone, as in Liu's pytorch-cifar."""
     model = published.densenet121(num_classes=classes)
     features = model.features
     if _say("densenet121", size, "3 x 3 stem of stride 1, no max-pooling"):
@@ -53,7 +53,7 @@ def densenet121(classes: int, channels: int, size: int = 224) -> nn.Module:
 
 
 def vgg16(classes: int, channels: int, size: int = 224) -> nn.Module:
-    """VGG-16 (Simonyan & Zisserman 2015); small: BatchNorm and one Linear layer, as in Liu's pytorch-cifar."""
+    """Build VGG-16 (Simonyan & Zisserman 2015); small: BatchNorm and one Linear layer, as in Liu's pytorch-cifar."""
     if _say("vgg16", size, "with BatchNorm and one Linear layer"):
         model = published.vgg16_bn(num_classes=classes, init_weights=False)  # its 120 M Linear weights are not wanted
         model.avgpool, model.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, classes)
@@ -68,7 +68,7 @@ def vgg16(classes: int, channels: int, size: int = 224) -> nn.Module:
 
 
 def alexnet(classes: int, channels: int, size: int = 224) -> nn.Module:
-    """AlexNet (Krizhevsky 2014); small: 3 x 3 convolutions, 2 x 2 pooling, and the three large Linear layers kept.
+    """Build AlexNet (Krizhevsky 2014); small: 3 x 3 convolutions, 2 x 2 pooling, the three large Linear layers kept.
 
     Most weights stay in the Linear layers, for whose sake AlexNet is compressed: 21.0 of 23.3 million for ten classes.
     """
@@ -86,7 +86,7 @@ def alexnet(classes: int, channels: int, size: int = 224) -> nn.Module:
 
 
 def mobilenet_v3_small(classes: int, channels: int, size: int = 224) -> nn.Module:
-    """MobileNetV3-Small (Howard et al. 2019); small: the stem has stride 1, as Liu's pytorch-cifar has it for V2."""
+    """Build MobileNetV3-Small (Howard et al. 2019); small: a stem of stride 1, as Liu's pytorch-cifar has it for V2."""
     model = published.mobilenet_v3_small(num_classes=classes)
     stem = model.features[0]
     if _say("mobilenet_v3_small", size, "stem of stride 1"):

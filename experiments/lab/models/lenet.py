@@ -6,7 +6,7 @@ from torch import nn
 
 
 def _front(channels: int) -> dict[str, nn.Module]:
-    """Layers C1 to S4: (n, channels, 32, 32) to (n, 16, 5, 5)."""
+    """Return layers C1 to S4: (n, channels, 32, 32) to (n, 16, 5, 5)."""
     return {
         "conv1": nn.Conv2d(channels, 6, 5),
         "relu1": nn.ReLU(),

@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 def published(name: str, file: Path | None = None) -> WeightsEnum:
-    """torchvision's weights of a network: those whose file has this name, or else the default ones."""
+    """Return torchvision's weights of a network: those whose file has this name, or else the default ones."""
     weights = get_model_weights(name)
     return next((entry for entry in weights if file and entry.url.endswith(f"/{file.name}")), weights.DEFAULT)
 
 
 def shown_as_to(data: Data, name: str, file: Path | None) -> Data:
-    """The images, preprocessed as torchvision's weights were when they were trained, where no option says otherwise."""
+    """Preprocess the images as torchvision's weights were trained with them, where no option says otherwise."""
     if name not in PRETRAINED:
         return data
     preset = published(name, file).transforms()
@@ -45,7 +45,7 @@ def shown_as_to(data: Data, name: str, file: Path | None) -> Data:
 
 
 def _downloaded(name: str) -> dict[str, torch.Tensor]:
-    """The default weights from torch's cache or the network; ValueError where they are not to be had."""
+    """Load the default weights from torch's cache or the network; ValueError where they are not to be had."""
     weights = published(name)
     path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     there = path.is_file()

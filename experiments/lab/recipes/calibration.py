@@ -67,7 +67,7 @@ class Calibration:
 
     @cached_property
     def stats(self) -> Stats:
-        """Second moments of all of them."""
+        """Return the second moments of all of them."""
         self.model.to(self.device)
         share = self.batches if world() == 1 else self._batches(rank(), world())
         return calibrate(self.model, tracked(share, "calibrate, batch"), seed=self.seed + rank())

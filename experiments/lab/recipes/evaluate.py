@@ -34,13 +34,13 @@ class Accuracy(NamedTuple):
 
     @classmethod
     def of(cls, judged: Judged) -> "Accuracy":
-        """Over the images."""
+        """Average over the images."""
         top1, top5 = (100 * int(hits.sum()) / len(hits) for hits in (judged.first, judged.five))
         return cls(top1, top5, float(judged.losses.mean()))
 
 
 def accuracy(model: nn.Module, split: Split | Stream, dataset: Dataset, device: torch.device | str) -> Accuracy:
-    """Over every image of the split once, in eval mode; the model is moved to the device."""
+    """Measure on every image of the split once, in eval mode; the model is moved to the device."""
     return Accuracy.of(judge(model, split, dataset, device))
 
 
@@ -61,7 +61,7 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
 def latencies(
     models: Mapping[str, nn.Module], x: Tensor, batches: Sequence[int], rounds: int = 30
 ) -> dict[int, dict[str, Timing]]:
-    """Batch size -> name -> seconds per forward pass of the first images of x, every model in turn in each round."""
+    """Return batch size -> name -> seconds per forward pass of the first images of x, every model in turn."""
     with ExitStack() as modes:
         for model in models.values():
             modes.enter_context(evaluating(model.to(x.device)))

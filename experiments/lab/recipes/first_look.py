@@ -41,7 +41,7 @@ def warn_near_chance(model: nn.Module, dataset: Dataset, device: torch.device | 
 
 
 def shared(train: Split | Stream, test: Split | Stream) -> tuple[int, int]:
-    """(how many test images are training images to the byte, of how many looked at).
+    """Return (how many test images are training images to the byte, of how many looked at).
 
     In memory all are compared by their pixels.  On disk a sample is, evenly over the test images: by the size of the
     file, then by its hash with the training images of that size and class.  (0, 0) of more files than MOST.

@@ -19,7 +19,7 @@ def check_frequency(config: Config) -> None:
 
 
 def frequency_network(config: Config, dataset: Dataset, kernel: str, size: int) -> nn.Module:
-    """A fresh network of frequency layers, the same whichever kernels went before."""
+    """Make a fresh network of frequency layers, the same whichever kernels went before."""
     seed_everything(config.training.seed, verbose=False)
     model = build(config.network.model, len(dataset.classes), dataset.channels, size)
     return frequency_layers(model, kernel, config.compression.layers)

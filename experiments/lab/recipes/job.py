@@ -46,11 +46,11 @@ class Job(NamedTuple):
     calibration_images: int = 0
 
     def thin(self) -> Thin:
-        """The network to compress: this one, or with --prune-channels what they leave of it."""
+        """Return the network to compress: this one, or with --prune-channels what they leave of it."""
         return thinner(self.model, self.config.compression, self.example)
 
     def calibration(self, model: nn.Module) -> Calibration | None:
-        """The images that this network is calibrated with, drawn by the run's seed; None where nothing needs them."""
+        """Draw the images that this network is calibrated with, by the run's seed; None where nothing needs them."""
         if not self.calibration_images:
             return None
         seed = self.config.training.seed
@@ -74,9 +74,9 @@ def prepare(config: Config) -> Job:
 
 
 def check(config: Config) -> Job:
-    """The job without its folder: nothing is written."""
+    """Return the job without its folder: nothing is written."""
     job = look_up(config)
-    if any(each.budget.metric == "latency" for each in job.recipes.values()):
+    if any(recipe.budget.metric == "latency" for recipe in job.recipes.values()):
         job.model.to(job.device)
     thin = job.thin()
     for recipe in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
@@ -167,7 +167,7 @@ def job_of_trained_network(config: Config) -> Job:
 
 
 def _network(config: Config, dataset: Dataset, size: int) -> tuple[nn.Module, bool]:
-    """(the network for images of that size, whether all its weights were read from a file)."""
+    """Return (the network for images of that size, whether all its weights were read from a file)."""
     network = config.network
     model = build(network.model, len(dataset.classes), dataset.channels, size)
     if network.pretrained:

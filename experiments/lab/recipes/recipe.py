@@ -17,10 +17,11 @@ from .treatment import KINDS, Treatment
 
 AUTO = "auto"
 MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
+FACTORS = "one that makes factors, not coefficients"
 
 
 class Recipe(NamedTuple):
-    """How one network of a comparison is made of the dense one."""
+    """A recipe says how one network of a comparison is made of the dense one."""
 
     kernels: tuple[str, ...]
     budget: Budget
@@ -34,7 +35,7 @@ class Recipe(NamedTuple):
 
     @property
     def goal(self) -> str:
-        """What its kernels keep; empty where there are none."""
+        """Return what its kernels keep; empty where there are none."""
         return str(self.budget) if self.kernels else ""
 
     @property
@@ -53,7 +54,7 @@ class Recipe(NamedTuple):
         return self.calibrated or self.reestimate
 
     def words(self, images: int) -> str:
-        """How it was done, for a report."""
+        """Say how it was done, for a report."""
         parts = [] if self.kernels or self.channels is not None else ["every layer as in the dense network"]
         if self.channels is not None:
             which = "those of the least L2 norm over all that depends on them (torch-pruning)"
@@ -80,12 +81,12 @@ class Recipe(NamedTuple):
         return self.survey(model, example, stats).plan(self.budget)
 
     def _batch(self, model: nn.Module, example: Tensor) -> Tensor:
-        """A latency is that of the whole example, other costs are those of one image."""
+        """Return the images whose cost counts: all of the example for a latency, one image for other costs."""
         batch = example if self.budget.metric == "latency" else example[:1]
         return batch.to(next(model.parameters()).device)
 
     def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
-        """What there is to choose from."""
+        """Collect what there is to choose from, layer by layer."""
         layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules())
         with stage("plan, layer", layers) as sign:
 
@@ -118,7 +119,7 @@ class Recipe(NamedTuple):
             survey._replace(selector=self.selector).plan(self.budget)
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
-        """The network as planned, refitted and with new BatchNorm statistics as the recipe says."""
+        """Make the network as planned, refitted and with new BatchNorm statistics as the recipe says."""
         if images is None or not self.wants_images:
             return compress(model, plan)
         stats = images.stats if self.calibrated else None
@@ -133,27 +134,34 @@ class Recipe(NamedTuple):
 
 
 def thinner(model: nn.Module, compression: Compression, example: Tensor) -> Thin:
-    """The network that is compressed: the dense one, without the channels that the options take out."""
+    """Return the network that is compressed: the dense one, without the channels that the options take out."""
     fraction = compression.prune_channels
     return Thin(model, {}) if fraction is None else prune_channels(model, fraction, example, KINDS[compression.layers])
 
 
 def from_dense(plan: Plan, thin: Thin, dense: nn.Module, example: Tensor) -> Plan:
-    """The plan of the thinner network, its costs those of the dense network before."""
+    """Return the plan of the thinner network, its costs those of the dense network before."""
     if not thin.widths or plan.widths:
         return plan
-    images = example.to(next(dense.parameters()).device)
-    found, model = replace(plan, before=cost(dense, images[:1]), widths=thin.widths), thin.model
+    images, model = example.to(next(dense.parameters()).device), thin.model
+    whole = replace(plan, before=cost(dense, images[:1]), widths=thin.widths)
     if plan.seconds is None:
-        return found
+        return whole
     with evaluating(dense), evaluating(model):  # side by side: machines drift
         times = interleaved({"dense": lambda: dense(images), "thin": lambda: model(images)})
     before = plan.seconds.before * times["dense"].median / times["thin"].median
-    return replace(found, seconds=plan.seconds._replace(before=before))
+    return replace(whole, seconds=plan.seconds._replace(before=before))
+
+
+def _with_refit(made: Recipe, compression: Compression, usual: bool, argument: str, value: str) -> Recipe:
+    """Refit where the options say so, by default where it is `usual`, but never what makes no factors."""
+    require(made.factors or not compression.refit, argument, value, FACTORS)
+    wanted = usual if compression.refit is None else compression.refit
+    return made._replace(refit=wanted and made.factors)
 
 
 def recipe(kernel: str, compression: Compression) -> Recipe:
-    """What the options mean for one --kernel; ValueError in one sentence for what cannot be combined."""
+    """Make the recipe of one --kernel; ValueError in one sentence for options that cannot be combined."""
     kernels = MIXED if kernel == AUTO else (kernel,)
     rows = [method(name) for name in kernels]
     if compression.budget is not None:
@@ -163,47 +171,41 @@ def recipe(kernel: str, compression: Compression) -> Recipe:
     selector = compression.selector or "loss"
     require(selector in SELECTORS, "selector", selector, f"one of {', '.join(SELECTORS)}")
     check_kernels(kernels, budget, selector)  # as make_plan does, but before any image is read
-    wanted = selector == "loss" if compression.refit is None else compression.refit
-    found = Recipe(kernels, budget, selector, wanted, compression.reestimate_batchnorm, compression.layers)
-    allowed = "one that makes factors, not coefficients"
-    require(found.factors or not compression.refit, "kernel for --refit", kernel, allowed)
-    return found._replace(refit=wanted and found.factors)
+    made = Recipe(kernels, budget, selector, False, compression.reestimate_batchnorm, compression.layers)
+    return _with_refit(made, compression, selector == "loss", "kernel for --refit", kernel)
 
 
 def planned(compression: Compression, plan: Plan) -> Recipe:
-    """What the options mean for a plan that is given."""
+    """Make the recipe of a plan that is given."""
     kernels = tuple(dict.fromkeys(row.kernel for row in plan.layers if row.kernel is not None))
     require(bool(kernels), "plan", str(compression.plan), "one that compresses a layer at least")
     check_kernels(kernels, plan.budget, "energy")
-    wanted = plan.selector in ("loss", "search") if compression.refit is None else compression.refit
-    made = Recipe(kernels, plan.budget, plan.selector, wanted, compression.reestimate_batchnorm, given=plan)
-    allowed = "one that makes factors, not coefficients"
-    require(made.factors or not compression.refit, "plan for --refit", str(compression.plan), allowed)
-    return made._replace(refit=wanted and made.factors)
+    made = Recipe(kernels, plan.budget, plan.selector, False, compression.reestimate_batchnorm, given=plan)
+    usual = plan.selector in ("loss", "search")
+    return _with_refit(made, compression, usual, "plan for --refit", str(compression.plan))
 
 
 def recipes(compression: Compression) -> dict[str, Recipe]:
-    """Name of its row -> the recipe, for each --kernel; without one the dense network alone is pruned or quantised."""
+    """Return name of its row -> recipe, for each --kernel; without one the dense network is pruned or quantised."""
     treatment, fraction = Treatment.of(compression), compression.prune_channels
     require(fraction is None or 0 <= fraction < 1, "prune channels", fraction, "at least 0 and below 1")
     thin = None if fraction is None else "thin"
-    found: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
+    made: dict[str | None, Recipe] = {kernel: recipe(kernel, compression) for kernel in compression.kernel}
     if compression.plan is not None:
-        found["planned"] = planned(compression, Plan.load(compression.plan))
-    if not found and (treatment or thin):
+        made["planned"] = planned(compression, Plan.load(compression.plan))
+    if not made and (treatment or thin):
         given = [name for name in ("budget", "selector", "refit") if getattr(compression, name)]
         require(not given, "options of kernels", given, "left out without a --kernel")
         anew = compression.reestimate_batchnorm
-        found[None] = Recipe((), Budget(params=1.0), "energy", refit=False, reestimate=anew, layers=compression.layers)
-    for kernel, one in found.items():
-        allowed = "one that makes factors, not coefficients"
-        require(one.factors or not treatment, "kernel for --prune and --quantise", kernel, allowed)
+        made[None] = Recipe((), Budget(params=1.0), "energy", refit=False, reestimate=anew, layers=compression.layers)
+    for kernel, plain in made.items():
+        require(plain.factors or not treatment, "kernel for --prune and --quantise", kernel, FACTORS)
     return {
-        treatment.name("-".join(filter(None, (thin, kernel)))): one._replace(treatment=treatment, channels=fraction)
-        for kernel, one in found.items()
+        treatment.name("-".join(filter(None, (thin, kernel)))): plain._replace(treatment=treatment, channels=fraction)
+        for kernel, plain in made.items()
     }
 
 
 def predicted(plan: Plan) -> float | None:
-    """The rise of the loss that the plan foresees; None where its selector foresees none."""
+    """Return the rise of the loss that the plan foresees; None where its selector foresees none."""
     return sum(row.error for row in plan.layers) if plan.selector == "loss" else None

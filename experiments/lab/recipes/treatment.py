@@ -15,7 +15,7 @@ KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 
 
 class Treatment(NamedTuple):
-    """Pruned and quantised, or neither."""
+    """A treatment prunes a network, quantises it, does both, or neither."""
 
     prune: float | None = None  # fraction of the weights
     score: str = "l1"

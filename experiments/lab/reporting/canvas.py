@@ -17,7 +17,7 @@ ENDINGS: dict[str, dict[str, Any]] = {
 
 
 def canvas(columns: int, size: tuple[float, float], share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels side by side, `size` (width, height) in inches, and its axes."""
+    """Make a figure of so many panels side by side, `size` (width, height) in inches, and its axes."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(1, columns, sharey=share_y, squeeze=False)[0])

@@ -38,16 +38,16 @@ class Column(NamedTuple):
     decimals: int | None = None  # None: four significant digits in one unit for the column
 
     def heading(self, unit: Unit) -> str:
-        """The title and the column's unit."""
+        """Return the title and the column's unit."""
         return f"{self.title}, {unit.sign}" if unit.sign else self.title
 
     def words(self, value: float, unit: Unit) -> str:
-        """The number in the column's unit."""
+        """Return the number in the column's unit."""
         return digits(value / unit.size) if self.decimals is None else f"{value:.{self.decimals}f}"
 
 
 def columns(batches: Sequence[int], files: bool = False) -> dict[str, Column]:
-    """Key of a row -> its column; `files`: with the sizes of the files, where a network is pruned or quantised."""
+    """Return key of a row -> its column; `files`: with the sizes of files, where a network is pruned or quantised."""
     return {
         "top1": Column("top-1, %", _points, decimals=2),
         "top1_before": Column("before tuning, %", _points, decimals=2),
@@ -71,18 +71,18 @@ class Comparison(NamedTuple):
 
     @property
     def batches(self) -> list[int]:
-        """Batch sizes that any of the runs was timed with."""
+        """Return the batch sizes that any of the runs was timed with."""
         return sorted({n for results in self.runs.values() for n in results["latency_batches"]})
 
     @property
     def rows(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """(run, row, the dense row that it is held against) of every network."""
+        """Yield (run, row, the dense row that it is held against) of every network."""
         for label, results in self.runs.items():
             yield from ((label, row, self.dense_row(label)) for row in results["rows"])
 
     @property
     def columns(self) -> dict[str, Column]:
-        """The columns that any of the runs has something in."""
+        """Return the columns that any of the runs has something in."""
         every = columns(self.batches, any("file_bytes" in results["rows"][0] for results in self.runs.values()))
         few = all(results.get("classes", MANY + 1) <= MANY for results in self.runs.values())
         tuned = any(row.get("top1_before") is not None for _, row, _ in self.rows)
@@ -91,14 +91,14 @@ class Comparison(NamedTuple):
 
     @property
     def units(self) -> dict[str, Unit]:
-        """The unit of each column, one for all networks."""
+        """Return the unit of each column, one for all networks."""
         return {
             key: unit_of([row[key] for _, row, _ in self.rows if row.get(key) is not None], column.units)
             for key, column in self.columns.items()
         }
 
     def dense_row(self, label: str) -> dict[str, Any]:
-        """What a run's rows are held against."""
+        """Return what a run's rows are held against."""
         return self.runs[label if self.dense is None else self.dense]["rows"][0]
 
 
@@ -108,14 +108,14 @@ def busy(row: Mapping[str, Any], key: str) -> bool:
 
 
 def ratio(row: Mapping[str, Any], dense: Mapping[str, Any], key: str) -> float | None:
-    """A cost over the dense network's; None where either is missing or zero, or was timed on a busy machine."""
+    """Return a cost over the dense network's; None where either is missing or zero, or was timed on a busy machine."""
     if row.get(key) is None or not dense.get(key) or busy(row, key) or busy(dense, key):
         return None
     return row[key] / dense[key]
 
 
 def frame(comparison: Comparison) -> pd.DataFrame:
-    """A row per network, in plain numbers: SI units, percent for accuracies, and `KEY / dense` for each cost."""
+    """Return a row per network in plain numbers: SI units, percent for accuracies, `KEY / dense` for each cost."""
     costs = [key for key in comparison.columns if key not in ("top1", "top1_before", "top5", "loss")]
     rows = []
     for label, row, dense in comparison.rows:
@@ -129,7 +129,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def cells(comparison: Comparison, between: str = " ") -> Table:
-    """For a reader: every number, `between`, how it compares to dense; first the run, if there are several."""
+    """Return, for a reader, every number, `between`, how it compares to dense; first the run, if there are several."""
     several, units = len(comparison.runs) > 1, comparison.units
     origins = [origin(row) for _, row, _ in comparison.rows]
     chosen = any(origins)
@@ -144,7 +144,7 @@ def cells(comparison: Comparison, between: str = " ") -> Table:
 
 
 def origin(row: Mapping[str, Any]) -> str:
-    """How a network's ranks were chosen, and whether its factors were refitted; runs of before it was kept lack it."""
+    """Say how ranks were chosen and whether factors were refitted; nothing of runs from before that was kept."""
     return f"{row['selector']}{', refit' * row['refit']}" if row.get("selector") else ""
 
 
@@ -159,7 +159,7 @@ def _cell(row: dict[str, Any], dense: dict[str, Any], key: str, column: Column, 
 
 
 def caption(comparison: Comparison) -> list[str]:
-    """Sentences: how the numbers were measured, in what the runs differ, which numbers are to be taken with care."""
+    """Return sentences: how the numbers were measured, in what the runs differ, which are to be taken with care."""
     against = "of its own run" if comparison.dense is None else f"of {comparison.dense}"
     sentences = [
         f"Second figures: against the dense network {against}. "
@@ -173,8 +173,8 @@ def caption(comparison: Comparison) -> list[str]:
         widest = max(high - low for low, high in (wilson(r["top1"], results["test_images"]) for r in results["rows"]))
         parts.append(f"one run, 95 % interval of top-1 (Wilson) at most ± {widest / 2:.2f}")
         made = {row["network"]: origin(row) for row in results["rows"] if origin(row)}
-        for how in dict.fromkeys(made.values()):
-            parts.append(f"{', '.join(name for name in made if made[name] == how)}: ranks by selector {how}")
+        for selector in dict.fromkeys(made.values()):
+            parts.append(f"{', '.join(name for name in made if made[name] == selector)}: ranks by selector {selector}")
         if results["config"].get("reestimate_batchnorm"):  # runs of before it existed lack it
             parts.append("BatchNorm statistics of compressed networks measured anew on training images")
         if "preprocessing" in results:

@@ -17,5 +17,5 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem; font-size: 13px }}
 
 
 def page(title: str, body: str, width: int = 62) -> str:
-    """A page of this title, in words, and this body, in HTML; `width` in rem."""
+    """Return a page of this title, in words, and this body, in HTML; `width` in rem."""
     return PAGE.format(title=html.escape(title), body=body, width=width)

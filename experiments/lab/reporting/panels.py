@@ -14,7 +14,7 @@ COSTS = ("params", "macs", "bytes", "file_bytes")
 
 
 def figure(comparison: Comparison) -> go.Figure:
-    """Top-1 with its 95 % interval against each cost, and against the latency of the largest batch.
+    """Draw top-1 with its 95 % interval against each cost, and against the latency of the largest batch.
 
     Costs are shares of the dense network that all are held against, or numbers where each run has its own.  Of one run
     every network has its colour; of several every run has, and every network its symbol.
@@ -59,7 +59,7 @@ def _interval(top1: float, images: int) -> dict[str, Any]:
 def _point(
     comparison: Comparison, row: dict[str, Any], dense: dict[str, Any], key: str, shares: bool
 ) -> dict[str, Any] | None:
-    """Where the point lies and what it says; None where nothing, or nothing that can be relied on, was measured."""
+    """Return where the point lies and what it says; None where nothing that can be relied on was measured."""
     if row.get(key) is None or busy(row, key):
         return None
     column, unit = comparison.columns[key], comparison.units[key]

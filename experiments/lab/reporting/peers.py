@@ -23,7 +23,7 @@ class Peer(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For a legend: whose numbers these are."""
+        """Say whose numbers these are, for a legend."""
         return f"{self.name}, {'measured here' if self.measured else f'published, dense {self.dense:g}'}"
 
 
@@ -65,7 +65,7 @@ PEERS = [
 
 
 def peers(model: str, classes: list[str], metric: str) -> list[Peer]:
-    """Those that may stand beside measurements of this network: of the same model, on the ten classes of CIFAR-10."""
+    """Return those that may stand beside measurements of this network: the same model, the ten classes of CIFAR-10."""
     if {name.lower() for name in classes} != CIFAR10:
         return []
     return [peer for peer in PEERS if (peer.model, peer.metric) == (model, metric)]

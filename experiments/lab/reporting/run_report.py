@@ -3,6 +3,7 @@
 import html
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -28,13 +29,13 @@ BODY = """<p>{summary}</p>
 
 
 def html_table(comparison: Comparison) -> str:
-    """The table of the networks in HTML, two lines a cell."""
+    """Return the table of the networks in HTML, two lines a cell."""
     header, rows, *_ = cells(comparison, "\n")
     return pd.DataFrame(rows, columns=header).to_html(index=False, border=0).replace("\\n", "<br>")
 
 
-def write(results: dict, plans: dict[str, str], folder: Path) -> None:
-    """results.csv and report.html."""
+def write(results: dict[str, Any], plans: dict[str, str], folder: Path) -> None:
+    """Write results.csv and report.html."""
     comparison = Comparison({folder.name: results})
     write_text(folder / "results.csv", frame(comparison).to_csv(index=False))
     title = f"{results['config']['model']} on {results['config']['dataset']}: accuracy against cost"
@@ -64,7 +65,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(sentence, style="italic"))
 
 
-def show(results: dict, folder: Path) -> None:
+def show(results: dict[str, Any], folder: Path) -> None:
     """Print the table of a run and where everything lies."""
     console = Console()
     print_comparison(Comparison({folder.name: results}), console)

@@ -11,7 +11,7 @@ SPREAD = ("top1", "top5", "loss")  # what depends on the seed; costs may, and ar
 
 
 def seeds_table(runs: Mapping[int, dict[str, Any]]) -> Table:
-    """A row per network: means over the results of each seed, `±` the sample standard deviation of accuracies."""
+    """Return a row per network: means over the results of each seed, `±` the standard deviation of accuracies."""
     comparison = Comparison({str(seed): results for seed, results in runs.items()})
     columns, units = comparison.columns, comparison.units
     rows: dict[str, list[dict[str, Any]]] = {}

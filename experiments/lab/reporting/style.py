@@ -14,7 +14,7 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def wilson(percent: float, n: int) -> tuple[float, float]:
-    """95 % interval of an accuracy measured on n images, in percent (Wilson 1927)."""
+    """Return the 95 % interval of an accuracy measured on n images, in percent (Wilson 1927)."""
     z, p = 1.96, percent / 100
     centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     return 100 * (centre - half) / (1 + z * z / n), 100 * (centre + half) / (1 + z * z / n)

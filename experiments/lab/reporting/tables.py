@@ -26,14 +26,14 @@ class Table(NamedTuple):
     short: frozenset[int] = frozenset()
 
     def part(self, columns: Sequence[int]) -> "Table":
-        """The table of some columns, of which those of words are still on the left."""
+        """Return the table of some columns, of which those of words are still on the left."""
         rows = [[row[column] for column in columns] for row in self.rows]
         words = sum(column < self.left for column in columns)
         return Table([self.header[column] for column in columns], rows, words, self.short)
 
 
 def markdown(table: Table) -> str:
-    """The table in GitHub's Markdown."""
+    """Return the table in GitHub's Markdown."""
     rule = ["---"] * table.left + ["---:"] * (len(table.header) - table.left)
     lines = [[_one_line(cell) for cell in row] for row in (table.header, rule, *table.rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -62,7 +62,7 @@ def print_table(table: Table, console: Console, title: str = "") -> None:
 
 
 def _fitting(table: Table, width: int) -> Iterator[tuple[Table, list[int]]]:
-    """Parts of the table that are at most `width` wide, with the width of each column; none if a part cannot be so."""
+    """Yield parts of the table at most `width` wide, with the width of each column; none if a part cannot be so."""
     words, rest = list(range(table.left)), list(range(table.left, len(table.header)))
     parts: list[tuple[Table, list[int]]] = []
     while rest or not parts:
@@ -78,7 +78,7 @@ def _fitting(table: Table, width: int) -> Iterator[tuple[Table, list[int]]]:
 
 
 def _widths(table: Table, width: int) -> list[int] | None:
-    """The width of each column, words wrapped as far as the table must shrink; None if it is still too wide then."""
+    """Return each column's width, words wrapped as far as the table must shrink; None if it is still too wide then."""
     columns = [[head, *cells] for head, *cells in zip(table.header, *table.rows)]
     widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
     least = list(widths)

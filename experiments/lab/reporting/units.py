@@ -19,7 +19,7 @@ SECONDS = (Unit("s", 1), Unit("ms", 1e-3), Unit("µs", 1e-6), Unit("ns", 1e-9))
 
 
 def unit_of(values: Iterable[float], units: tuple[Unit, ...]) -> Unit:
-    """The unit of a column: the largest in which its largest number is at least 1; the first one for zeros alone."""
+    """Return the unit of a column: the largest in which its largest number is at least 1; the first for zeros alone."""
     top = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if top == 0:
         return units[0]
@@ -31,7 +31,7 @@ def _size(unit: Unit) -> float:
 
 
 def digits(value: float, significant: int = 4) -> str:
-    """The number with so many significant digits, but all of those before the point and no zeros at its end.
+    """Write the number with so many significant digits, but all before the point and no zeros at its end.
 
     >>> digits(61.706), digits(12345.6), digits(0.00123456), digits(8.0)
     ('61.71', '12346', '0.001235', '8')
@@ -44,7 +44,7 @@ def digits(value: float, significant: int = 4) -> str:
 
 
 def with_unit(value: float, units: tuple[Unit, ...]) -> str:
-    """A number that stands alone, with its unit.
+    """Write a number that stands alone, with its unit.
 
     >>> with_unit(0.0042, SECONDS), with_unit(0.0, SECONDS), with_unit(61706, COUNTS)
     ('4.2 ms', '0 s', '61.71 k')
@@ -54,7 +54,7 @@ def with_unit(value: float, units: tuple[Unit, ...]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things.
+    """Write a number of things.
 
     >>> counted(1, "run"), counted(1200, "run")
     ('1 run', '1,200 runs')

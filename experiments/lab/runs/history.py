@@ -19,17 +19,17 @@ class Follower(Protocol):
     """Whoever wants to be told of each epoch."""
 
     def epoch(self, network: str, number: int, metrics: Mapping[str, float]) -> None:
-        """One epoch of one network is over."""
+        """Take note that one epoch of one network is over."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """A row per network and epoch, in the order in which they were trained; none before the first is over."""
+    """Return a row per network and epoch, in the order in which they were trained; none before the first is over."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def seconds(folder: Path, network: str) -> float:
-    """Of all epochs of a network."""
+    """Return the seconds of all epochs of a network."""
     return sum(row["seconds"] for row in read(folder) if row["network"] == network)
 
 
@@ -48,7 +48,7 @@ class History(lightning.Callback):
         self.began = 0.0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The clock starts."""
+        """Start the clock."""
         self.losses.clear()
         self.began = self.clock()
 

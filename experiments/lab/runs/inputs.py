@@ -131,7 +131,7 @@ def of_data(data: Data) -> str | None:
 
 
 def _files(root: Path, dataset: str) -> Iterator[Path]:
-    """The files that the dataset reads; what else lies there does not count."""
+    """Yield the files that the dataset reads; what else lies there does not count."""
     if root.suffix == ".tar":  # shards, named by a pattern
         yield from root.parent.glob("*.tar")
         return

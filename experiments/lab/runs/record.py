@@ -6,6 +6,7 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ ROW = {"network", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memor
 
 
 def make_folder(out: Path, name: str) -> Path:
-    """A folder in `out`, created; ValueError if it cannot be written."""
+    """Create a folder in `out`; ValueError if it cannot be written."""
     folder = out / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,7 @@ def make_folder(out: Path, name: str) -> Path:
 
 
 def environment() -> dict[str, object]:
-    """What a reader needs to judge or repeat a measurement."""
+    """Return what a reader needs to judge or repeat a measurement."""
     packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning")}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     describe = ["git", "describe", "--always", "--dirty"]
@@ -47,12 +48,12 @@ def environment() -> dict[str, object]:
 
 
 def write_json(path: Path, data: object) -> None:
-    """JSON, whole or not at all."""
+    """Write JSON, whole or not at all."""
     write_text(path, json.dumps(data, indent=1, default=str) + "\n")
 
 
-def read_results(folder: Path) -> dict:
-    """The results of a complete run; ValueError if the folder holds none, or none that can be read."""
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read the results of a complete run; ValueError if the folder holds none, or none that can be read."""
     require(folder.is_dir(), "run", str(folder), "a run folder")
     path = folder / COMPLETE
     unfinished = f"complete: {folder} has no {COMPLETE} yet, the same command again finishes it"

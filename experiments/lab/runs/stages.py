@@ -20,7 +20,7 @@ UNFINISHED = "unfinished"
 
 
 class Accuracies(NamedTuple):
-    """Of a finished stage, in percent; None where nothing was trained."""
+    """A finished stage has these accuracies, in percent; None where nothing was trained."""
 
     val: float | None = None  # of the weights that it ends with, on the validation images
     before: float | None = None  # fine-tuning, on the test images: they are reported, and choose nothing
@@ -59,19 +59,19 @@ class Stages:
         return {stage: Accuracies(*(kept if isinstance(kept, list) else [kept])) for stage, kept in stages.items()}
 
     def checkpoint(self, stage: str) -> Path:
-        """Where the stage's training is saved."""
+        """Return where the stage's training is saved."""
         return self.folder / f"{stage}.ckpt"
 
     def start(self, stage: str) -> Path:
-        """Where the compressed network is kept before it is fine-tuned."""
+        """Return where the compressed network is kept before it is fine-tuned."""
         return self.folder / stage
 
     def finish(self, stage: str, accuracies: Accuracies) -> None:
-        """Its results are on the disk: never repeat it, and drop what it left under way."""
+        """Note that the stage's results are on the disk: never repeat it, and drop what it left under way."""
         record.write_json(self.folder / "stages.json", self.finished() | {stage: accuracies})
         self.checkpoint(stage).unlink(missing_ok=True)
         shutil.rmtree(self.start(stage), ignore_errors=True)
 
     def end(self) -> None:
-        """The run is complete."""
+        """Delete what stands for a run under way: it is complete."""
         shutil.rmtree(self.folder)

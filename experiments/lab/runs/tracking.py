@@ -44,7 +44,7 @@ class Tracker:
     """
 
     def __init__(self, config: Config, folder: Path, first: bool = True) -> None:
-        """Of several processes only the `first` one tracks."""
+        """Track in the `first` of several processes alone."""
         self.config, self.folder, self.on = config, folder, config.tracking.track and first
         self.given = os.environ.get("MLFLOW_TRACKING_URI")
         self.uri = self.given or sqlite_url(config.output.out / "mlflow.db")
@@ -57,7 +57,7 @@ class Tracker:
         return self
 
     def epoch(self, network: str, number: int, metrics: Mapping[str, float]) -> None:
-        """The metrics of one epoch."""
+        """Log the metrics of one epoch."""
         self._safely(lambda: self._log(self._run(network), metrics, number))
 
     def row(self, row: Mapping[str, object]) -> None:
@@ -90,7 +90,7 @@ class Tracker:
 
     @property
     def address(self) -> str:
-        """Where a browser shows the runs: MLflow's own first page is of its traces."""
+        """Return where a browser shows the runs: MLflow's own first page is of its traces."""
         page = f"#/experiments/{self.experiment}/runs"
         if self.uri.startswith("http"):
             return f"{self.uri.rstrip('/')}/{page}"
@@ -144,9 +144,10 @@ class Tracker:
         return self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
 
     def _resumed(self, query: str) -> str | None:
-        """The run that was begun and never ended: its process was killed."""
-        found = self.client.search_runs([self.experiment], f"{query} and attributes.status = 'RUNNING'", max_results=1)
-        return found[0].info.run_id if found else None
+        """Return the run that was begun and never ended: its process was killed."""
+        running = f"{query} and attributes.status = 'RUNNING'"
+        runs = self.client.search_runs([self.experiment], running, max_results=1)
+        return runs[0].info.run_id if runs else None
 
     def _log(self, run: str, metrics: Mapping[str, float], step: int, words: Mapping[str, str] | None = None) -> None:
         from mlflow.entities import Metric, Param

@@ -29,9 +29,12 @@ class WholeFiles(CheckpointIO):
             temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(
-        self, path: str | os.PathLike[str], map_location: Callable | None = None, weights_only: bool | None = None
+        self,
+        path: str | os.PathLike[str],
+        map_location: Callable[..., Any] | None = None,
+        weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """ValueError if the file is damaged, or holds more than tensors and plain values."""
+        """Read the checkpoint; ValueError if it is damaged, or holds more than tensors and plain values."""
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:

@@ -84,7 +84,7 @@ class Classifier(lightning.LightningModule):
         return loss * self._share(batch[0], number)
 
     def _share(self, images: Tensor, number: int) -> Tensor | float:
-        """Gradients are averaged over processes; in the last batch some may hold an image more than others."""
+        """Weigh the last batch, of which some processes may hold more images: gradients are averaged over processes."""
         if self.trainer.world_size == 1 or number + 1 < self.trainer.num_training_batches:
             return 1.0
         count = torch.tensor(float(len(images)), device=self.device)
@@ -103,7 +103,7 @@ class Classifier(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        """To a norm over all weights, also those that other processes hold."""
+        """Clip to a norm over all weights, also those that other processes hold."""
         if not self.config.clip:
             return
         if isinstance(self.trainer.model, FullyShardedDataParallel):
@@ -117,15 +117,16 @@ class Classifier(lightning.LightningModule):
         if self.config.batchnorm != "reestimate" or self.trainer.sanity_checking:
             return  # before the first step the network is judged as it was given
         reduce = self.trainer.strategy.reduce
-        images = self._some(self.trainer.train_dataloader)
+        images = self._images(self.trainer.train_dataloader)
         measure_batchnorm(self.judged, images, lambda x: reduce(x, reduce_op="mean"))
 
-    def _some(self, loader: Any) -> Iterator[Tensor]:
-        seen = 0
+    def _images(self, loader: Any) -> Iterator[Tensor]:
+        """Yield this process's share of the training images that BatchNorm's statistics are measured on."""
+        count = 0
         for images, _ in loader:
-            if seen >= REESTIMATE / self.trainer.world_size:
+            if count >= REESTIMATE / self.trainer.world_size:
                 return
-            seen += len(images)
+            count += len(images)
             yield ordered(images.to(self.device), self.config)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -156,7 +157,7 @@ class Classifier(lightning.LightningModule):
         checkpoint["classifier"] = {"best": best, "ended": self.trainer.should_stop}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `on_save_checkpoint` kept."""
         kept = checkpoint["classifier"]
         self.best_accuracy, self.best_state = kept["best"]["accuracy"], kept["best"]["state"]
         self.at_start = kept["best"].get("at_start", False)  # checkpoints from before there was a start lack it

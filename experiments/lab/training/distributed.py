@@ -42,12 +42,12 @@ def agreed(value: T) -> T:
     return values[0]
 
 
-def gathered(mine: Tensor) -> Tensor:
-    """(processes, *shape): this tensor of each process, in all of them, which wait for it."""
+def gathered(tensor: Tensor) -> Tensor:
+    """Return (processes, *shape): this tensor of each process, in all of them, which wait for it."""
     if not dist.is_initialized():
-        return mine[None]
-    parts = [torch.empty_like(mine) for _ in range(world())]
-    dist.all_gather(parts, mine)
+        return tensor[None]
+    parts = [torch.empty_like(tensor) for _ in range(world())]
+    dist.all_gather(parts, tensor)
     return torch.stack(parts)
 
 
@@ -111,7 +111,7 @@ def processes(config: Training, device: str) -> Iterator[None]:
         raise
 
 
-def _refused(started: list[subprocess.Popen]) -> bool:
+def _refused(started: list[subprocess.Popen[bytes]]) -> bool:
     """Tell whether one of these ended with 2; just after its connections closed the system may not yet know."""
     for _ in range(10):
         if any(process.poll() == 2 for process in started):

@@ -25,7 +25,7 @@ from .trainer import make_trainer
 
 
 def _failure(error: Exception) -> str:
-    """Error type, first line, and the place in the code of whoever wrote the network."""
+    """Return error type, first line, and the place in the code of whoever wrote the network."""
     trace = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in trace if "site-packages" not in frame.filename and frame.filename != __file__]
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""

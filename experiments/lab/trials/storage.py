@@ -40,7 +40,7 @@ def retry(times: int) -> Callable[[Study, FrozenTrial], None]:
 
 
 def one_at_a_time(engine: sqlalchemy.Engine) -> None:
-    """Every transaction of SQLite begins with the lock for writing.
+    """Begin every transaction of SQLite with the lock for writing.
 
     SQLite has no SELECT ... FOR UPDATE, and Python's driver begins a transaction only at the first write, so two
     workers that read a waiting trial at once would both take it.  (SQLAlchemy's documentation, "Serializable isolation

@@ -23,13 +23,13 @@ FRACTION = 1 / 8
 
 
 def timed_weight(weights: Sequence[Weight]) -> Weight | None:
-    """The largest weight within LIMIT, a convolution if there is one."""
+    """Return the largest weight within LIMIT, a convolution if there is one."""
     fitting = [weight for weight in weights if weight.w.numel() <= LIMIT]
     return max(fitting, key=lambda weight: (weight.kind == "conv", weight.w.numel()), default=None)
 
 
 def times(weight: Weight, seconds: float) -> pd.DataFrame:
-    """Median and quartiles of encode(w) in float32: transforms along the input channels, decompositions at FRACTION."""
+    """Time encode(w) in float32, median and quartiles: transforms along input channels, decompositions at FRACTION."""
     w = weight.w.float()
     calls: dict[tuple[str, str, int], Callable[[], Any]] = {}
 

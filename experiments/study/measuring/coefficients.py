@@ -30,7 +30,7 @@ def coefficients(x: Tensor, kernel: str, axes: Sequence[int]) -> Tensor:
 
 
 def _pairs(z: Tensor, axes: Sequence[int]) -> Tensor:
-    """The real numbers of a conjugate-symmetric spectrum: z[k] and z[-k] become sqrt(2) Re and sqrt(2) Im."""
+    """Return the real numbers of a conjugate-symmetric spectrum: z[k] and z[-k] become sqrt(2) Re and sqrt(2) Im."""
     here = torch.arange(z.numel()).reshape(z.shape)
     partner = here.flip(list(axes)).roll([1] * len(axes), list(axes))
     half = torch.where(here < partner, z.real, z.imag) * 2**0.5

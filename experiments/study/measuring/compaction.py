@@ -18,7 +18,7 @@ def explained(c: Tensor, order: Tensor | None = None) -> Tensor:
 
 
 def needed(v: Tensor, share: float) -> Tensor:
-    """The smallest n / N with v_n >= share, for the curves v (..., N + 1) of `explained`."""
+    """Return the smallest n / N with v_n >= share, for the curves v (..., N + 1) of `explained`."""
     return (v < share * (1 - 1e-12)).sum(-1) / (v.shape[-1] - 1)  # 1e-12: the rounding of a sum that is the whole
 
 
@@ -41,7 +41,7 @@ def positions(n: int, kept: int) -> float:
 
 
 def affordable(n: int, fraction: float) -> int:
-    """The most coefficients that fit, with their positions, into fraction * n numbers."""
+    """Return the most coefficients that fit, with their positions, into fraction * n numbers."""
     low, high = 0, int(fraction * n)
     while low < high:
         middle = (low + high + 1) // 2

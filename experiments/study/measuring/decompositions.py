@@ -34,12 +34,12 @@ def _as_is(x: Tensor) -> Tensor:
 
 
 def _channel(x: Tensor) -> Tensor:
-    """(o, i h w): k x k, then 1 x 1."""
+    """View as (o, i h w): k x k, then 1 x 1."""
     return x.flatten(2)
 
 
 def _spatial(x: Tensor) -> Tensor:
-    """(i h, o w): k x 1, then 1 x k (Jaderberg et al. 2014)."""
+    """View as (i h, o w): k x 1, then 1 x k (Jaderberg et al. 2014)."""
     return x.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)
 
 
@@ -52,7 +52,7 @@ def _svd_numbers(shape: Shape, spec: dict[str, Any]) -> int:
 
 
 def _tucker_specs(shape: Shape) -> Iterator[dict[str, Any]]:
-    """Ranks of the two channel modes in the proportion of the channels; the kernel axes stay (Kim et al. 2016)."""
+    """Yield ranks of both channel modes in the proportion of the channels; the kernel axes stay (Kim et al. 2016)."""
     longest = max(shape[:2])
     for step in range(1, longest + 1):
         ranks = tuple(max(1, round(step * n / longest)) for n in shape[:2])
@@ -70,12 +70,12 @@ def _cp_specs(shape: Shape) -> Iterator[dict[str, Any]]:
 
 
 def _ht_specs(shape: Shape) -> Iterator[dict[str, Any]]:
-    """One cap for all nodes."""
+    """Yield one cap for all nodes."""
     yield from ({"rank": rank, "tree": TREE} for rank in range(1, max(shape[0] * shape[2], shape[1] * shape[3]) + 1))
 
 
 def _ht_numbers(shape: Shape, spec: dict[str, Any]) -> int:
-    """Nodes in the order in which `ht` cuts them: none is longer than what the cuts before have left of the rest."""
+    """Count the numbers node by node, as `ht` cuts them: none is longer than what the cuts before have left."""
     o, i, h, w = shape
     rank = spec["rank"]
     a = min(rank, o, i * h * w)
@@ -98,7 +98,7 @@ CONV = (
 
 
 def choose(method: Decomposition, shape: Shape, budget: float) -> tuple[dict[str, Any] | None, int]:
-    """The spec that stores the most numbers within the budget, and how many; (None, 0) if rank 1 is too much."""
+    """Return the spec that stores the most numbers within the budget, and how many; (None, 0) if rank 1 is too much."""
     best: tuple[dict[str, Any] | None, int] = None, 0
     for spec in method.specs(shape):
         count = method.numbers(shape, spec)
@@ -109,7 +109,7 @@ def choose(method: Decomposition, shape: Shape, budget: float) -> tuple[dict[str
 
 
 def errors(method: Decomposition, x: Tensor, fraction: float) -> tuple[int, Tensor]:
-    """(numbers stored, |x - x_hat| / |x| of each version) of x (versions, *shape); 1 where not even rank 1 fits."""
+    """Return (numbers stored, |x - x_hat| / |x| of each version) of x (versions, *shape); 1 where no rank fits."""
     y = method.view(x)
     spec, count = choose(method, y.shape[1:], fraction * y[0].numel())
     if spec is None:

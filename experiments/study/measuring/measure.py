@@ -43,7 +43,7 @@ class _Curve(NamedTuple):
 
 
 def _curves(x: Tensor, kind: str) -> Iterator[_Curve]:
-    """Every transform over every choice of axes, largest and lowest first."""
+    """Yield every transform over every choice of axes, largest and lowest first."""
     yield _Curve(NONE, "", "largest", explained(x.flatten(1)), gini(x.flatten(1)))
     for kernel in TRANSFORMS:
         for name, axes in AXES[kind].items():
@@ -54,7 +54,7 @@ def _curves(x: Tensor, kind: str) -> Iterator[_Curve]:
 
 
 def _mean(values: Tensor, conditions: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """(condition, its values) in the order of first appearance."""
+    """Yield (condition, its values) in the order of first appearance."""
     for condition in dict.fromkeys(conditions):
         yield condition, values[[name == condition for name in conditions]]
 
@@ -66,7 +66,7 @@ def _error_rows(values: Tensor, conditions: Sequence[str], row: dict[str, Any]) 
 
 
 def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
-    """The rows of one layer; at every fraction the positions of the largest coefficients are paid for, too."""
+    """Measure the rows of one layer; at every fraction the positions of the largest coefficients are paid for, too."""
     conditions, x = versions(weight.w, options.repeats, seed)
     n = weight.w.numel()
     errors: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def measure(weight: Weight, options: Measurement, seed: int) -> Tables:
 def _svd_curve(
     method: ranks.Decomposition, x: Tensor, conditions: Sequence[str], row: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """The variance explained by the components that fraction * N numbers hold: a step function of the rank."""
+    """Yield the variance explained by the components that fraction * N numbers hold: a step function of the rank."""
     y = method.view(x)
     v = explained(torch.linalg.svdvals(y))
     for fraction in GRID:
@@ -116,7 +116,7 @@ def _svd_curve(
 
 
 def pooled(table: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The mean over all layers of a kind, each weighted by its numbers; one row less per layer."""
+    """Average over all layers of a kind, each weighted by its numbers; one row less per layer."""
     layers = table[table.kind == kind]
     keys = [k for k in ("kernel", "axes", "keep", "condition", "fraction") if k in layers]
     values = [c for c in layers if c not in {*keys, "layer", "kind", "numbers", "stored", "coefficients"}]

@@ -10,7 +10,7 @@ CONDITIONS = ("trained", "shuffled", "sorted", "random", "random, sorted")
 
 
 def in_smooth_order(w: Tensor) -> Tensor:
-    """w (o, i, ...) with both channel axes sorted; the distances along one do not depend on the order of the other.
+    """Sort both channel axes of w (o, i, ...); the distances along one do not depend on the order of the other.
 
     Points in order along a line are put back into it, or into its reverse.
     """
@@ -20,7 +20,7 @@ def in_smooth_order(w: Tensor) -> Tensor:
 
 
 def versions(w: Tensor, repeats: int, seed: int) -> tuple[list[str], Tensor]:
-    """(the condition of each version, the versions (v, o, i, ...)) of a weight w (o, i, ...).
+    """Return (the condition of each version, the versions (v, o, i, ...)) of a weight w (o, i, ...).
 
     random: Gaussian with the mean and standard deviation of w; shuffled: w with both channel axes permuted;
     sorted: `in_smooth_order`, for one of the random weights too, since sorting finds neighbours in noise as well.
