@@ -239,7 +239,7 @@ def test_pretrained_refusals(published, tmp_path):
     torch.save(torchvision.models.alexnet().state_dict(), published.file)
     with pytest.raises(
         ValueError,
-        match=r"any.pth must hold the tensors of ResNet, got: features.0.weight is not in the model",
+        match=r"any.pth must hold the tensors of ResNet, got: conv1.weight is missing",
     ):
         load_pretrained(model, "resnet18", 224, published.file)
     with pytest.raises(ValueError, match=r"^checkpoint must be a file that exists, got '.*gone.pth'"):
