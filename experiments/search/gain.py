@@ -16,7 +16,7 @@ from ..lab.recipes.recipe import Recipe
 from .trial import Site
 
 
-class Row(NamedTuple):
+class Compared(NamedTuple):
     """One network of the comparison, after refit and fine-tuning."""
 
     budget: str
@@ -45,11 +45,11 @@ class Made(NamedTuple):
 
     plan: Plan
     network: nn.Module
-    row: Row
+    row: Compared
     test: Judged
 
 
-def dense(job: Job) -> Row:
+def dense(job: Job) -> Compared:
     """Measure the network before any compression."""
     return _row(job, job.model, "", "dense", None)[0]
 
@@ -78,12 +78,12 @@ def _made(site: Site, recipe: Recipe, coefficients: Mapping[str, float], name: s
     return Made(plan, small, *_row(site.job, small, str(recipe.budget), name, trial))
 
 
-def _row(job: Job, model: nn.Module, budget: str, name: str, trial: int | None) -> tuple[Row, Judged]:
+def _row(job: Job, model: nn.Module, budget: str, name: str, trial: int | None) -> tuple[Compared, Judged]:
     costs: Cost = cost(model, job.example[:1].to(job.device))
     val, test = (judge(model, split, job.dataset, job.device) for split in (job.dataset.val(), job.dataset.test()))
     of = {"val": Accuracy.of(val), "test": Accuracy.of(test)}
     numbers = {f"{part}_{name}": getattr(right, name) for part, right in of.items() for name in ("top1", "loss")}
-    return Row(budget, name, trial, *costs, **numbers), test
+    return Compared(budget, name, trial, *costs, **numbers), test
 
 
 def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
@@ -96,7 +96,7 @@ def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
     return 100 * (c - b) / n, 196 * sqrt(b + c - (c - b) ** 2 / n) / n
 
 
-def words(gain: Gain, rows: Mapping[str, Row], trials: int, images: tuple[int, int]) -> str:
+def words(gain: Gain, rows: Mapping[str, Compared], trials: int, images: tuple[int, int]) -> str:
     """Say in a sentence what search adds; rows: loss and search; images: how many validate and test."""
     loss, search, (validated, tested) = rows["loss"], rows["search"], images
     if gain.trial == 0:

@@ -24,7 +24,7 @@ from ..lab.reporting.tables import Table
 from ..lab.runs import record
 from . import figure, tables
 from .config import Search
-from .gain import Gain, Row, compare, dense, words
+from .gain import Compared, Gain, compare, dense, words
 from .tables import KEPT
 from .trial import Site, fingerprint
 
@@ -70,7 +70,7 @@ def write(
     return results
 
 
-def _show(search: Search, table: pd.DataFrame, rows: list[Row], said: list[str], folder: Path) -> None:
+def _show(search: Search, table: pd.DataFrame, rows: list[Compared], said: list[str], folder: Path) -> None:
     """Write tables, figure and page."""
     dense_top1 = rows[0].val_top1
     shown = {"comparison": pd.DataFrame(rows), "front": tables.front(table), "best": tables.best(table, dense_top1)}

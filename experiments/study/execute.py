@@ -18,17 +18,17 @@ from . import figures, summary, tables
 from .config import Study
 from .measuring.clock import timed_weight, times
 from .measuring.measure import Tables, measure
-from .weights import Source, source, train, weights
+from .weights import Origin, source, train, weights
 
 SECONDS = 15.0  # no round of the timing begins later
 
 
-class Job(NamedTuple):
+class Prepared(NamedTuple):
     """A checked study and what it names."""
 
     study: Study
     folder: Path
-    source: Source
+    source: Origin
 
 
 def finished(study: Study) -> bool:
@@ -36,7 +36,7 @@ def finished(study: Study) -> bool:
     return (study.output.out / study.name / record.COMPLETE).is_file() and not study.output.force
 
 
-def prepare(study: Study) -> Job:
+def prepare(study: Study) -> Prepared:
     """Look everything up; ValueError in one sentence for what is wrong, before anything is written."""
     options = study.measurement
     require(len(options.fractions) > 0, "fractions", options.fractions, "one or more numbers above 0 and below 1")
@@ -49,7 +49,7 @@ def prepare(study: Study) -> Job:
     studied_network = source(study)
     studied, _ = weights(studied_network.model, options.least)
     require(bool(studied), "least", options.least, f"no more than {study.network.model}'s largest weight has numbers")
-    return Job(study, record.make_folder(study.output.out, study.name), studied_network)
+    return Prepared(study, record.make_folder(study.output.out, study.name), studied_network)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def execute(job: Job) -> None:
+def execute(job: Prepared) -> None:
     """Train if need be, measure every layer, time the stages, write; results.json is written last."""
     console, (study, folder, network) = Console(stderr=True), job
     options = study.measurement

@@ -26,7 +26,7 @@ class Weight(NamedTuple):
     w: Tensor
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """A network, where its weights come from in words, and the training job that is still to be done, if any."""
 
     model: nn.Module
@@ -54,17 +54,17 @@ def _from_checkpoint(name: str, path: Path) -> nn.Module:
     return model
 
 
-def source(study: Study) -> Source:
+def source(study: Study) -> Origin:
     """Find the network to study; ValueError in one sentence for what is wrong.  Nothing is written or trained yet."""
     name, path = study.network.model, study.network.checkpoint
     if path is not None:
-        return Source(_from_checkpoint(name, path), f"{name} with the weights of {path.name}")
+        return Origin(_from_checkpoint(name, path), f"{name} with the weights of {path.name}")
     config = Config(network=study.network, output=Output(study.output.out))
     dense = study.output.out / config.name / "dense.safetensors"
     if (dense.parent / record.COMPLETE).is_file() and dense.is_file():
-        return Source(_from_checkpoint(name, dense), f"the dense network of the run {config.name}")
+        return Origin(_from_checkpoint(name, dense), f"the dense network of the run {config.name}")
     job = check(config)
-    return Source(job.model, f"{name} trained on {config.data.dataset} as `python -m experiments.run` does", job)
+    return Origin(job.model, f"{name} trained on {config.data.dataset} as `python -m experiments.run` does", job)
 
 
 def train(job: Job, folder: Path) -> None:

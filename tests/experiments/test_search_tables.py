@@ -58,7 +58,7 @@ def test_what_search_adds_is_said_with_its_chance():
     assert points == pytest.approx(18.0)
     assert error == pytest.approx(1.96 * 100 * math.sqrt((22 - 18**2 / 100) / 100**2))
     assert compare.paired(before, before) == (0.0, 0.0)
-    row = compare.Row("macs=0.5", "loss", 0, 1, 1, 1, 90.0, 0.5, 89.0, 0.6)
+    row = compare.Compared("macs=0.5", "loss", 0, 1, 1, 1, 90.0, 0.5, 89.0, 0.6)
     rows = {"loss": row, "search": row._replace(plan="search", trial=7, val_loss=0.45, val_top1=91.0)}
     for gain, verdict in ((0.3, "no more than chance"), (0.6, "better"), (-0.6, "worse")):
         words = compare.words(compare.Gain("macs=0.5", 7, gain, 0.4), rows, 100, (500, 10000))
