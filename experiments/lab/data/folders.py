@@ -36,10 +36,16 @@ def classes_of(root: Path) -> list[str]:
 
 
 def names_below(folder: Path) -> list[str]:
-    """Return the path, from the folder on, of every file below it that is not hidden, sorted folder by folder."""
-    walked = []
+    """List the path, from the folder on, of every file below it but the hidden ones, folder by folder, each sorted.
+
+    Links are followed, but not to a folder that they stand in.
+    """
+    walked, ways = [], {str(folder): (os.path.realpath(folder),)}  # of each folder the real folders that lead to it
     for base, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        way = ways.pop(base)
+        below = {name: os.path.realpath(os.path.join(base, name)) for name in folders if not name.startswith(".")}
+        folders[:] = [name for name, real in below.items() if real not in way]  # a link to where it stands has no end
+        ways |= {os.path.join(base, name): (*way, below[name]) for name in folders}
         walked.append((os.path.relpath(base, folder), names))
     paths = [(base, name) for base, names in sorted(walked) for name in sorted(names) if not name.startswith(".")]
     return [name if base == os.curdir else os.path.join(base, name) for base, name in paths]

@@ -9,7 +9,8 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from checks import require
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")  # Windows names downloaded JPEGs .jfif
+EXTENSIONS = (*JPEG, ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # else as torchvision's ImageFolder
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer a channel
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
