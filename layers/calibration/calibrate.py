@@ -122,7 +122,14 @@ def _backward(scores: Any, images: int, generator: torch.Generator) -> None:
     log_p = scores.log_softmax(1)
     require(bool(log_p.isfinite().all()), "the network's output", "NaN or infinity", "finite for every image")
     labels = torch.multinomial(log_p.detach().exp().cpu(), 1, generator=generator).to(log_p.device)
-    torch.autograd.backward(-log_p.gather(1, labels).sum())
+    try:
+        torch.autograd.backward(-log_p.gather(1, labels).sum())
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # it overwrites what the gradient needs, or detaches its output
+        words = str(error).partition(": [")[0].splitlines()[0]
+        allowed = "differentiable, or pass loss_aware=False, as selector energy without refit does"
+        raise ValueError(f"the network must be {allowed}, got {words}") from error
 
 
 def _sum_over_processes(sums: Sums) -> None:

@@ -107,6 +107,23 @@ def test_endings_in_upper_case_and_folders_within_classes_are_read(tmp_path):
     assert len(load_dataset(Data("folder", root), 0).test().labels) == 21
 
 
+def test_jpegs_as_windows_names_them_are_read(tmp_path):
+    root = write_images(tmp_path / "data")
+    save(root / "test" / "cat" / "download.jfif", Image.fromarray(noise(32, 32, 3)), format="JPEG")
+    assert len(load_dataset(Data("folder", root), 0).test().labels) == 21
+
+
+def test_links_are_followed_and_one_to_a_folder_that_it_stands_in_is_not(tmp_path):
+    root = write_images(tmp_path / "data")
+    (root / "test" / "cat").rename(tmp_path / "cats")
+    (root / "test" / "cat").symlink_to(tmp_path / "cats")
+    (tmp_path / "cats" / "winter").mkdir()
+    (tmp_path / "cats" / "itself").symlink_to(".")
+    (tmp_path / "cats" / "winter" / "back").symlink_to(tmp_path / "cats")
+    (tmp_path / "cats" / "winter" / "others").symlink_to(root / "train" / "cat")
+    assert len(load_dataset(Data("folder", root), 0).test().labels) == 20 + 10
+
+
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_one_part_alone_can_be_evaluated(part, tmp_path):
     dataset = load_dataset(Data("folder", write_images(tmp_path / "data", (part,))), 0)

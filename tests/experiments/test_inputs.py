@@ -102,6 +102,18 @@ def test_the_images_count_and_what_else_lies_beside_them_does_not(tmp_path):
     assert of_data(Data("digits")) is None
 
 
+def test_images_behind_a_link_count(tmp_path):
+    image = tmp_path / "elsewhere" / "1.png"
+    image.parent.mkdir()
+    image.write_bytes(b"one")
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "train" / "a").symlink_to(image.parent)
+    data = Data("folder", tmp_path / "data")
+    before = of_data(data)
+    image.write_bytes(b"two")
+    assert of_data(data) not in (None, before)
+
+
 def test_the_code_of_the_network_counts_with_that_of_its_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "nets_of_mine"

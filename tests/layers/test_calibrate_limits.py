@@ -105,6 +105,25 @@ def test_no_classifier_is_refused_in_a_sentence(images):
         calibrate(nn.Conv2d(2, 4, 3, dtype=torch.float64), [images])
 
 
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(lambda y: y.mul_(2), "modified by an inplace"), (torch.detach, "does not require grad")]
+)
+def test_a_network_without_gradients_is_refused_in_a_sentence(spoil, reason):
+    class Spoilt(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            y = self.layer(x).exp()
+            z = y.exp()
+            return z + spoil(y).sum() if reason.startswith("modified") else spoil(z)
+
+    with pytest.raises(ValueError, match=f"the network must be differentiable, or pass loss_aware=False.*{reason}"):
+        calibrate(Spoilt(), [torch.ones(2, 3)])
+    assert calibrate(Spoilt(), [torch.ones(2, 3)], loss_aware=False).images == 2
+
+
 @pytest.mark.parametrize("kind", ["single", "constant", "zero"])
 @pytest.mark.parametrize("loss_aware", [True, False])
 def test_one_image_and_constant_ones_are_no_reason_to_fail(net, images, kind, loss_aware):

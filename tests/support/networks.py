@@ -54,3 +54,22 @@ def copied(classes, channels):
 def no_factory():
     """A function of the user's that makes a network of no number of classes."""
     return LeNet()
+
+
+def wide(classes=10, channels=1):
+    """A network for images of 8 x 8 pixels alone."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, classes))
+
+
+class Few(LeNet):
+    """A network that takes no more than four images at once."""
+
+    def forward(self, x):
+        return super().forward(x).reshape(min(len(x), 4), 10)
+
+
+class Named(LeNet):
+    """A network that answers by name, as detectors do."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x)}

@@ -14,6 +14,7 @@ from layers.network import evaluating
 
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
+from ..models import reason
 from ..progress import stage, tracked
 
 
@@ -50,12 +51,21 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
     places, losses = [], []
     with evaluating(model):
         for images, labels in tracked(Batches(split, dataset, 500, device=device), "evaluate, batch"):
-            y = model(images).float()
+            y = _logits(model, images).float()
             hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
             places.append(torch.stack([hits[:, 0], hits.any(1)]).cpu())
             losses.append(cross_entropy(y, labels, reduction="none").double().cpu())
     first, five = torch.cat(places, 1)
     return Judged(first, five, torch.cat(losses))
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Return what the network answers; ValueError in one sentence where code of the user's raises."""
+    try:
+        return model(images)
+    except Exception as error:  # whatever a network of the user's raises, which took one image and not so many
+        shape = "x".join(map(str, images.shape))
+        raise ValueError(f"model must answer a batch of {shape}, got {reason(error)}") from error
 
 
 def latencies(

@@ -120,12 +120,14 @@ def look_up(config: Config) -> Job:
     model, complete = _network(config, dataset, example.shape[-1])
     try:
         with evaluating(model):
-            logits = model(example[:1])
+            logits = model(example[:1].clone())  # a network may work in place on its images
     except Exception as error:  # whatever a network of the user's raises
         size = "x".join(map(str, example.shape[1:]))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"images must fit {config.network.model}, got {size} ({reason})") from error
-    wanted, got = (1, len(dataset.classes)), tuple(getattr(logits, "shape", ()))
+        padded = f", {dataset.preprocessing.pad} pixels of which on every side are --pad" * (dataset.preprocessing.pad > 0)
+        raise ValueError(f"images must fit {config.network.model}, got {size}{padded} ({reason})") from error
+    wanted = (1, len(dataset.classes))
+    got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     require(got == wanted, f"what {config.network.model} returns for one image", got, f"logits of shape {wanted}")
 
     if complete and rank() == 0:

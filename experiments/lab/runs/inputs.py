@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, Data
+from ..data.folders import names_below
 from ..data.images import EXTENSIONS
 
 if TYPE_CHECKING:  # what runs it needs half a second to load, and most who come here have no study
@@ -135,11 +136,10 @@ def _files(root: Path, dataset: str) -> Iterator[Path]:
     if root.suffix == ".tar":  # shards, named by a pattern
         yield from root.parent.glob("*.tar")
         return
-    for folder, names, files in os.walk(root / IDX.get(dataset, "")):
-        names[:] = [name for name in names if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(EXTENSIONS) or (dataset in IDX and name.endswith("-ubyte")):
-                yield Path(folder, name)
+    below = root / IDX.get(dataset, "")
+    for name in names_below(below):
+        if name.lower().endswith(EXTENSIONS) or (dataset in IDX and name.endswith("-ubyte")):
+            yield below / name
 
 
 def _add(sha: Any, path: Path) -> None:
