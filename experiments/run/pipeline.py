@@ -162,7 +162,9 @@ def _networks(job: Job, tracker: Tracker) -> tuple[dict[str, nn.Module], dict[st
         console.print(words, markup=False, highlight=False)
     models = {}
     for stage in _stages(job, kept):
-        state = "goes on" if kept.checkpoint(stage.name).is_file() else f"{stage.epochs} epochs"
+        state = (
+            "goes on" if kept.checkpoint(stage.name).is_file() else f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+        )
         state = "finished before" if stage.name in done else state
         console.print(f"{stage.words}: {state}", markup=False, highlight=False)
         if stage.name not in done:

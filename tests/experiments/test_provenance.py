@@ -26,6 +26,9 @@ def test_the_command_of_a_run_makes_the_same_run_again(tmp_path):
     again = tyro.cli(Config, args=words[3:], config=(tyro.conf.OmitArgPrefixes,))
     assert again.name == config.name
     assert command(Config().flat()) == "python -m experiments.run"
+    nothing, planned = Config(compression=Compression(())), Config(compression=Compression(plan=Path("plan.json")))
+    assert command(nothing.flat()) == "python -m experiments.run --kernel None"
+    assert command(planned.flat()) == "python -m experiments.run --plan plan.json"
 
 
 def test_the_command_of_any_verb():

@@ -124,7 +124,9 @@ def look_up(config: Config) -> Job:
     except Exception as error:  # whatever a network of the user's raises
         size = "x".join(map(str, example.shape[1:]))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        padded = f", {dataset.preprocessing.pad} pixels of which on every side are --pad" * (dataset.preprocessing.pad > 0)
+        padded = f", {dataset.preprocessing.pad} pixels of which on every side are --pad" * (
+            dataset.preprocessing.pad > 0
+        )
         raise ValueError(f"images must fit {config.network.model}, got {size}{padded} ({reason})") from error
     wanted = (1, len(dataset.classes))
     got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

@@ -27,6 +27,8 @@ def changed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return option -> value of every option of a run that is not at its default, in the order of `--help`."""
     defaults = {field.name: _plain(getattr(group(), field.name)) for group in GROUPS for field in fields(group)}
     given = {name: _plain(config[name]) for name in defaults if name in config}
+    if given.get("plan") is not None:
+        given.pop("kernel", None)  # the plan has them
     return {name: value for name, value in given.items() if value is not None and value != defaults[name]}
 
 
@@ -35,7 +37,7 @@ def words(options: Mapping[str, Any]) -> str:
     typed = []
     for name, value in options.items():
         flag = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
-        values = value if isinstance(value, list) else [] if isinstance(value, bool) else [value]
+        values = value or ["None"] if isinstance(value, list) else [] if isinstance(value, bool) else [value]
         typed += [flag, *(PLACES.get(name) or shlex.quote(str(element)) for element in values)]
     return " ".join(typed)
 
