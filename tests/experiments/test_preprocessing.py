@@ -94,6 +94,13 @@ def test_a_checkpoint_of_plain_mnist_is_evaluated_right(tmp_path):
     assert results(tmp_path / "runs")["rows"][0]["top1"] == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the development data is not here")
+def test_a_network_for_images_without_padding_is_told_of_it(tmp_path, capsys):
+    words = f"--dataset mnist --data-root {MNIST} --model networks:wide --kernel None --out {tmp_path}"
+    assert main(words.split()) == 2
+    assert "must fit networks:wide, got 1x32x32, 2 pixels of which on every side are --pad (" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_a_checkpoint_near_chance_is_said_loudly_with_the_preprocessing_in_use(right, tmp_path, caplog):
     usual = load_dataset(Data(), 0)

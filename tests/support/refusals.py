@@ -33,7 +33,7 @@ REFUSALS = {
         "--model nowhere:net": "model must be package.module:factory that can be imported, got 'nowhere:net'",
         "--model networks:no_factory": "model must be a factory that takes classes= and channels=, or num_",
         "--model networks:Named": r"what networks:Named returns for one image must be logits of .*, got 'dict'",
-        "--model networks:Few --checkpoint FILE": r"model must answer a batch of 200x1x32x32, got RuntimeError: .*:\d+\)?",
+        "--model networks:Few --checkpoint FILE": r"model must answer a batch of 200x1x32x32, got Run.* at .*:\d+",
         "--model networks:wide": r"images must fit .*, got 1x32x32 \(.*mat1 and mat2",
         "--kernel dtc": "kernel must be one of svd, .*, got 'dtc'",
         "--frequency --kernel svd": "kernel must be one of dct, dst, .* with --frequency, got 'svd'",
