@@ -1,6 +1,7 @@
 """Checkpoints in the forms that training scripts write them, and those that are refused in one sentence."""
 
 import argparse
+import random
 
 import numpy as np
 import pytest
@@ -119,6 +120,16 @@ def damaged(path):
     path.write_bytes(path.read_bytes()[:900])
 
 
+def archive_of_numpy(path):
+    with path.open("wb") as file:
+        np.savez(file, **OWN)
+
+
+def exported_program(path):
+    torch.export.save(torch.export.export(make(), (torch.ones(1, 1, 4, 4),)), path.with_suffix(".pt2"))
+    path.with_suffix(".pt2").rename(path)
+
+
 REFUSED = {  # name: what writes the file, the sentence
     "code": (
         lambda path: torch.save({"state_dict": Code()}, path),
@@ -131,6 +142,12 @@ REFUSED = {  # name: what writes the file, the sentence
     "cut off": (damaged, "alone, got .* .it is cut off, damaged, or holds more than tensors"),
     "a pickle of no tensors": (lambda path: torch.save([1, 2], path), "checkpoint must be a file of a state_dict"),
     "a scripted network": (lambda path: torch.jit.save(torch.jit.script(NET), path), "it is a scripted network"),
+    "an archive of NumPy": (archive_of_numpy, "it is an archive, but none of torch.save"),
+    "an exported program": (exported_program, "it is an archive, but none of torch.save"),
+    "shapes alone": (
+        lambda path: torch.save({name: tensor.to("meta") for name, tensor in OWN.items()}, path),
+        "0.weight of .* must be one with numbers, got 'a tensor of the meta device'",
+    ),
     "text": (lambda path: path.write_text("accuracy 91.2"), "must be a safetensors file or one that torch.save wrote"),
     "an empty file": (lambda path: path.touch(), "must be a safetensors file or one that torch.save wrote"),
     "a folder": (lambda path: path.mkdir(), "checkpoint must be a file, not a folder, got"),
@@ -184,6 +201,24 @@ def test_what_is_refused_is_said_in_one_sentence_without_advice_to_run_it(kind, 
     assert "weights_only" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_whatever_is_damaged_is_read_or_refused_in_a_sentence(zipped, tmp_path):
+    path, draw = tmp_path / "net.pth", random.Random(0)
+    torch.save({"state_dict": OWN, "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
+    whole, sentences = path.read_bytes(), []
+    for _ in range(150):
+        spoilt = bytearray(whole[: draw.randrange(len(whole)) if draw.random() < 0.2 else len(whole)])
+        for _ in range(draw.choice((1, 2, 8)) if spoilt else 0):
+            spoilt[draw.randrange(len(spoilt))] = draw.randrange(256)
+        path.write_bytes(spoilt)
+        try:
+            load_checkpoint(make(), path)
+        except ValueError as error:
+            sentences.append(str(error))
+    assert len(sentences) > 50
+    assert not any("\n" in sentence for sentence in sentences)
 
 
 def test_a_buffer_may_mask_by_infinity(tmp_path):

@@ -40,7 +40,8 @@ def names_below(folder: Path) -> list[str]:
 
     Links are followed, but not to a folder that they stand in.
     """
-    walked, ways = [], {str(folder): (os.path.realpath(folder),)}  # of each folder the real folders that lead to it
+    walked = []
+    ways: dict[str, tuple[str, ...]] = {str(folder): (os.path.realpath(folder),)}  # the real folders that lead to each
     for base, folders, names in os.walk(folder, followlinks=True):
         way = ways.pop(base)
         below = {name: os.path.realpath(os.path.join(base, name)) for name in folders if not name.startswith(".")}
