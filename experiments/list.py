@@ -46,7 +46,7 @@ def line(folder: Path) -> Line:
         last = "".join(f", {row['network']} epoch {row['epoch'] + 1}" for row in history.read(folder)[-1:])
         return Line(folder.name, f"unfinished{last}", "", "", changed)
     others = sorted(row["top1"] for row in rows[1:])
-    spread = f"{others[0]:.2f} to {others[-1]:.2f}" if others else ""
+    spread = " to ".join(dict.fromkeys(f"{accuracy:.2f}" for accuracy in others[:1] + others[-1:]))
     return Line(folder.name, f"complete, {counted(len(rows), 'network')}", f"{rows[0]['top1']:.2f}", spread, changed)
 
 

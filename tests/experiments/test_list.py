@@ -26,7 +26,8 @@ def test_the_list_shows_every_run_and_why_one_cannot_be_used(runs, capsys, monke
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "complete, 2 networks" in lines["a"]
     assert "99.00" in lines["a"]
-    assert "98.50 to 98.50" in lines["a"]
+    assert "98.50 " in lines["a"]
+    assert "98.50 to" not in lines["a"]
     assert "unfinished, svd epoch 5" in lines["unfinished"]
     assert "unreadable" in lines["torn"]
     assert "run must have a whole results.json" in lines["torn:"]

@@ -39,6 +39,15 @@ def test_words_are_wrapped_between_words_and_a_name_too_long_has_a_line_of_its_o
     assert lines[1].strip() == "state complete, top-1, % 99.44"
 
 
+def test_a_title_is_wrapped_between_words_and_a_name_in_it_stays_whole():
+    name = "folder-" + "x" * 60
+    title = f"{name}  --kernel svd auto --budget macs=0.5 --max-epochs 2 --latency-batches 1 4"
+    lines = printed(Table(["run", "ms"], [["a", "1"]]), 50, title).splitlines()
+    assert lines[0].strip() == name
+    assert max(map(len, lines[1:])) <= 50
+    assert " ".join(lines).split()[: len(title.split())] == title.split()
+
+
 @given(st.lists(st.lists(st.from_regex(r"[a-z0-9.\-]{0,30}", fullmatch=True), min_size=4, max_size=4), max_size=5))
 def test_every_cell_is_printed_whole_at_80_columns(rows):
     text = printed(Table(["network", "params, k", "MACs, k", "batch 64, ms"], rows), 80)

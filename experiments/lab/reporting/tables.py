@@ -1,5 +1,6 @@
 """One table of words and numbers, as Markdown and on a terminal of any width."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,8 @@ def print_table(table: Table, console: Console, title: str = "") -> None:
     fits beside the words, every row is a paragraph that begins with its name.
     """
     if title:
-        console.print(Text(title, style="italic"), soft_wrap=True)
+        lines = textwrap.fill(title, console.width, break_long_words=False, break_on_hyphens=False)
+        console.print(Text(lines, style="italic"), soft_wrap=True)
     fitting = list(_fitting(table, console.width))
     for number, (part, widths) in enumerate(fitting):
         console.print(*[""] * (number > 0), _rich(part, widths), sep="\n")
