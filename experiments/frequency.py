@@ -53,7 +53,7 @@ class Page:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders"""
     out: Path | None = None
-    """the Markdown file (default: standard output)"""
+    """the Markdown file (unset: standard output)"""
 
 
 def dataset_name(config: dict[str, Any]) -> str:

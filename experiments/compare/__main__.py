@@ -24,7 +24,7 @@ class Compare:
     runs: Path = Path("runs")
     """folder of the run folders"""
     dense: str | None = None
-    """the run whose dense network all are held against (default: each run's own)"""
+    """the run whose dense network all are held against (unset: each run's own)"""
     out: Files = ()
     """files to write as well: .csv (plain numbers), .md, .tex (booktabs) or .html (with a figure)"""
 

@@ -39,23 +39,23 @@ class Data:
     data_root: Path | None = None
     """where the dataset lies on disk; for imagenet and folder also WebDataset shards: 'DIR/{000..146}.tar'"""
     image_size: int | None = None
-    """resize the images to this many pixels a side (default: as they are; 224 for imagenet and shards)"""
+    """resize the images to this many pixels a side (unset: as they are; 224 for imagenet and shards)"""
     mean: Numbers | Literal["none"] | None = None
     """what is taken off the pixels, which lie between 0 and 1: a number for each channel, or none
-    (default: the training images' own; ImageNet's for imagenet and folder; the weights' own with --pretrained)"""
+    (unset: the training images' own; ImageNet's for imagenet and folder; the weights' own with --pretrained)"""
     std: Numbers | Literal["none"] | None = None
-    """what they are divided by after that: a number for each channel, or none (default: as for --mean)"""
+    """what they are divided by after that: a number for each channel, or none (unset: as for --mean)"""
     pad: int | Literal["none"] | None = None
-    """pixels of zeros on every side, before all else, or none (default: 2 for mnist and fashion-mnist, else none)"""
+    """pixels of zeros on every side, before all else, or none (unset: 2 for mnist and fashion-mnist, else none)"""
     resize: int | Literal["none"] | None = None
-    """pixels to which the shorter side is resized before the crop, or none (default: 8/7 of the image size for images
+    """pixels to which the shorter side is resized before the crop, or none (unset: 8/7 of the image size for images
     on disk, the image size for small ones; the weights' own with --pretrained)"""
     crop: int | Literal["none"] | None = None
-    """pixels a side of what is cut out of the middle, or none (default: the image size, for images on disk)"""
+    """pixels a side of what is cut out of the middle, or none (unset: the image size, for images on disk)"""
     interpolation: Literal["nearest", "bilinear", "bicubic", "none"] | None = None
-    """how images are resized (default: bilinear); none leaves each as it is stored, digits of 8 pixels too"""
+    """how images are resized (unset: bilinear); none leaves each as it is stored, digits of 8 pixels too"""
     workers: int | None = None
-    """processes that read images from disk (default: one per core, at most 8); no part of a run's name"""
+    """processes that read images from disk (unset: one per core, at most 8); no part of a run's name"""
     batch_size: int = 64
     """images per training step, in each process"""
 
@@ -76,16 +76,16 @@ class Compression:
     budget: str | None = None
     """what to keep of the dense network: macs=0.5, params=0.5, bytes=0.5, or latency=0.5 of what a forward pass of the
     largest of --latency-batches takes
-    (default: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
+    (unset: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
     selector: str | None = None
     """how ranks are chosen: uniform, energy, threshold, evbmf, minimax, or by the predicted rise of the loss: loss
-    (default: loss)"""
+    (unset: loss)"""
     calibration_images: int | None = None
     """training images, drawn by seed and not augmented, for selector loss and for --refit
-    (default: 2000, or 512 of more than 64 pixels; or all there are)"""
+    (unset: 2000, or 512 of more than 64 pixels; or all there are)"""
     refit: Annotated[bool | None, tyro.conf.arg(constructor=bool)] = None
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images
-    (default: with selector loss)"""
+    (unset: with selector loss)"""
     prune_channels: float | None = None
     """take this fraction of its channels out of each of --layers but the last, those of the least L2 norm over all that
     depends on them (torch-pruning); before all else: --kernel and --budget get the thinner network"""
@@ -115,15 +115,15 @@ class Training:
     """how it is trained"""
 
     max_epochs: int | None = None
-    """epochs of the dense network (default: from 3 for mnist to 90 for imagenet; with --checkpoint none)"""
+    """epochs of the dense network (unset: from 3 for mnist to 90 for imagenet; with --checkpoint none)"""
     finetune_epochs: int | None = None
-    """epochs of each compressed network (default: a quarter of the dense network's, or none with --max-epochs 0)"""
+    """epochs of each compressed network (unset: a quarter of the dense network's, or none with --max-epochs 0)"""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum"""
     lr: float = 2e-3
     """peak learning rate; for sgd 0.1 is usual"""
     finetune_lr: float | None = None
-    """peak learning rate of fine-tuning (default: a twentieth of --lr); where no epoch has a higher validation accuracy
+    """peak learning rate of fine-tuning (unset: a twentieth of --lr); where no epoch has a higher validation accuracy
     the network stays as it was before"""
     momentum: float = 0.9
     """of sgd"""

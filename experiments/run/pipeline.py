@@ -19,7 +19,7 @@ from ..lab.recipes.fit import _fit
 from ..lab.recipes.job import Job, finished
 from ..lab.recipes.recipe import Recipe, from_dense
 from ..lab.runs import record
-from ..lab.runs.history import History
+from ..lab.runs.epochs import History
 from ..lab.runs.inputs import changes, inputs
 from ..lab.runs.lock import alone
 from ..lab.runs.stages import Accuracies, Stages

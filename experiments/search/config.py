@@ -38,9 +38,9 @@ class Trials:
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images"""
     calibration_images: int | None = None
     """training images, drawn by seed and not augmented
-    (default: 2000, or 512 of more than 64 pixels; or all there are)"""
+    (unset: 2000, or 512 of more than 64 pixels; or all there are)"""
     validation_images: int | None = None
-    """of those that validate, drawn by seed (default: all); no test image is looked at before the search is over"""
+    """of those that validate, drawn by seed (unset: all); no test image is looked at before the search is over"""
     pruner: Literal["median", "hyperband", "none"] = "median"
     """which trials are given up early, where there are epochs: median (worse than half of the others after as many
     epochs), hyperband, none"""

@@ -28,7 +28,7 @@ class Curves:
     """which layers may be compressed"""
     calibration_images: int | None = None
     """training images, drawn by seed and not augmented
-    (default: 2000, or 512 of more than 64 pixels; or all there are)"""
+    (unset: 2000, or 512 of more than 64 pixels; or all there are)"""
     refit: bool = True
     """fit every layer's factors to what the dense layer puts out, by least squares on the calibration images"""
     seed: int = 0

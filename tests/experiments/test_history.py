@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 
 from experiments.lab.runs import history
-from experiments.lab.runs.history import History
+from experiments.lab.runs.epochs import History
 
 
 class Told(list):

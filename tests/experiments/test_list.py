@@ -84,3 +84,10 @@ def test_verbs(capsys, runs):
     code += "print([m for m in ('torch', 'optuna', 'mlflow', 'pandas') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_to_list_runs_needs_neither_torch_nor_lightning(runs):
+    code = "import sys; from experiments.list import main; code = main(sys.argv[1:]); "
+    code += "sys.exit(code or any(name in sys.modules for name in ('torch', 'lightning', 'pandas')))"
+    listed = subprocess.run([sys.executable, "-c", code, "--runs", str(runs)], capture_output=True, check=False)
+    assert listed.returncode == 0, listed.stderr

@@ -1,25 +1,10 @@
-"""What became of each epoch, in the run folder: `history.json`, rewritten whole after every epoch."""
+"""What became of each epoch, as the run folder has it: `history.json`, which `epochs` writes."""
 
 import json
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-import lightning
-import torch
-from torch import Tensor
-
-from . import record
+from typing import Any
 
 FILE = "history.json"
-
-
-class Follower(Protocol):
-    """Whoever wants to be told of each epoch."""
-
-    def epoch(self, network: str, number: int, metrics: Mapping[str, float]) -> None:
-        """Take note that one epoch of one network is over."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -29,43 +14,5 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def seconds(folder: Path, network: str) -> float:
-    """Return the seconds of all epochs of a network."""
+    """Add up the seconds of all epochs of a network."""
     return sum(row["seconds"] for row in read(folder) if row["network"] == network)
-
-
-class History(lightning.Callback):
-    """Mean training loss, validation accuracy and seconds, validation included, of each epoch of one network.
-
-    An epoch that is trained again, since the run was killed after it or is repeated, takes the place of its row and of
-    all later ones: the seconds of a run in several parts add up to those that led to its weights.
-    """
-
-    def __init__(
-        self, folder: Path, network: str, follower: Follower, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self.folder, self.network, self.follower, self.clock = folder, network, follower, clock
-        self.losses: list[Tensor] = []
-        self.began = 0.0
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Start the clock."""
-        self.losses.clear()
-        self.began = self.clock()
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        """Keep the loss where it is: reading it would make the device wait."""
-        self.losses.append((outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach())
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Write the row, and tell the follower."""
-        if not trainer.is_global_zero:
-            return
-        metrics = {"train_loss": float(torch.stack(self.losses).mean()), "seconds": self.clock() - self.began}
-        if "val_top1" in trainer.callback_metrics:
-            metrics["val_top1"] = float(trainer.callback_metrics["val_top1"])
-        number = trainer.current_epoch
-        earlier = [row for row in read(self.folder) if row["network"] != self.network or row["epoch"] < number]
-        record.write_json(self.folder / FILE, [*earlier, {"network": self.network, "epoch": number, **metrics}])
-        self.follower.epoch(self.network, number, metrics)

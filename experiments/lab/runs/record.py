@@ -8,10 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from checks import require
-from layers.network import write_text
 
 CONFIG = "config.json"
 COMPLETE = "results.json"
@@ -33,6 +30,8 @@ def make_folder(out: Path, name: str) -> Path:
 
 def environment() -> dict[str, object]:
     """Return what a reader needs to judge or repeat a measurement."""
+    import torch  # seconds, which those who only read need not wait
+
     packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning")}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     describe = ["git", "describe", "--always", "--dirty"]
@@ -49,6 +48,8 @@ def environment() -> dict[str, object]:
 
 def write_json(path: Path, data: object) -> None:
     """Write JSON, whole or not at all."""
+    from layers.network import write_text  # with torch, as above
+
     write_text(path, json.dumps(data, indent=1, default=str) + "\n")
 
 

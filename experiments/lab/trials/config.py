@@ -12,9 +12,9 @@ class Workers:
     """of the study in all, by all workers; more of them later continue it"""
     storage: str | None = None
     """a database that any number of machines share, postgresql://USER:PASSWORD@HOST/NAME say
-    (default: study.db in the study's folder, which any number of processes here share)"""
+    (unset: study.db in the study's folder, which any number of processes here share)"""
     study_name: str | None = None
-    """in the storage (default: made from the settings, so that the same command joins the same study)"""
+    """in the storage (unset: made from the settings, so that the same command joins the same study)"""
     heartbeat: int = 60
     """seconds between two signs of life of a worker; a trial is taken up again after two of them were missed"""
     retries: int = 3
