@@ -20,6 +20,11 @@ EVERY = 30.0  # seconds between two lines
 REFRESH = 0.5  # seconds: seldom enough to disturb no timing
 
 
+def log(words: str) -> None:
+    """Write a line to stderr as it is: not wrapped, nothing in it taken for markup."""
+    Console(stderr=True).print(words, soft_wrap=True, markup=False, highlight=False)
+
+
 class Sign:
     """What a stage is doing and how far it has come; the stage changes it, the bar or the line shows it."""
 

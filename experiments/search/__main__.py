@@ -11,6 +11,7 @@ def act(search: Search) -> None:
     import optuna
     from rich.console import Console
 
+    from ..lab.progress import log
     from ..lab.reporting.tables import print_table
     from ..lab.runs import record
     from ..lab.runs.inputs import changes_of_study
@@ -18,11 +19,7 @@ def act(search: Search) -> None:
     from . import outcome, trial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the tables and in the figure
-    console, options = Console(stderr=True), search.output
-
-    def log(words: str) -> None:
-        console.print(words, soft_wrap=True, markup=False, highlight=False)
-
+    options = search.output
     job, recipes = trial.check(search)
     # before the survey, which takes a while; without --storage the folder comes first, and nothing is refused after
     database = storage.open_storage(options.storage, options.heartbeat, options.retries) if options.storage else None

@@ -10,10 +10,10 @@ def act(sweep: Sweep) -> None:
     """Measure what is not measured yet, and draw."""
     from rich.console import Console
 
+    from ..lab.progress import log
     from .points import execute
 
-    console = Console(stderr=True)
-    folder = execute(sweep, lambda words: console.print(words, soft_wrap=True, markup=False, highlight=False))
+    folder = execute(sweep, log)
     Console().print(f"sweep.csv, sweep.png, sweep.pdf: {folder}", soft_wrap=True, highlight=False)
 
 

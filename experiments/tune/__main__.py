@@ -11,6 +11,7 @@ def act(tune: Tune) -> None:
     import optuna
     from rich.console import Console
 
+    from ..lab.progress import log
     from ..lab.runs import record
     from ..lab.runs.inputs import changes_of_study
     from ..lab.trials import storage, workers
@@ -18,11 +19,7 @@ def act(tune: Tune) -> None:
     from .sampler import SeededByTrial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it reports is in the table and in the figures
-    console, options = Console(stderr=True), tune.output
-
-    def log(words: str) -> None:
-        console.print(words, markup=False, highlight=False)
-
+    options = tune.output
     job = objective.check(tune)
     # with --storage the folder comes last: a database that cannot be used leaves nothing behind
     url = options.storage or storage.sqlite_url(record.make_folder(options.out, tune.name) / "study.db")

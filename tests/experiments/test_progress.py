@@ -62,3 +62,9 @@ def test_on_a_terminal_a_bar_is_drawn_on_stderr(monkeypatch, capsys):
     assert out == ""
     assert "refit [layer1]" in err
     assert "1/4" in err
+
+
+def test_a_logged_sentence_is_one_line_as_it_is(capsys):
+    sentence = "a [bold]path[/bold] of 7 parts, " * 10
+    progress.log(sentence)
+    assert capsys.readouterr() == ("", f"{sentence}\n")

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 
 from checks import require
 
+from ...lab.progress import log
 from ...lab.recipes.calibration import Calibration, image_count
 from ...lab.recipes.job import job_of_trained_network
 from ...lab.reporting.provenance import command_of, provenance
@@ -27,11 +27,6 @@ def report(bench: "PlannerBench") -> bool:
     require(options.plans != 1, "plans", 1, "0, or at least 2: one plan has no rank")
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
-    console = Console(stderr=True)
-
-    def log(words: str) -> None:
-        console.print(words, soft_wrap=True, markup=False, highlight=False)
-
     try:
         job = job_of_trained_network(config)
         there, side = len(job.dataset.train().labels), job.example.shape[-1]

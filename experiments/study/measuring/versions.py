@@ -5,7 +5,6 @@ from torch import Tensor
 
 from layers.coded import smooth_order
 
-REPEATED = ("random", "shuffled")  # conditions with several draws
 CONDITIONS = ("trained", "shuffled", "sorted", "random", "random, sorted")
 
 
