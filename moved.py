@@ -48,4 +48,15 @@ def new_path(old: str) -> str | None:
     return None
 
 
+def enter_namesakes(package: str) -> None:
+    """Enter now the modules at old paths that share their name with something that the package hands out.
+
+    Importing `layers.compress` later would put the module in the place of the function `layers.compress`.
+    """
+    for old, now in MOVED.items():
+        parent, _, name = old.rpartition(".")
+        if parent == package and hasattr(sys.modules[package], name):
+            sys.modules[old] = importlib.import_module(now)
+
+
 sys.meta_path.insert(0, Finder())

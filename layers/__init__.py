@@ -1,6 +1,6 @@
 """Compressed layers, model surgery and planning, for any nn.Module."""
 
-import moved as _moved  # noqa: F401  # old module paths go on importing
+import moved as _moved  # old module paths go on importing
 
 from .calibration import (
     LayerStats as LayerStats,
@@ -43,3 +43,5 @@ from .planning import (
 from .thinning import Thin as Thin, prune_channels as prune_channels
 
 __version__ = "0.1.0"
+
+_moved.enter_namesakes(__name__)

@@ -22,6 +22,15 @@ def test_a_fresh_process_finds_it_through_either_package():
     assert run.stdout == "layers.thinning.weights\n"
 
 
+def test_a_function_is_not_hidden_by_the_old_path_of_its_name():
+    """For every name that the library hands out, whichever is imported first."""
+    program = "import importlib, moved, layers; face = {n: getattr(layers, n) for n in dir(layers)}; "
+    program += "[importlib.import_module(old) for old in moved.MOVED]; import layers.compress; "
+    program += "from layers.compress import compress; assert compress is layers.compress; "
+    program += "assert all(getattr(layers, n) is value for n, value in face.items())"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("name", ["layers.prunes", "layers.thinning.weights", "experiments.run", "budget"])
 def test_no_other_name_is_an_old_path(name):
     assert moved.new_path(name) is None
