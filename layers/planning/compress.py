@@ -11,7 +11,7 @@ from ..calibration import Stats, check_stats
 from ..costs import storage
 from ..factored import Spec
 from ..fitting import Metric
-from ..network import Layer, copy_of, replace
+from ..network import Layer, check_numbers, copy_of, replace
 from .methods import METHODS, Method
 from .plan import Plan, shape_of
 
@@ -75,7 +75,8 @@ def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.
         A new network, in which every planned layer is replaced.
 
     Raises:
-        ValueError: If plan or stats do not fit the model; the sentence names the layer.
+        ValueError: If plan or stats do not fit the model, or a weight is NaN or on the meta device; the sentence names
+            the layer.
 
     Example:
         >>> import torch
@@ -89,6 +90,7 @@ def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.
           )
         )
     """
+    check_numbers(model)
     if stats is not None:
         check_stats(stats, model)
     moments = {} if stats is None else stats.layers

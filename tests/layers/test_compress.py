@@ -112,6 +112,16 @@ def test_bad_tensors_are_refused_and_change_nothing(tmp_path, name):
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
 
 
+def test_a_network_without_numbers_is_refused_by_the_name_of_a_layer():
+    model = resnet20()
+    plan = make_plan(model, Budget(macs=0.5), ("svd",), "energy", example=X)
+    with pytest.raises(ValueError, match=r"weight of layer '.*' must be a tensor with numbers, got 'on the meta"):
+        compress(copy.deepcopy(model).to("meta"), plan)
+    model.linear.bias.data[3] = torch.nan
+    with pytest.raises(ValueError, match="bias of layer 'linear' must be finite, got 'NaN'"):
+        compress(model, plan)
+
+
 def test_a_plan_for_another_network_is_refused(saved):
     _, _, plan, folder = saved
     with pytest.raises(ValueError, match=r"plan must be about layers that the model has, got .*layer3"):
