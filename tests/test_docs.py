@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 import tyro
 from torch import nn
 
@@ -35,9 +36,12 @@ class Net(nn.Sequential):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("network", ["small", pytest.param("as it stands", marks=pytest.mark.slow)])
+def test_the_python_of_a_page_runs(network, page, tmp_path, monkeypatch):
     """One block after the other, with a network and images as a reader has them, in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    if network == "small":  # two minutes of planning and refitting become seconds
+        monkeypatch.setattr(torchvision.models, "resnet18", lambda num_classes: Net())
     torch.manual_seed(0)
     images = torch.rand(32, 3, 16, 16)
     names = {"__name__": "__main__", "Net": Net, "model": Net().eval(), "images": images, "batches": images.split(8)}
