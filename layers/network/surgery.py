@@ -61,19 +61,19 @@ def _span(tensor: Tensor) -> tuple[int, int, int]:
 
 
 def obstacles(model: nn.Module) -> dict[str, str]:
-    """Name -> reason, for every module that cannot be swapped without changing what the model computes or trains."""
-    found, tied = {}, ties(model)
+    """Map to a reason every module that cannot be swapped without changing what the model computes or trains."""
+    reasons, tied = {}, ties(model)
     for name, module in model.named_modules():
         if name in tied:
-            found[name] = tied[name]
+            reasons[name] = tied[name]
         elif any(getattr(module, hooks) for hooks in HOOKS):
-            found[name] = "it has hooks, which a new module would lose"
+            reasons[name] = "it has hooks, which a new module would lose"
         elif is_parametrized(module):
-            found[name] = "its weight is parametrised already"
+            reasons[name] = "its weight is parametrised already"
         if isinstance(module, READS_CHILD_WEIGHTS):
             reason = f"its parent {type(module).__name__} reads its weight"
-            found |= {f"{name}.{child}".lstrip("."): reason for child, _ in module.named_modules() if child}
-    return found
+            reasons |= {f"{name}.{child}".lstrip("."): reason for child, _ in module.named_modules() if child}
+    return reasons
 
 
 def replace(model: nn.Module, rule: Rule) -> nn.Module:
