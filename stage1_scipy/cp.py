@@ -9,10 +9,10 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow, restored, scaled
 from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
-from .checks import check_array, check_arrays, narrow, restored, scaled
 from .tensor import mode_product, unfold
 
 

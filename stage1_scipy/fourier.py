@@ -6,9 +6,8 @@ import numpy as np  # noqa: F401  # the examples use it
 import scipy.fft
 from numpy.typing import NDArray
 
+from arrays import COMPLEX, FLOATS, check_array, narrow
 from checks import check_axis, check_type
-
-from .checks import COMPLEX, FLOATS, check_array, narrow
 
 
 def _check(x: NDArray, axis: int, dtypes: Sequence[str] = FLOATS, values: bool = True) -> NDArray:

@@ -8,10 +8,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow, restored, scaled
 from contract import Leaf, Node, leaves
 from trees import Tree, check_nodes, dimension_tree, node_ranks, post_order
-
-from .checks import check_array, check_arrays, narrow, restored, scaled
 
 
 class _Block(NamedTuple):

@@ -8,10 +8,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
+from arrays import check_array, narrow, scaled, variance, wide
 from checks import check_spectrum, require
 from contract import EVB
-
-from .checks import check_array, narrow, scaled, variance, wide
 
 
 def energy_rank(s: NDArray, energy: float) -> int:

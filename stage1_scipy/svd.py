@@ -4,10 +4,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow
 from checks import check_rank, check_svd
 from contract import SVD
-
-from .checks import check_array, check_arrays, narrow
 
 
 def svd(x: NDArray, rank: int) -> SVD[NDArray]:

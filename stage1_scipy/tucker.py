@@ -7,10 +7,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow
 from checks import check_count, check_factors, check_modes, check_ranks, require
 from contract import Tucker
 
-from .checks import check_array, check_arrays, narrow
 from .tensor import unfold
 
 

@@ -5,9 +5,8 @@ import pywt
 import scipy.fft
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow
 from checks import check_axis, check_levels, check_wavelet, check_wavelet_code
-
-from .checks import check_array, check_arrays, narrow
 
 
 def dwt(x: NDArray, wavelet: str = "haar", levels: int = 1, axis: int = -1) -> tuple[NDArray, ...]:

@@ -5,10 +5,10 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow, restored, scaled
 from checks import check_cp, check_factors, require
 from contract import CP, RIDGE
 
-from .checks import check_array, check_arrays, narrow, restored, scaled
 from .svd import svd
 from .tensor import mode_product, unfold
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from arrays import COMPLEX, FLOATS, check_array, narrow
 from checks import check_axis, check_type
-
-from .checks import COMPLEX, FLOATS, check_array, narrow
 
 SHIFTS = {  # (wave, type) -> (a, b, p) of T_ki ~ wave(pi (k + a) (i + b) / (n + p))
     ("cos", 1): (0.0, 0.0, -1),

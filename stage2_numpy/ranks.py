@@ -6,10 +6,9 @@ from math import ceil, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from arrays import check_array, narrow, scaled, variance, wide
 from checks import check_spectrum, require
 from contract import EVB
-
-from .checks import check_array, narrow, scaled, variance, wide
 
 
 def energy_rank(s: NDArray, energy: float) -> int:

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow, restored, scaled
 from checks import check_rank, check_svd
 from contract import SVD
-
-from .checks import check_array, check_arrays, narrow, restored, scaled
 
 
 def _orthonormal(a: NDArray) -> NDArray:

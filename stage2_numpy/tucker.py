@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np  # noqa: F401  # the examples use it
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow, restored, scaled
 from checks import check_count, check_factors, check_modes, check_ranks, require
 from contract import Tucker
 
-from .checks import check_array, check_arrays, narrow, restored, scaled
 from .svd import svd
 from .tensor import mode_product, unfold
 

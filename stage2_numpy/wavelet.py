@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from arrays import check_array, check_arrays, narrow
 from checks import check_axis, check_levels, check_wavelet, check_wavelet_code
 
-from .checks import check_array, check_arrays, narrow
 from .filters import scaling_filter
 from .fourier import along
 

@@ -14,8 +14,9 @@ MAY = {  # package -> (our packages, third parties)
     "checks": ({"contract"}, set()),
     "trees": ({"contract", "checks"}, set()),
     "moved": (set(), set()),
-    "stage1_scipy": (CONTRACT, {"numpy", "scipy", "pywt"}),
-    "stage2_numpy": (CONTRACT, {"numpy"}),
+    "arrays": (CONTRACT, {"numpy"}),
+    "stage1_scipy": (CONTRACT | {"arrays"}, {"numpy", "scipy", "pywt"}),
+    "stage2_numpy": (CONTRACT | {"arrays"}, {"numpy"}),
     "stage3_torch": (CONTRACT | {"stage2_numpy"}, {"torch"}),
     "layers": (
         CONTRACT | {"moved", "stage3_torch"},

@@ -1,4 +1,4 @@
-"""The contract's checks for NumPy arrays, and the precision in which they are computed."""
+"""Check the arrays of stages 1 and 2 as the contract asks, and bring them to the precision and scale of computing."""
 
 import math
 from collections.abc import Sequence
