@@ -44,9 +44,11 @@ def test_the_python_of_a_page_runs(network, page, tmp_path, monkeypatch):
         monkeypatch.setattr(torchvision.models, "resnet18", lambda num_classes: Net())
     torch.manual_seed(0)
     images = torch.rand(32, 3, 16, 16)
-    names = {"__name__": "__main__", "Net": Net, "model": Net().eval(), "images": images, "batches": images.split(8)}
+    given = {"__name__": "__main__", "Net": Net, "model": Net().eval(), "images": images, "batches": images.split(8)}
+    names = dict(given)
     for text in blocks(page, "python"):
         exec(compile(text, name_of(page), "exec"), names)
+    assert names.keys() - given.keys() - {"__builtins__"}, "the page's Python makes nothing"
 
 
 def code(page):
@@ -90,9 +92,9 @@ def test_the_commands_of_a_page_are_understood(page, monkeypatch, capsys):
             main([verb, *words])
         except Understood:
             continue
-        except SystemExit:
-            pass
-        pytest.fail(f"{verb} {' '.join(words)}: {capsys.readouterr().err}")
+        except SystemExit:  # tyro has refused the words, and said why on stderr
+            pytest.fail(f"{verb} {' '.join(words)}: {capsys.readouterr().err}")
+        pytest.fail(f"{verb} {' '.join(words)} was not read by the door of the verbs")
 
 
 def anchor(heading):

@@ -97,8 +97,8 @@ def interleaved(
 
     Example:
         >>> times = interleaved({"sum": lambda: sum(range(1000)), "len": lambda: len("abc")}, rounds=3)
-        >>> times["len"].median < times["sum"].median
-        True
+        >>> sorted(times), times["sum"].median > 0
+        (['len', 'sum'], True)
     """
     require(rounds >= 2, "rounds", rounds, "at least 2")
     by_events = clock is None and torch.cuda.is_initialized()

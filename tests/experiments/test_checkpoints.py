@@ -225,7 +225,9 @@ def test_a_buffer_may_mask_by_infinity(tmp_path):
     network = make()
     network.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
     torch.save(network.state_dict(), tmp_path / "net.pth")
+    network.mask.zero_()
     load_checkpoint(network, tmp_path / "net.pth")
+    assert network.mask.tolist() == [[0, -torch.inf], [0, 0]]
 
 
 def test_shapes_that_do_not_fit_are_named(tmp_path):
