@@ -1,14 +1,19 @@
-# make run: train, compress, compare, report.  make test: the tests.  Both set up .venv first.
+# make run: train, compress, compare, report.  make test: the tests.  make docs: these pages as a site.
+# All set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check clean
+.PHONY: run test docs check clean
 
 run: .venv/installed
 	$(BIN)/python -m experiments.run
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+docs: .venv/installed
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --builder html docs docs/_build
+	@echo 'docs/_build/index.html'
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -22,4 +27,4 @@ check: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build docs/_figures *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

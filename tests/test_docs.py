@@ -14,7 +14,8 @@ from torch import nn
 from experiments.__main__ import VERBS, main
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[!_]*/*.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python -m experiments\.|experiments )(\w+)(?![\w.])(.*)")
 
@@ -49,6 +50,10 @@ def test_the_python_of_a_page_runs(network, page, tmp_path, monkeypatch):
     for text in blocks(page, "python"):
         exec(compile(text, name_of(page), "exec"), names)
     assert names.keys() - given.keys() - {"__builtins__"}, "the page's Python makes nothing"
+
+
+def test_start_takes_thirty_lines():
+    assert len([line for line in blocks(ROOT / "docs" / "start.md", "python")[0].splitlines() if line.strip()]) <= 30
 
 
 def code(page):
@@ -98,7 +103,7 @@ def test_the_commands_of_a_page_are_understood(page, monkeypatch, capsys):
 
 
 def anchor(heading):
-    """The name by which a heading is linked to, as GitHub and MkDocs make it."""
+    """The name by which a heading is linked to, as GitHub and MyST make it."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
