@@ -1,0 +1,66 @@
+"""Every kernel and kind of layer on a card that is not there: a tensor on the wrong device fails without a GPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_card
+import pytest
+
+PATHS = os.pathsep.join([str(fake_card.ROOT), str(Path(fake_card.__file__).parent)])
+
+# What a GPU would wait for, per function of ours, of one call each: two batches through two layers for calibrate, one
+# layer for refit.  Once a layer or once a batch; never in a loop over steps or positions.
+READS = {
+    "calibrate": {
+        "layers/calibration/calibrate.py:<genexpr>": 6,  # are the moments finite: three a layer
+        "layers/calibration/calibrate.py:_backward": 4,  # are the scores; the classes to draw labels from: each batch
+        "layers/calibration/calibrate.py:add": 4,  # are the inputs: each layer and batch
+        "layers/network/refusals.py:check_numbers": 6,  # are the weights: each tensor of the network
+    },
+    "refit": {
+        "layers/calibration/shrinkage.py:root": 2,  # did Cholesky fail
+        "layers/fitting/fit.py:fit": 2,  # L-BFGS asks for the loss
+    },
+}
+
+
+def run(*arguments):
+    command, environment = [sys.executable, "-W", "ignore", *arguments], {**os.environ, "PYTHONPATH": PATHS}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    return json.loads(run(fake_card.__file__))
+
+
+@pytest.mark.parametrize("case", fake_card.CASES)
+def test_runs_on_one_device_and_reads_nothing_back_unasked(case, outcomes):
+    assert outcomes[case] == {"reads": READS.get(case, {})}
+
+
+@pytest.mark.parametrize("broken", ["table", "sums"])
+def test_a_tensor_on_the_wrong_device_is_noticed(broken):
+    assert "DeviceMismatch" in run("-c", BROKEN[broken])
+
+
+BROKEN = {
+    "table": """
+import torch, fake_card
+fake_card.begin()
+make = fake_card.fake_table
+fake_card.tables._made = lambda m, a, dtype, device: make(m, a, dtype, torch.device("cpu"))
+print(fake_card.run(lambda: fake_card.kernel("dct", 8)))
+""",
+    "sums": """
+import sys, torch, fake_card
+fake_card.begin()
+sys.modules["layers.fitting.refit"].grouped_weight = lambda layer: torch.empty(1, 12, 8, 3, 3, dtype=torch.float64)
+print(fake_card.run(fake_card.refitted))
+""",
+}
