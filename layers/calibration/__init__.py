@@ -6,6 +6,7 @@ from .moments import (
     Positions as Positions,
     draw as draw,
     inputs_at as inputs_at,
+    joint_moments as joint_moments,
     outputs_at as outputs_at,
     second_moment as second_moment,
 )

@@ -58,6 +58,22 @@ def inputs_at(layer: Layer, x: Tensor, positions: Positions | None) -> Tensor:
     return patches.permute(2, 0, 3, 1).flatten(2)
 
 
+class Joint(NamedTuple):
+    """Sums over rows x (groups, rows, m) in float64: x x^T (groups, m, m) and x (groups, m); also y x^T and y."""
+
+    xx: Tensor
+    x: Tensor
+    yx: Tensor
+    y: Tensor
+
+
+def joint_moments(x: Tensor, y: Tensor) -> Joint:
+    """Sum x x^T, y x^T, x and y over rows (..., rows, m) and (..., rows, n), each read once."""
+    (a, total), (b, other) = _centred(x), _centred(y)
+    xx, yx = _second(syrk(a.mT), total, total, x.shape[-2]), _second(b.mT @ a, other, total, x.shape[-2])
+    return Joint(xx, total[..., 0, :], yx, other[..., 0, :])
+
+
 def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
     """a^T b over rows, (..., m, n) in float64; the sum over batches is the caller's.
 
@@ -66,12 +82,22 @@ def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
     the square of what m and n are rounded by.
     """
     left, total = _centred(a)
-    right, other = (left, total) if b is None else _centred(b)
-    product = syrk(left.mT) if b is None else left.mT @ right
-    return product.double().add_(total.mT @ other, alpha=1 / a.shape[-2])
+    if b is None:
+        return _second(syrk(left.mT), total, total, a.shape[-2])
+    right, other = _centred(b)
+    return _second(left.mT @ right, total, other, a.shape[-2])
+
+
+def _second(product: Tensor, a: Tensor, b: Tensor, rows: int) -> Tensor:
+    return product.double().add_(a.mT @ b, alpha=1 / rows)
 
 
 def _centred(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a less its mean, and the sum of a (..., 1, m) in float64.
+
+    Summed in a's own dtype, ten times as fast: what the mean is rounded by is left in the rows, and their sum has it.
+    """
     a = a.to(torch.promote_types(a.dtype, torch.float32))
-    total = a.sum(-2, keepdim=True, dtype=torch.float64)
-    return a - (total / a.shape[-2]).to(a.dtype), total
+    mean = a.mean(-2, keepdim=True)
+    rest = a - mean
+    return rest, rest.sum(-2, keepdim=True).double().add_(mean.double(), alpha=a.shape[-2])

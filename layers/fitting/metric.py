@@ -8,6 +8,7 @@ second-order term with the Kronecker-factored Fisher information (Martens & Gros
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,15 @@ from ..calibration import LayerStats, covariance, root, shrinkage, shrunk
 from ..network import Layer
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
+RIDGE = 1e-10  # of the mean power of K's rows: some of them may be alike
+
+
+class Nearest(NamedTuple):
+    """The best last factor U (g, o, r) to the others' product K, the loss that is left and its derivative by K."""
+
+    factor: Tensor
+    loss: Tensor
+    slope: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +87,22 @@ class Metric:
         """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""
         return (self.outputs @ change.flatten(2) * self.right(change)).sum() / 2
 
-    def distance(self, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """(U (g, o, r), K (g, r, i, h, w)) -> the loss of D = target - U K, in r / o of the time for r below o.
+    def nearest(self, target: Tensor) -> Callable[[Tensor], Nearest]:
+        """K (g, r, i, h, w) -> the U (g, o, r) for which D = target - U K loses least, that loss and its slope in K.
 
-        1/2 tr(G T C T^T) - tr(U^T G T C K^T) + 1/2 tr(U^T G U K C K^T): what depends on T alone is computed once.
+        U = T C K^T (K C K^T)^-1, whatever G is; where U is the best its own derivative is zero, so that the slope is
+        that of U kept fixed (variable projection: Golub & Pereyra 1973).  What depends on T alone is computed once, and
+        each K is multiplied by C once, for loss and slope.
         """
         right = self.right(target)
         both, whole = self.outputs @ right, (self.outputs @ target.flatten(2) * right).sum() / 2
 
-        def loss(u: Tensor, k: Tensor) -> Tensor:
-            rows = k.flatten(2)
-            squares = u.mT @ self.outputs @ u * (rows @ self.right(k).mT)
-            return whole - (u.mT @ both * rows).sum() + squares.sum() / 2
+        def solve(k: Tensor) -> Nearest:
+            rows, turned = k.flatten(2), self.right(k)
+            gram = rows @ turned.mT
+            u = torch.cholesky_solve(rows @ right.mT, root(gram, RIDGE)).mT
+            squares, cross = u.mT @ self.outputs @ u, u.mT @ both
+            loss = whole - (cross * rows).sum() + (squares * gram).sum() / 2
+            return Nearest(u, loss, (squares @ turned - cross).reshape(k.shape))
 
-        return loss
+        return solve

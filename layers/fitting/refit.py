@@ -24,10 +24,10 @@ from ..calibration import (
     covariance,
     draw,
     inputs_at,
+    joint_moments,
     observed,
     outputs_at,
     ridge,
-    second_moment,
     shrinkage,
     shrunk,
 )
@@ -138,10 +138,8 @@ def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     sums: Sums = defaultdict(float)
     for x, (where, read) in zip(inputs, outputs):
         rows, y = inputs_at(layer, x, where), read()
-        sums["xx"] += second_moment(rows)
-        sums["yx"] += second_moment(y, rows)
-        sums["x"] += rows.sum(1, dtype=torch.float64)
-        sums["y"] += y.sum(1, dtype=torch.float64)
+        for key, moment in joint_moments(rows, y)._asdict().items():
+            sums[key] += moment
         sums["rows"] += rows.shape[1]
     return sums
 

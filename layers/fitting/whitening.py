@@ -48,10 +48,16 @@ class Whitening(NamedTuple):
         return [rows.transpose(1, 2).reshape(first.shape), *middle, columns.reshape(last.shape)]
 
     def undo(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Return the factors of W from those of R^T W L.  Differentiable."""
+        """Return the factors of W from those of R^T W L."""
         first, *middle, last = weights
+        columns = torch.linalg.solve_triangular(
+            self.left.mT, last.unflatten(0, (len(self.left), -1)).flatten(2), upper=True
+        )
+        return [self.undo_first(first), *middle, columns.reshape(last.shape)]
+
+    def undo_first(self, first: Tensor) -> Tensor:
+        """Return the first factor of W from that of R^T W L.  Differentiable."""
         g, b = self.right.shape[:2]
         rows = first.unflatten(0, (g, -1)).flatten(2).unflatten(2, (b, -1)).transpose(1, 2)  # (g, b, r, n)
         rows = torch.linalg.solve_triangular(self.right, rows, upper=False, left=False)
-        columns = torch.linalg.solve_triangular(self.left.mT, last.unflatten(0, (g, -1)).flatten(2), upper=True)
-        return [rows.transpose(1, 2).reshape(first.shape), *middle, columns.reshape(last.shape)]
+        return rows.transpose(1, 2).reshape(first.shape)

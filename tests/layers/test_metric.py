@@ -75,12 +75,17 @@ def test_the_loss_is_half_the_mean_of_squared_gradient_times_change(seed, sizes)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_distance_of_a_product_is_the_loss_of_what_it_leaves(name):
+def test_the_nearest_last_factor_loses_least_and_its_loss_has_the_slope_it_says(name):
     layer, seen = calibrated(name)
     metric, w = Metric.of(layer, seen), grouped_weight(layer)
-    u, k = torch.randn(len(w), w.shape[1], 2).double(), torch.randn(len(w), 2, *w.shape[2:]).double()
-    left = w - torch.einsum("gor,grihw->goihw", u, k)
-    torch.testing.assert_close(metric.distance(w)(u, k), metric.loss(left))
+    k = torch.randn(len(w), 2, *w.shape[2:]).double().requires_grad_()
+    u, loss, slope = metric.nearest(w)(k.detach())
+    left = metric.loss(w - torch.einsum("gor,grihw->goihw", u, k))
+    left.backward()
+    torch.testing.assert_close(loss, left.detach())
+    torch.testing.assert_close(slope, k.grad, rtol=1e-6, atol=1e-6 * float(slope.abs().max()))
+    for other in (u + 1e-3 * torch.randn_like(u) for _ in range(5)):
+        assert metric.loss(w - torch.einsum("gor,grihw->goihw", other, k.detach())) > loss
 
 
 @pytest.mark.parametrize("name", LAYERS)
