@@ -8,7 +8,13 @@ from .calibration import (
     calibrate as calibrate,
     reestimate_batchnorm as reestimate_batchnorm,
 )
-from .checkpoint import export as export, load as load, save as save
+from .checkpoint import (
+    OnnxNetwork as OnnxNetwork,
+    export as export,
+    export_int8 as export_int8,
+    load as load,
+    save as save,
+)
 from .coded import (
     Coded as Coded,
     Transform as Transform,

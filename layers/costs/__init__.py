@@ -7,6 +7,7 @@ from .cost import (
     storage as storage,
     traced_cost as traced_cost,
 )
+from .file import FLOAT as FLOAT, FileCost as FileCost, file_cost as file_cost
 from .memory import peak_memory as peak_memory
 from .timing import Timing as Timing, forward as forward, interleaved as interleaved, latency as latency
 from .trace import CONVS as CONVS, LINEARS as LINEARS, Call as Call, Trace as Trace, trace as trace

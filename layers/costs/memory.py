@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from checks import require
+
 from ..network import evaluating
 
 
@@ -49,6 +51,8 @@ def peak_memory(model: nn.Module, x: Tensor) -> int:
     On CUDA by the allocator, with what its libraries need to work in; on a CPU by the tensors that are alive after
     each operator, which leaves out what an operator needs inside.
     """
+    opaque = getattr(type(model), "opaque", None)
+    require(opaque is None, "model", opaque, "one that torch runs, whose memory it knows")
     state, x = [*model.parameters(), *model.buffers()], x.clone()  # which a network may work on in place
     with evaluating(model):
         if x.is_cuda:

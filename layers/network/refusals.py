@@ -10,7 +10,7 @@ QUANTISED = "torch.ao.nn."  # the modules of PyTorch's quantisation; their child
 
 
 def check_visible(model: nn.Module) -> None:
-    """Refuse a network that torch.jit or PyTorch's quantisation made: it calls operators where layers were.
+    """Refuse a network that torch.jit, PyTorch's quantisation or an exported file made: it has no layers to see.
 
     A network of torch.compile is seen through (`observing`).
     """
@@ -18,6 +18,8 @@ def check_visible(model: nn.Module) -> None:
         place = f"layer {name!r} of {type(model).__name__}" if name else "model"
         jit = isinstance(module, torch.jit.ScriptModule)
         require(not jit, place, "scripted or traced by torch.jit", "Python code: the network that this was made of")
+        opaque = getattr(type(module), "opaque", None)  # a network that a runtime runs says what it is
+        require(opaque is None, place, opaque, "Python code: the network that this was made of")
         kind = type(module).__module__
         quantised = kind.startswith(QUANTISED) and "quantized" in kind
         allowed = "of floating-point numbers: the network that this was made of"

@@ -1,0 +1,91 @@
+"""Between which numbers each tensor inside an .onnx network lies: what 8 bits are spread over."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+METHODS = ("minmax", "entropy", "percentile")  # of onnxruntime
+HELD = 2**28  # bytes of activations at a time, of which a histogram is made
+
+
+def calibrate_ranges(path: Path, batches: Sequence[Tensor], method: str, operators: Sequence[str]) -> Any:
+    """Run the network on the batches; onnxruntime's TensorsData, tensor name -> lowest and highest number.
+
+    minmax: the least and the greatest one;  percentile: what 99.999 % of the numbers lie between;  entropy: the
+    threshold of least Kullback-Leibler divergence between the histogram and its 8-bit one (Migacz 2017).
+
+    onnxruntime's own collecting holds every activation of every image at once, and grows its histogram by a bin
+    wherever a later image exceeds the first one's greatest number.  Here the least and greatest numbers come first, so
+    that the histogram has its edges from the beginning: some images at a time give the same numbers as all at once.
+    """
+    minmax = _calibrator(path, "minmax", operators)
+    minmax.collect_data(_Reader(batches))
+    lowest = minmax.compute_data()
+    if method == "minmax":
+        return lowest
+    calibrator = _calibrator(path, method, operators)
+    calibrator.collector = _collector(calibrator, lowest)
+    for part in _parts(calibrator, batches):
+        with contextlib.redirect_stdout(io.StringIO()):
+            calibrator.collect_data(_Reader([part]))
+    with contextlib.redirect_stdout(io.StringIO()):
+        return calibrator.compute_data()
+
+
+class _Reader:
+    """Hands batches to onnxruntime's calibration, one by one."""
+
+    def __init__(self, batches: Iterable[Tensor]) -> None:
+        self.batches = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch by the name of the input; None after the last one."""
+        from ..export import INPUT
+
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch.cpu().contiguous().numpy()}
+
+
+def _calibrator(path: Path, method: str, operators: Sequence[str]) -> Any:
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+    kinds = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+    augmented = str(path.with_name(f"{method}-{path.name}"))
+    both_ends = {"symmetric": False}  # else a ReLU's output, which is never negative, has half of the 256 steps
+    return create_calibrator(
+        path,
+        operators,
+        augmented_model_path=augmented,
+        calibrate_method=CalibrationMethod[kinds[method]],
+        providers=["CPUExecutionProvider"],
+        extra_options=both_ends,
+    )
+
+
+def _collector(calibrator: Any, lowest: Any) -> Any:
+    """Histograms without a count, whose edges hold all that the images reach."""
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    names = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    collector = HistogramCollector(**{name: getattr(calibrator, name) for name in names})
+    for name, data in lowest.items():
+        low, high = (float(np.asarray(end).item()) for end in data.range_value)
+        reach = max(-low, high)
+        count, edges = np.histogram(np.empty(0, np.float32), calibrator.num_bins, range=(-reach, reach))
+        collector.histogram_dict[name] = (count, edges, *map(np.float32, (low, high, reach)))
+    return collector
+
+
+def _parts(calibrator: Any, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The images in parts whose activations take HELD bytes at most, or one by one."""
+    from ..export import INPUT
+
+    one = calibrator.infer_session.run(None, {INPUT: batches[0][:1].cpu().contiguous().numpy()})
+    size = max(1, HELD // sum(array.nbytes for array in one))
+    for batch in batches:
+        yield from batch.split(size)
