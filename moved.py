@@ -19,7 +19,7 @@ MOVED = {  # old path -> new one; what lies below a path moves with it
     "experiments.batches": "experiments.lab.data.batches",
     "experiments.config": "experiments.lab.config",
     "experiments.data": "experiments.lab.data",
-    "experiments.evaluate": "experiments.lab.recipes.evaluate",
+    "experiments.evaluate": "experiments.lab.evaluation.evaluate",
     "experiments.models": "experiments.lab.models",
 }
 

@@ -43,7 +43,8 @@ class DryRun:
     def run(self) -> Config:
         """Return the run whose plan this is, without its training."""
         training = replace(self.training, max_epochs=None, finetune_epochs=0)
-        return Config(self.network, self.data, self.compression, training, self.measurement)
+        steps = self.compression if not self.compression.compress else replace(self.compression, kernel=())
+        return Config(self.network, self.data, steps, training, self.measurement)
 
 
 def act(dry_run: DryRun) -> None:
@@ -53,7 +54,8 @@ def act(dry_run: DryRun) -> None:
     from checks import require
 
     from .lab.recipes.job import job_of_trained_network
-    from .lab.recipes.recipe import from_dense, predicted
+    from .lab.recipes.rows import planned, said
+    from .lab.steps.kernel import predicted
 
     out, console = dry_run.output.out, Console()
     if out is not None:
@@ -62,16 +64,12 @@ def act(dry_run: DryRun) -> None:
     require(not dry_run.compression.frequency, "frequency", True, "left out: such networks are trained, not planned")
     check_effects(replace(dry_run.run(), training=Training()))
     job = job_of_trained_network(dry_run.run())
-    require(len(job.recipes) > 0, "kernel", dry_run.compression.kernel, "one or more, or --prune-channels, to plan")
-    thin = job.thin()
+    require(len(job.rows) > 0, "kernel", dry_run.compression.kernel, "one or more, or --prune-channels, to plan")
     console.print(f"images: {job.dataset.preprocessing}\n", soft_wrap=True, markup=False, highlight=False)
-    images = job.calibration(thin.model)
-    for network, recipe in job.recipes.items():
-        plan = recipe.plan(thin.model, job.example, images.stats if images is not None and recipe.calibrated else None)
-        plan = from_dense(plan, thin, job.model, job.example)
-        console.print(
-            f"{network}: {recipe.words(job.calibration_images)}\n", soft_wrap=True, markup=False, highlight=False
-        )
+    shop = job.workshop()
+    for network, steps in job.rows.items():
+        plan, words = planned(steps, shop), said(steps, job.calibration_images)
+        console.print(f"{network}: {words}\n", soft_wrap=True, markup=False, highlight=False)
         print_plan(plan, console)
         for name, before, after in zip(plan.before._fields, plan.before, plan.after):
             console.print(f"{name}: {after:,} of {before:,}, {after / before:.1%}", markup=False, highlight=False)

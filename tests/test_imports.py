@@ -47,6 +47,8 @@ LAYERS = [
 LAB = [
     "command",
     "recipes",
+    "steps",
+    "evaluation",
     "training",
     "runs",
     "data",

@@ -13,6 +13,7 @@ Seeds = Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED [SEED ...]")]
 SMALL = 64  # pixels a side, up to which images are seen whole and networks keep the resolution of their first layer
 MACHINE = {"workers"}  # fields that suit a run to its machine and change no result
 Numbers = Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER [NUMBER ...]")]
+StepLists = Annotated[tuple[str, ...], tyro.conf.arg(metavar="'STEP, STEP ...' ['STEP ...' ...]")]
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
 
 
@@ -100,13 +101,16 @@ class Compression:
     """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so"""
     plan: Path | None = None
     """carry out this plan, which `experiments.plan --out` or an earlier run wrote, instead of choosing one"""
+    compress: StepLists = ()
+    """lists of steps, a row of the table for each, instead of the shorter options above:
+    'channels 0.3, spatial macs=0.6, finetune 3, half' (docs/guides/steps.md)"""
 
     def __post_init__(self) -> None:
         # here, so that a run has one name whichever synonym was given
         object.__setattr__(self, "layers", {"fc": "linear", "dense": "linear"}.get(self.layers, self.layers))
         if self.frequency and self.kernel == type(self).kernel:
             object.__setattr__(self, "kernel", ("dct", "dst", "dft", "shannon"))
-        if self.plan is not None and self.kernel == type(self).kernel:
+        if (self.plan is not None or self.compress) and self.kernel == type(self).kernel:
             object.__setattr__(self, "kernel", ())
 
 

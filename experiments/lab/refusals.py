@@ -60,7 +60,11 @@ class Idle(NamedTuple):
 
 def _treated(config: Config) -> bool:
     given = config.compression
-    return (given.prune, given.quantise, given.prune_channels) != (None, None, None)
+    return bool(given.compress) or (given.prune, given.quantise, given.prune_channels) != (None, None, None)
+
+
+def _listed(config: Config) -> bool:
+    return bool(config.compression.compress)
 
 
 def _nothing_compressed(config: Config) -> bool:
@@ -79,7 +83,9 @@ def _not_trained(config: Config) -> bool:
 
 
 def _fine_tuned(config: Config) -> bool:
-    training = config.training
+    training, lists = config.training, config.compression.compress
+    if lists:
+        return any("finetune" in words for words in lists)
     epochs = training.max_epochs != 0 if training.finetune_epochs is None else training.finetune_epochs > 0
     return epochs and not _nothing_compressed(config)
 
@@ -96,6 +102,14 @@ IDLE = (
         ),
         _frequency,
         "with --frequency, whose networks are trained from scratch",
+    ),
+    Idle(
+        (
+            *("budget", "selector", "refit", "layers", "prune", "prune_score", "prune_channels", "quantise"),
+            *("reestimate_batchnorm", "plan", "finetune_epochs", "frequency"),
+        ),
+        _listed,
+        "with --compress, whose steps say it",
     ),
     Idle(("budget", "selector", "refit"), _no_kernel, "without a --kernel"),
     Idle(
@@ -152,6 +166,7 @@ def check_options(config: Config) -> None:
     kernels = config.compression.kernel
     require(len(set(kernels)) == len(kernels), "kernel", kernels, "distinct names")
     require(config.compression.plan is None or not kernels, "kernel", kernels, "left out with --plan, which has them")
+    require(not _listed(config) or not kernels, "kernel", kernels, "left out with --compress, whose steps say it")
     plan = config.compression.plan
     require(plan is None or plan.is_file(), "plan", str(plan), "a file that exists")
     seeds = config.output.seeds

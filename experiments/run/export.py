@@ -5,12 +5,14 @@ from pathlib import Path
 
 from torch import nn
 
-from layers import export, load, load_frequency_layers
+from layers import Plan, export, load, load_frequency_layers
 from layers.network import load_tensors
 
 from ..lab.config import Config
 from ..lab.recipes.job import Job, look_up
 from ..lab.runs import record
+from ..lab.steps.language import step_name
+from ..lab.steps.state import FORMS, State
 
 
 def export_networks(config: Config, suffix: str) -> list[Path]:
@@ -40,4 +42,6 @@ def _read(job: Job, folder: Path, name: str) -> tuple[nn.Module, Path]:
         return job.model, folder / "dense"
     if name in job.scratch:
         return load_frequency_layers(folder / f"{name}.safetensors", job.model), folder / name
-    return job.recipes[name].treatment.read(load(folder / name, job.model)), folder / name / "model"
+    form = next((form for form in map(step_name, job.rows[name]) if form in FORMS), "")
+    state = State(load(folder / name, job.model), Plan.load(folder / name / "plan.json"), form=form)
+    return state.network(), folder / name / "model"

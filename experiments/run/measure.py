@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from torch import nn
@@ -10,74 +11,86 @@ from layers import Plan, cost
 from layers.costs import deflated, peak_memory
 
 from ..lab.config import Config
-from ..lab.recipes.evaluate import accuracy, latencies
+from ..lab.evaluation.evaluate import Accuracy, accuracy, latencies
 from ..lab.recipes.job import Job
-from ..lab.recipes.recipe import Recipe
-from ..lab.recipes.treatment import widths_of_layers, zeros_of_layers
+from ..lab.recipes.rows import kernel_in, said
 from ..lab.reporting import run_report as report
 from ..lab.reporting.seeds import seeds_table
 from ..lab.reporting.tables import print_table
 from ..lab.runs import record
 from ..lab.runs.history import seconds
 from ..lab.runs.inputs import changes
-from ..lab.runs.stages import Accuracies, Stages
+from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
+from ..lab.steps.state import State, Steps
+from .ladder import ladder_text, print_ladders
+from .rungs import Ladder, measured
+from .texts import widths_of_layers, zeros_of_layers
 
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 
 
-def measure(
-    job: Job,
-    models: dict[str, nn.Module],
-    plans: dict[str, Plan],
-    accuracies: dict[str, Accuracies],
-    tracker: Tracker,
-) -> None:
+def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     """Compare the networks and write the report."""
-    test, rows = job.dataset.test(), []
+    test, kept, rows = job.dataset.test(), Stages(job.folder), []
+    accuracies, ladders = kept.finished(), {name: Ladder(job, kept, name) for name in job.rows}
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
-    treated = any(recipe.treatment for recipe in job.recipes.values())  # then the bytes of all tensors say little
-    timing = latencies(models, example, sizes)
+    given = job.config.compression  # where fewer bits are asked for, the bytes of all tensors say little
+    treated = bool(given.compress or given.prune or given.quantise)
+    between = {form: ladder.read(n).network() for ladder in ladders.values() for n, form in ladder.between().items()}
+    timing = latencies({**models, **between}, example, sizes)
+
+    def times(name: str) -> dict[str, Any]:
+        return {f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()}
+
+    start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0) if ladders else None
     for name, model in models.items():
-        costs = cost(model, example[:1])
-        rows.append(
-            {
-                "network": name,
-                **_origin(job.recipes.get(name)),
-                **accuracy(model, test, job.dataset, job.device)._asdict(),
-                "top1_before": accuracies[name].before,
-                "val_top1": accuracies[name].val,
-                **costs._asdict(),
-                **({"file_bytes": _file_bytes(job, name), "deflated": deflated(model)} if treated else {}),
-                **{f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()},
-                "peak_memory": peak_memory(model, example),
-                "training_seconds": seconds(job.folder, name),
-            }
-        )
-        tracker.row(rows[-1])
+        ladder, costs = ladders.get(name), cost(model, example[:1])
+        rungs = [] if ladder is None or start is None else [start, *ladder.rungs()]
+        right = rungs[-1] if rungs else accuracy(model, test, job.dataset, job.device)
+        row = {
+            "network": name,
+            **_origin(job.rows.get(name, ())),
+            **{key: getattr(right, key) for key in Accuracy._fields},
+            "top1_before": accuracies[name].before,
+            "val_top1": accuracies[name].val,
+            **costs._asdict(),
+            **({"file_bytes": _file_bytes(job, name), "deflated": deflated(model)} if treated else {}),
+            **times(name),
+            "peak_memory": peak_memory(model, example),
+            "training_seconds": seconds(job.folder, name),
+        }
+        tracker.row(row)
+        if ladder is not None:
+            row["ladder"] = [{**rung._asdict(), **times(form)} for rung, form in zip(rungs, ladder.forms())]
+        rows.append(row)
     results = {
         "version": record.VERSION,
         "config": job.config.flat(),
         "environment": record.environment(),
-        "inputs": Stages(job.folder).inputs() or {},
+        "inputs": kept.inputs() or {},
         "test_images": len(test.labels),
         "classes": len(job.dataset.classes),
         "preprocessing": job.dataset.preprocessing.record(),
         "latency_batches": sizes,
         "rows": rows,
     }
-    words = {name: recipe.words(job.calibration_images) for name, recipe in job.recipes.items()}
-    texts = {}
-    for name, plan in plans.items():
-        zeros = zeros_of_layers(models[name]) if job.recipes[name].treatment else ""
-        parts = (words[name], widths_of_layers(job.model, plan.widths), str(plan) if plan.layers else "", zeros)
-        texts[name] = "\n\n".join(filter(None, parts))
+    texts = {row["network"]: _text(job, row, models, sizes) for row in rows if row["network"] in job.rows}
     report.write(results, texts, job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     tracker.files("report.html", "results.csv", record.COMPLETE)
-    for name in plans:
+    for name in job.rows:
         tracker.files(f"{name}/plan.json", network=name)
-    Stages(job.folder).end()
+    kept.end()
+
+
+def _text(job: Job, row: dict[str, Any], models: dict[str, nn.Module], sizes: Sequence[int]) -> str:
+    """Say how a row was made, and what became of each layer and after each step."""
+    name, steps = row["network"], job.rows[row["network"]]
+    plan = Plan.load(job.folder / name / "plan.json")
+    parts = [said(steps, job.calibration_images), widths_of_layers(job.model, plan.widths)]
+    parts += [str(plan) if plan.layers else "", zeros_of_layers(models[name]), ladder_text(row, sizes)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _file_bytes(job: Job, name: str) -> int:
@@ -86,12 +99,12 @@ def _file_bytes(job: Job, name: str) -> int:
     return path.stat().st_size
 
 
-def _origin(recipe: Recipe | None) -> dict[str, object]:
+def _origin(steps: Steps) -> dict[str, object]:
     """Return what a reader needs to see that the networks of a table were made alike."""
-    planned = recipe is not None and bool(recipe.kernels)
-    if recipe is None or not planned:
+    kernel = kernel_in(steps)
+    if kernel is None:
         return {"budget": "", "selector": "", "refit": False}
-    return {"budget": recipe.goal, "selector": recipe.selector, "refit": recipe.refit}
+    return {"budget": str(kernel.budget), "selector": kernel.selector, "refit": kernel.refits}
 
 
 def present(config: Config) -> None:
@@ -99,6 +112,7 @@ def present(config: Config) -> None:
     folder = config.output.out / config.name
     results = record.read_results(folder)
     report.show(results, folder)
+    print_ladders(results, Console())
     if earlier := changes(config, results.get("inputs"), (folder / record.COMPLETE).stat().st_mtime):
         sys.stderr.write(f"these results are of {', and of '.join(earlier)}: repeat them with --force\n")
 

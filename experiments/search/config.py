@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, flat, named
+from ..lab.config import Config, Data, KernelNames, Network, Training, flat, named
 from ..lab.trials.config import Workers
 
 Budgets = Annotated[tuple[str, ...], tyro.conf.arg(metavar="METRIC=FRACTION [METRIC=FRACTION ...]")]
@@ -66,10 +66,6 @@ class Search:
         """Return a run of the same network and images that compresses nothing itself."""
         training = replace(self.training, finetune_epochs=self.trials.epochs)
         return Config.of_trained(self.network, self.data, training)
-
-    def compression(self, budget: str) -> Compression:
-        """Say how the networks of one budget are made."""
-        return Compression(("auto",), self.policy.layers, budget=budget, selector="loss", refit=self.trials.refit)
 
     def identity(self, weights: str) -> "Search":
         """Drop what may differ between the machines that share a study; weights: the hash of the network's."""

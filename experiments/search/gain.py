@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from layers import Cost, Plan, cost
 
-from ..lab.recipes.evaluate import Accuracy, Judged, judge
+from ..lab.evaluation.evaluate import Accuracy, Judged, judge
 from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job
-from ..lab.recipes.recipe import Recipe
+from ..lab.steps.kernel import Kernel
 from .trial import Site
 
 
@@ -54,7 +54,7 @@ def dense(job: Job) -> Compared:
     return _row(job, job.model, "", "dense", None)[0]
 
 
-def compare(site: Site, recipe: Recipe, best: FrozenTrial) -> tuple[Made, Made, Gain]:
+def compare(site: Site, recipe: Kernel, best: FrozenTrial) -> tuple[Made, Made, Gain]:
     """Carry out the plan of selector `loss` and that of the trial of least validation loss, both in the same way.
 
     Fine-tuning keeps the weights it began with unless an epoch is better, so each is the better of before and after.
@@ -71,7 +71,7 @@ def compare(site: Site, recipe: Recipe, best: FrozenTrial) -> tuple[Made, Made, 
     return loss, search, Gain(str(recipe.budget), search.row.trial or 0, points, error)
 
 
-def _made(site: Site, recipe: Recipe, coefficients: Mapping[str, float], name: str, trial: int) -> Made:
+def _made(site: Site, recipe: Kernel, coefficients: Mapping[str, float], name: str, trial: int) -> Made:
     plan = site.plan(recipe, coefficients)
     small = recipe.build(site.job.model, plan, site.images)
     fine_tune(site.job, small)

@@ -17,11 +17,11 @@ from checks import require
 from layers import Plan, save
 from layers.network import write_text
 
-from ..lab.recipes.recipe import Recipe
 from ..lab.reporting.canvas import save as save_figure
 from ..lab.reporting.page import page
 from ..lab.reporting.tables import Table
 from ..lab.runs import record
+from ..lab.steps.kernel import Kernel
 from . import figure, tables
 from .config import Search
 from .gain import Compared, Gain, compare, dense, words
@@ -40,7 +40,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def write(
-    search: Search, site: Site, recipes: Mapping[str, Recipe], studies: dict[str, Study], folder: Path
+    search: Search, site: Site, recipes: Mapping[str, Kernel], studies: dict[str, Study], folder: Path
 ) -> dict[str, Any]:
     """Write everything, or leave it if the studies are as when it was written; return what is in found.json."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -11,15 +11,15 @@ from optuna.trial import Trial, TrialState
 from torch import nn
 
 from checks import require
-from layers import Plan
+from layers import Budget, Plan
 from layers.costs import Cost
-from layers.planning import Survey, check_kernels
+from layers.planning import Survey
 
-from ..lab.recipes.calibration import Calibration, drawn, image_count
-from ..lab.recipes.evaluate import accuracy
+from ..lab.evaluation.calibration import Calibration, drawn, image_count
+from ..lab.evaluation.evaluate import accuracy
 from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job, job_of_trained_network
-from ..lab.recipes.recipe import AUTO, MIXED, Recipe, recipe as recipe_of
+from ..lab.steps.kernel import AUTO, MIXED, Kernel
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.trials.report import Report
 from .config import Search
@@ -37,7 +37,7 @@ class Site(NamedTuple):
     survey: Survey
     policy: Policy
 
-    def plan(self, recipe: Recipe, coefficients: Mapping[str, float]) -> Plan:
+    def plan(self, recipe: Kernel, coefficients: Mapping[str, float]) -> Plan:
         """Plan within the budget; the selector is `loss` where all coefficients are 0, else `search`."""
         plan = self.survey.plan(recipe.budget, self.policy.weight(coefficients))
         return replace(plan, selector="search") if any(coefficients.values()) else plan
@@ -47,7 +47,7 @@ class Site(NamedTuple):
         return dict.fromkeys(self.policy.spreads, 0.0) | dict(coefficients or {})
 
 
-def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
+def check(search: Search) -> tuple[Job, dict[str, Kernel]]:
     """Return the job, and the recipe of each budget; ValueError in one sentence for what is wrong."""
     policy, trials, workers = search.policy, search.trials, search.output
     for name in ("budget", "kernel"):
@@ -65,8 +65,9 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     kernels = MIXED if policy.kernel == (AUTO,) else policy.kernel
     recipes = {}
     for text in policy.budget:
-        recipe = recipe_of(AUTO, search.compression(text))._replace(kernels=kernels)
-        check_kernels(kernels, recipe.budget, "loss")
+        recipe = Kernel.within(
+            Budget.parse(text), layers=policy.layers, refit=None if trials.refit else False, of=kernels
+        )
         require(recipe.factors, "kernel", policy.kernel, f"auto, or some of {', '.join(MIXED)}")
         counted = recipe.budget.metric in Cost._fields
         require(counted, "budget", text, "on macs, params or bytes, which no machine changes")
@@ -87,12 +88,12 @@ def check(search: Search) -> tuple[Job, dict[str, Recipe]]:
     return job._replace(calibration_images=count), recipes
 
 
-def sampler(site: Site, recipe: Recipe, seed: int) -> PolicySampler:
+def sampler(site: Site, recipe: Kernel, seed: int) -> PolicySampler:
     """Return what draws the coefficients of one budget's trials."""
     return PolicySampler(seed, site.policy.spreads, LIMIT, lambda coefficients: key(site.plan(recipe, coefficients)))
 
 
-def survey(job: Job, recipes: Mapping[str, Recipe], residual: float) -> Site:
+def survey(job: Job, recipes: Mapping[str, Kernel], residual: float) -> Site:
     """Calibrate and look at every option of every layer, once for all trials; ValueError for a budget out of reach."""
     images, recipe = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
@@ -119,7 +120,7 @@ def key(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def objective(site: Site, recipe: Recipe, log: Callable[[str], None] = lambda words: None) -> Callable[[Trial], float]:
+def objective(site: Site, recipe: Kernel, log: Callable[[str], None] = lambda words: None) -> Callable[[Trial], float]:
     """trial -> cross-entropy on the validation images, after refit and fine-tuning.
 
     Not the accuracy, which the trial keeps beside it: the loss is what plans are made to raise least, and it tells two

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..lab.config import Compression, Config, Data, KernelNames, Network, Training, flat, named
+from ..lab.config import Config, Data, KernelNames, Network, Training, flat, named
 
 Fractions = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FRACTION [FRACTION ...]")]
 Selectors = Annotated[tuple[str, ...], tyro.conf.arg(metavar="SELECTOR [SELECTOR ...]")]
@@ -63,13 +63,6 @@ class Sweep:
         """Return the run of the same network and images that compresses nothing."""
         training = Training(seed=self.curves.seed, accelerator=self.curves.accelerator, finetune_epochs=0)
         return Config.of_trained(self.network, self.data, training)
-
-    def compression(self, kernel: str, selector: str, fraction: float) -> Compression:
-        """Say how the network of one point is made."""
-        curves = self.curves
-        budget = f"{curves.metric}={fraction}"
-        images = curves.calibration_images
-        return Compression((kernel,), curves.layers, budget=budget, selector=selector, calibration_images=images)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,17 +10,17 @@ import pandas as pd
 from torch import nn
 
 from checks import require
-from layers import Cost, cost
+from layers import Budget, Cost, cost
 from layers.network import write_text
 
-from ..lab.recipes.calibration import Calibration, image_count
-from ..lab.recipes.evaluate import accuracy
+from ..lab.evaluation.calibration import Calibration, image_count
+from ..lab.evaluation.evaluate import accuracy
 from ..lab.recipes.job import Job, job_of_trained_network
-from ..lab.recipes.recipe import Recipe, predicted, recipe as recipe_of
 from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
 from ..lab.runs import record
 from ..lab.runs.inputs import changes, inputs
+from ..lab.steps.kernel import Kernel, predicted
 from . import figure
 from .config import Sweep
 
@@ -43,7 +44,7 @@ class Point(NamedTuple):
     predicted_rise: float | None  # of the loss, before any refit
 
 
-def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
+def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Kernel]]:
     """Return the trained network and how each point is made; ValueError in one sentence for what is wrong."""
     curves = sweep.curves
     for name in ("kernel", "selector", "fractions"):
@@ -52,8 +53,9 @@ def check(sweep: Sweep) -> tuple[Job, dict[tuple[str, str, float], Recipe]]:
     recipes = {}
     for kernel, selector in sweep.pairs:
         for fraction in curves.fractions:
-            recipe = recipe_of(kernel, sweep.compression(kernel, selector, fraction))
-            recipes[kernel, selector, fraction] = recipe._replace(refit=curves.refit and recipe.factors)
+            budget = Budget.parse(f"{curves.metric}={fraction}")
+            step = Kernel.within(budget, kernel, selector, curves.layers)
+            recipes[kernel, selector, fraction] = replace(step, refit=curves.refit and step.factors)
     return job_of_trained_network(sweep.run()), recipes
 
 
@@ -81,7 +83,7 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
         if key not in known:
             log(f"{kernel}, {selector}, {recipe.budget}")
             try:
-                plan = recipe.plan(job.model, job.example, images.stats if recipe.calibrated else None)
+                plan = recipe.plan(job.model, job.example, images.stats if recipe.images else None)
             except ValueError as error:
                 refusals.append(str(error))
                 log(f"left out: {error}")
@@ -118,7 +120,7 @@ def _point(
     before: Cost,
     kernel: str = "dense",
     selector: str = "",
-    recipe: Recipe | None = None,
+    recipe: Kernel | None = None,
     rise: float | None = None,
 ) -> Point:
     """Measure a network; without more arguments it is the dense one."""
@@ -127,7 +129,7 @@ def _point(
     if recipe is None:
         return Point(kernel, selector, False, "", 1.0, *costs, *right, rise)
     kept = getattr(costs, recipe.budget.metric) / getattr(before, recipe.budget.metric)
-    return Point(kernel, selector, recipe.refit, str(recipe.budget), kept, *costs, *right, rise)
+    return Point(kernel, selector, recipe.refits, str(recipe.budget), kept, *costs, *right, rise)
 
 
 def _read(path: Path) -> dict[str, Point]:

@@ -46,13 +46,13 @@ def binarise(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], .
 
 
 class Half(nn.Module):
-    """A network that computes in float16 and is called, and answers, in float32."""
+    """A network that computes in float16, or in bfloat16, and is called, and answers, in float32."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
         super().__init__()
-        self.model = model.half()
+        self.model, self.dtype = model.to(dtype), dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """y, of x (n, ...)."""
-        y: Tensor = self.model(x.half()).float()
+        y: Tensor = self.model(x.to(self.dtype)).float()
         return y

@@ -8,11 +8,14 @@ from kills import same_bits
 from loaders import loader
 from networks import network
 
+from experiments.lab.evaluation.workshop import Workshop
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes.recipe import from_dense
+from experiments.lab.steps.channels import Channels
+from experiments.lab.steps.kernel import from_dense
+from experiments.lab.steps.state import State
 from experiments.plan import main as plan_main
 from experiments.run.__main__ import main
-from layers import Budget, Plan, Thin, cost, load, prune_channels
+from layers import Budget, Plan, cost, load
 from layers.planning.plan import Seconds
 
 QUICK = "--max-epochs 1 --finetune-epochs 1 --rep --no-track --latency-batches 1"
@@ -58,16 +61,18 @@ def test_the_runner_takes_channels_out_before_all_else(arguments, name, kept, tm
 
 def test_a_plan_by_latency_counts_from_the_dense_network():
     model, x = network("lenet")
-    thin = prune_channels(model, 0.5, x)
+    shop = Workshop(model, x, None, "cpu", None, 1)
+    dense = State.of(shop)
+    thin = Channels(0.5).apply(dense, shop)
     plan = Plan((), Budget(latency=0.5), "energy", cost(thin.model, x), cost(thin.model, x), Seconds(1e-9, 4.0))
-    found = from_dense(plan, thin, model, x)
+    found = from_dense(plan, thin, shop)
     assert found.seconds.after == 4
     assert 5e-10 < found.seconds.before < 1e-7  # as many times the thinner one's as it takes
-    assert (found.before, found.after, found.widths) == (cost(model, x), cost(thin.model, x), thin.widths)
-    assert from_dense(plan, Thin(model, {}), model, x) is plan
+    assert (found.before, found.after, found.widths) == (cost(model, x), cost(thin.model, x), thin.plan.widths)
+    assert from_dense(plan, dense, shop) is plan
 
 
-@pytest.mark.slow  # test_treatments.py holds the same in milliseconds
+@pytest.mark.slow  # test_states.py holds the same in milliseconds
 @pytest.mark.parametrize("steps", [17, 17 + 17 + 5])  # before the first step of fine-tuning, and in its second epoch
 def test_a_run_killed_in_fine_tuning_the_thinner_network_ends_with_the_same_bits(steps, tmp_path):
     arguments = "--kernel svd --prune-channels 0.5 --max-epochs 1 --finetune-epochs 2 --latency-batches 1"

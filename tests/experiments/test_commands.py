@@ -21,7 +21,6 @@ from torchvision import datasets
 from experiments import __main__ as verbs
 from experiments.lab.command import normalise_arguments
 from experiments.lab.models import build, weights
-from experiments.lab.recipes.treatment import Treatment
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.findall(
@@ -176,9 +175,9 @@ def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     results = json.loads((folder / "results.json").read_text())
     kernels = re.findall("--kernel[ =]([a-z ]+)", command)
     wanted = kernels[0].split() if kernels else []
-    treated, thin = Treatment(given.get("--prune"), quantise=given.get("--quantise")), given.get("--prune-channels")
-    if treated or thin:
-        wanted = [treated.name("-".join(filter(None, (thin and "thin", kernel)))) for kernel in wanted or [None]]
+    thin, after = given.get("--prune-channels"), ["--prune" in given and "pruned", given.get("--quantise")]
+    if thin or any(after):
+        wanted = ["-".join(filter(None, (thin and "thin", kernel, *after))) for kernel in wanted or [None]]
     assert [row["network"] for row in results["rows"]] == ["dense", *wanted]
     assert results["config"]["model"] == model
     layers = given.get("--layers", "all")

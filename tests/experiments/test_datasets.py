@@ -13,9 +13,9 @@ from PIL import Image
 from experiments.lab.config import Data
 from experiments.lab.data import DATASETS, load_dataset
 from experiments.lab.data.batches import Batches
+from experiments.lab.evaluation.evaluate import accuracy
 from experiments.lab.models import build
 from experiments.lab.models.weights import load_checkpoint
-from experiments.lab.recipes.evaluate import accuracy
 from experiments.run.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -7,7 +7,7 @@ from torch import nn
 from experiments.lab.config import Data
 from experiments.lab.data import load_dataset
 from experiments.lab.data.batches import Batches
-from experiments.lab.recipes.evaluate import accuracy
+from experiments.lab.evaluation.evaluate import accuracy
 
 
 def test_accuracy_by_hand(monkeypatch):

@@ -19,8 +19,8 @@ from experiments.bench import __main__ as bench
 from experiments.bench.planner import table as planner_table
 from experiments.bench.planner.random_plans import Ranking
 from experiments.bench.planner.trials import Trial
+from experiments.lab.evaluation.evaluate import Accuracy
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes.evaluate import Accuracy
 from experiments.lab.reporting.peers import CIFAR10, PEERS, peers
 from experiments.run.__main__ import main as run
 from experiments.sweep import __main__ as sweep

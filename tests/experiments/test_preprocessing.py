@@ -17,8 +17,8 @@ from experiments.lab.config import Config, Data
 from experiments.lab.data import load_dataset
 from experiments.lab.data.batches import Batches
 from experiments.lab.data.preprocessing import Preprocessing
+from experiments.lab.evaluation.first_look import warn_of_shared
 from experiments.lab.models.weights import shown_as_to
-from experiments.lab.recipes.first_look import warn_of_shared
 from experiments.plan import main as plan
 from experiments.run.__main__ import main
 

@@ -1,6 +1,7 @@
 """Every verb refuses what it cannot do in one sentence, with exit code 2, and leaves nothing behind."""
 
 import re
+import shlex
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(("verb", "words"), [(verb, words) for verb, table in REFUSALS.items() for words in table])
 def test_bad_input_is_refused_in_one_sentence(verb, words, folder, capsys, monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)  # no other process starts this one
-    given = [verb, *words.split()]
+    given = [verb, *shlex.split(words)]
     for option, value in USUAL.get(verb, {}).items():
         given += [] if option in given else [option, value]
     given = [word.replace("TMP", str(folder)).replace("FILE", f"{folder}/lenet.safetensors") for word in given]

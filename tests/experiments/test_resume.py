@@ -11,11 +11,11 @@ import pytest
 import torch
 from kills import exit_code, kill_at
 
-from experiments.lab.recipes import recipe as compression
 from experiments.lab.runs.stages import UNFINISHED, Stages
+from experiments.lab.steps import kernel, state
 from experiments.lab.training import checkpoint
 from experiments.lab.training.classifier import Classifier
-from experiments.run import measure, pipeline
+from experiments.run import measure
 from experiments.run.__main__ import main
 
 ARGUMENTS = "--kernel svd dct --max-epochs 3 --finetune-epochs 2 --ema 0.9 --mixup 0.2 --patience 9 --distill 0.5"
@@ -29,9 +29,9 @@ def run(out, *more):
 PLACES = {
     "training": (Classifier, "training_step"),
     "validation": (Classifier, "validation_step"),
-    "compression": (compression, "compress"),
+    "compression": (kernel, "compress"),
     "saving a checkpoint": (checkpoint.Path, "write_bytes"),
-    "saving a network": (pipeline, "save"),
+    "saving a network": (state, "save"),
     "closing a stage": (Stages, "finish"),
     "measuring": (measure, "latencies"),
 }
@@ -84,7 +84,8 @@ def test_a_run_killed_in_every_part_of_its_work_ends_with_the_same_bits(whole, t
 def test_what_is_finished_is_not_repeated(tmp_path, monkeypatch, capsys):
     assert exit_code(killed_run, tmp_path, "training", 17 * 3 + 17 + 5) == -signal.SIGKILL  # in fine-tuning
     (folder,) = tmp_path.iterdir()
-    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {"inputs.json", "stages.json", "svd", "svd.ckpt"}
+    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {"inputs.json", "stages.json", "svd"}
+    assert {path.name for path in (folder / UNFINISHED / "svd").iterdir()} == {"1-svd", "2-finetune.ckpt"}
     steps = []
     step = Classifier.training_step
     monkeypatch.setattr(Classifier, "training_step", lambda *args: steps.append(1) or step(*args))

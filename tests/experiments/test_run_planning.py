@@ -5,8 +5,10 @@ from quick_runs import QUICK, results
 
 from experiments.lab.config import Compression, Data
 from experiments.lab.data import load_dataset
+from experiments.lab.evaluation import calibration
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes import calibration, recipe as compression
+from experiments.lab.recipes import rows
+from experiments.lab.steps import kernel as kernel_step
 from experiments.lab.training.classifier import Classifier
 from experiments.run.__main__ import main
 from layers import Budget, Plan, calibrate
@@ -37,7 +39,7 @@ def test_all_rows_are_made_by_predicted_loss_with_a_refit(tmp_path, capsys):
 def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, monkeypatch):
     calls, rates = [], []
     monkeypatch.setattr(calibration, "calibrate", lambda *a, **k: calls.append(1) or calibrate(*a, **k))
-    monkeypatch.setattr(compression, "survey_network", lambda *a: rates.append(1) or survey_network(*a))
+    monkeypatch.setattr(kernel_step, "survey_network", lambda *a: rates.append(1) or survey_network(*a))
     step, steps = Classifier.training_step, iter(range(1, 1000))
 
     def killed(*args):
@@ -56,7 +58,8 @@ def test_calibration_runs_once_and_a_killed_run_plans_nothing_twice(tmp_path, mo
 
 def test_defaults_of_selector_budget_and_refit():
     def made(kernel, **options):
-        return compression.recipe(kernel, Compression((kernel,), **options))[1:4]
+        step = rows.kernel_of(kernel, Compression((kernel,), **options))
+        return step.budget, step.selector, step.refits
 
     for kernel in ("svd", "spatial", "cp", "auto"):
         assert made(kernel) == (Budget(macs=0.5), "loss", True)

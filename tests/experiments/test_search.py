@@ -17,8 +17,8 @@ from PIL import Image
 from searches import never, random_lenet, search_of
 
 from experiments.lab.config import Network
+from experiments.lab.evaluation.evaluate import accuracy
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes.evaluate import accuracy
 from experiments.lab.trials.config import Workers
 from experiments.lab.trials.storage import WORKER, open_storage, open_study
 from experiments.search import outcome, trial

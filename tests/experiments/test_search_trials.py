@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 from searches import never, random_lenet, search_of, survey_of
 
-from experiments.lab.recipes.evaluate import accuracy
+from experiments.lab.evaluation.evaluate import accuracy
 from experiments.lab.training.stopped import Diverged
 from experiments.search import trial
 from experiments.search.policy import LIMIT

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.lab.recipes.evaluate import latencies
+from experiments.lab.evaluation.evaluate import latencies
 from layers import Timing, interleaved, latency
 from layers.costs import peak_memory
 from layers.costs.timing import event_seconds

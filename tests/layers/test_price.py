@@ -9,8 +9,9 @@ import torch
 from clocks import ModuleClock, Rest, Whole, weight_seconds
 from torch import nn
 
-from experiments.lab.config import Compression
-from experiments.lab.recipes.recipe import recipe
+from experiments.lab.evaluation.workshop import Workshop
+from experiments.lab.steps.kernel import Kernel
+from experiments.lab.steps.state import State
 from layers import Budget, Plan, calibrate, compress, make_plan
 from layers.costs import Call, trace
 from layers.factored import Form
@@ -203,11 +204,11 @@ def test_the_runner_holds_to_the_clock_too(network, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with ModuleClock(lambda share: 0.58).running() as clock, monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", clock)
-        reached = recipe("svd", Compression(("svd",), budget="latency=0.6", selector="energy")).plan(
-            model, example, None
-        )
+        reached = Kernel("svd", latency=0.6, selector="energy").plan(model, example, None)
+        shop = Workshop(model, example, None, "cpu", None, 1)
+        start = State.of(shop)
         with pytest.raises(ValueError, match=r"within reach, which measured at least latency=0\.58"):
-            recipe("svd", Compression(("svd",), budget="latency=0.5")).try_out(model, example)
+            Kernel("svd", latency=0.5).check(start, shop)
     assert reached.seconds.after / reached.seconds.before == pytest.approx(0.58)
     assert "[4, 32, 20, 20]" in (tmp_path / "cnn-compression-kernels" / "latency.json").read_text()
 

@@ -11,8 +11,10 @@ from little import PLAIN, fit, little
 from torch import nn
 
 from experiments.compare.__main__ import main as compare
+from experiments.lab.evaluation.workshop import Workshop
 from experiments.lab.models.lenet import LeNet
-from experiments.lab.recipes import treatment
+from experiments.lab.steps import half
+from experiments.lab.steps.state import State
 from experiments.run.__main__ import main
 from layers import fold, load
 from layers.costs import deflated
@@ -183,7 +185,7 @@ def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
         assert not (saved.conv1.weight == 0).any()  # --layers linear
 
 
-@pytest.mark.slow  # test_treatments.py holds the same in milliseconds
+@pytest.mark.slow  # test_states.py holds the same in milliseconds
 def test_a_run_killed_in_fine_tuning_a_pruned_binary_network_ends_with_the_same_bits(tmp_path):
     arguments = "--kernel None --prune 0.5 --quantise binary --max-epochs 1 --finetune-epochs 2 --rep --no-track"
     arguments = [*arguments.split(), "--latency-batches", "1"]
@@ -196,11 +198,6 @@ def test_a_network_that_cannot_run_in_float16_is_refused():
         def forward(self, x):
             return super().forward(x.float())
 
-    with pytest.raises(ValueError, match="network for --quantise half must run in float16 here, got"):
-        treatment.Treatment(quantise="half").try_out(Single(), torch.randn(1, 1, 32, 32))
-
-
-def test_nothing_is_done_by_default():
-    model = LeNet()
-    assert not treatment.Treatment()
-    assert treatment.Treatment().end(treatment.Treatment().begin(model)) is model
+    shop = Workshop(Single(), torch.randn(1, 1, 32, 32), None, "cpu", None, 1)
+    with pytest.raises(ValueError, match="network for half must run in float16 here, got"):
+        half.Half().check(State.of(shop), shop)

@@ -12,12 +12,12 @@ from layers import Budget, Plan, cost
 from layers.factored import Form
 from layers.planning import LayerForms, LayerPlan
 
-from ...lab.recipes.calibration import Calibration, drawn
-from ...lab.recipes.evaluate import accuracy
+from ...lab.evaluation.calibration import Calibration, drawn
+from ...lab.evaluation.evaluate import accuracy
 from ...lab.recipes.job import Job
-from ...lab.recipes.recipe import MIXED, Recipe
 from ...lab.reporting.canvas import canvas, save
 from ...lab.reporting.style import COLOURS, GREY
+from ...lab.steps.kernel import AUTO, Kernel
 
 SHARES = (0.3, 1.0)  # of its own cost that a layer keeps, the middle of a plan's draws; below, most plans are at chance
 SPREAD = 0.4  # standard deviation of the logarithm of the share, between the layers of a plan
@@ -43,7 +43,7 @@ def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: 
     order = np.random.default_rng(seed).permutation(chosen)
     held, others = train.part(np.sort(order[:held_out])), train.part(np.sort(order[held_out:]))
     images = Calibration(job.model, others, job.dataset, seed, job.device)
-    recipe, generator = Recipe(MIXED, Budget(macs=1.0), "loss", refit=False), np.random.default_rng(seed)
+    recipe, generator = Kernel(AUTO, macs=1.0, refit=False), np.random.default_rng(seed)
     layers = recipe.survey(job.model, job.example, images.stats).layers
     dense = accuracy(job.model, held, job.dataset, job.device).loss
     predicted, measured = [], []

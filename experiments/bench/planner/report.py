@@ -6,8 +6,8 @@ import torch
 
 from checks import require
 
+from ...lab.evaluation.calibration import Calibration, image_count
 from ...lab.progress import log
-from ...lab.recipes.calibration import Calibration, image_count
 from ...lab.recipes.job import job_of_trained_network
 from ...lab.reporting.provenance import command_of, provenance
 from ...lab.reporting.units import counted

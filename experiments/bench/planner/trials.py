@@ -9,15 +9,15 @@ from typing import NamedTuple
 from torch import nn
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from layers import Budget, refit
+from layers import refit
 
 from ...lab.data.dataset import IMAGENET
 from ...lab.data.folders import classes_of, files, in_memory
 from ...lab.data.preprocessing import cut_from_the_middle
-from ...lab.recipes.calibration import Calibration
-from ...lab.recipes.evaluate import Accuracy, accuracy
+from ...lab.evaluation.calibration import Calibration
+from ...lab.evaluation.evaluate import Accuracy, accuracy
 from ...lab.recipes.job import Job
-from ...lab.recipes.recipe import MIXED, Recipe
+from ...lab.steps.kernel import AUTO, Kernel
 
 FRACTIONS = (0.70, 0.50, 0.35)  # of the multiply-accumulates
 ASKED = {  # top-1 on the whole test set of CIFAR-10 as JPEG, by the dense network's name
@@ -69,7 +69,7 @@ def trials(job: Job, draws: Iterable[Calibration], log: Callable[[str], None]) -
         with _clock(calibrating):
             stats = images.stats
         for fraction in FRACTIONS:
-            recipe, times = Recipe(MIXED, Budget(macs=fraction), "loss", refit=False), [*calibrating]
+            recipe, times = Kernel(AUTO, macs=fraction, refit=False), [*calibrating]
             with _clock(times):
                 plan = recipe.plan(job.model, job.example, stats)
             with _clock(times):

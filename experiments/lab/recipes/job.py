@@ -9,24 +9,27 @@ from lightning import seed_everything
 from torch import Tensor, nn
 
 from checks import require
-from layers import Plan, Thin, cost
 from layers.network import evaluating
 
 from ..config import Config
 from ..data import Dataset, load_dataset
 from ..data.batches import Batches
+from ..evaluation.calibration import Calibration, image_count
+from ..evaluation.first_look import warn_near_chance, warn_of_shared
+from ..evaluation.workshop import Workshop
 from ..models import build, factory
 from ..models.weights import load_checkpoint, load_pretrained, shown_as_to
 from ..refusals import check_options
 from ..runs import record
 from ..runs.inputs import changes
 from ..runs.stages import Stages
+from ..steps.finetune import Finetune
+from ..steps.language import written
+from ..steps.state import State, Steps
 from ..training.distributed import rank
 from ..training.trainer import check_training
-from .calibration import Calibration, image_count
-from .first_look import warn_near_chance, warn_of_shared
 from .from_scratch import check_frequency, frequency_network
-from .recipe import Recipe, recipes, thinner
+from .rows import kernel_in, rows
 
 
 class Job(NamedTuple):
@@ -38,16 +41,25 @@ class Job(NamedTuple):
     model: nn.Module
     device: str
     example: Tensor  # (largest of the latency batches, c, h, w) normalised test images, on the CPU
-    recipes: dict[str, Recipe]  # by the name of the row
+    rows: dict[str, Steps]  # by name
     epochs: int
-    finetune_epochs: int
+    finetune_epochs: int  # of the shorter options
     scratch: dict[str, nn.Module]  # networks of frequency layers by kernel, trained like the dense one
     scratch_epochs: int
     calibration_images: int = 0
 
-    def thin(self) -> Thin:
-        """Return the network to compress: this one, or with --prune-channels what they leave of it."""
-        return thinner(self.model, self.config.compression, self.example)
+    def workshop(self) -> Workshop:
+        """Return what the steps of a row work with."""
+        config, trained = self.config, self.epochs == 0
+        images, batch_size = self.calibration_images, config.data.batch_size
+        where = (self.model, self.example, self.dataset, self.device)
+        return Workshop(*where, config.training, batch_size, images, trained)
+
+    @property
+    def validated(self) -> bool:
+        """Whether images validate: those of a run that reads training images at all."""
+        tuned = any(isinstance(step, Finetune) for steps in self.rows.values() for step in steps)
+        return bool(self.epochs or tuned or self.scratch or self.calibration_images)
 
     def calibration(self, model: nn.Module) -> Calibration | None:
         """Draw the images that this network is calibrated with, by the run's seed; None where nothing needs them."""
@@ -76,24 +88,17 @@ def prepare(config: Config) -> Job:
 def check(config: Config) -> Job:
     """Return the job without its folder: nothing is written."""
     job = look_up(config)
-    if any(recipe.budget.metric == "latency" for recipe in job.recipes.values()):
+    kernels = [kernel for steps in job.rows.values() if (kernel := kernel_in(steps)) is not None]
+    if any(kernel.budget.metric == "latency" for kernel in kernels):
         job.model.to(job.device)
-    thin = job.thin()
-    for recipe in job.recipes.values():  # a budget that no ranks meet is refused now, not after an hour of training
-        if recipe.given is not None:
-            _check_plan(recipe.given, thin, job)
-        recipe.try_out(thin.model, job.example)
+    shop = job.workshop()
+    known: dict[tuple[str, ...], State] = {(): State.of(shop)}
+    for steps in job.rows.values():  # a budget that no ranks meet is refused now, not after an hour of training
+        words = tuple(map(written, steps))
+        for place, step in enumerate(steps):
+            if words[: place + 1] not in known:
+                known[words[: place + 1]] = step.check(known[words[:place]], shop)
     return job
-
-
-def _check_plan(plan: Plan, thin: Thin, job: Job) -> None:
-    """Refuse the plan of another network, or of this one at other widths or for other images."""
-    path, model = job.config.compression.plan, job.config.network.model
-    costs = cost(job.model, job.example[:1].to(next(job.model.parameters()).device))
-    same = f"of {model} for images of {'x'.join(map(str, job.example.shape[1:]))}, which costs {costs}"
-    require(plan.before == costs, "plan", f"{path} of one of {plan.before}", same)
-    fits = {name: dict(new) for name, new in plan.widths.items()} == {n: dict(new) for n, new in thin.widths.items()}
-    require(fits, "plan", str(path), "made with the same --prune-channels as is given here")
 
 
 def look_up(config: Config) -> Job:
@@ -110,7 +115,8 @@ def look_up(config: Config) -> Job:
     from_scratch = compression.kernel if compression.frequency else ()
     if compression.frequency:
         check_frequency(config)
-    planned = {} if compression.frequency else recipes(compression)
+    if not compression.frequency:
+        rows(compression, 1)  # for what it refuses, before any image is read
     if config.network.pretrained:
         images = shown_as_to(images, config.network.model, config.network.checkpoint)
     dataset, sizes = load_dataset(images, training.seed), config.measurement.latency_batches
@@ -141,16 +147,17 @@ def look_up(config: Config) -> Job:
     finetune = training.finetune_epochs if training.finetune_epochs is not None else math.ceil(usual / 4)
     epochs = 0 if skip else usual
     scratch = {kernel: frequency_network(config, dataset, kernel, example.shape[-1]) for kernel in from_scratch}
-    job = Job(config, Path(), dataset, model, device, example, planned, epochs, finetune, scratch, usual)
-    if epochs or finetune or scratch:  # read now: a missing or torn file is refused before anything is written
+    lists = {} if compression.frequency else rows(compression, finetune)
+    job = Job(config, Path(), dataset, model, device, example, lists, epochs, finetune, scratch, usual)
+    if job.validated or finetune:  # read now: a missing or torn file is refused before anything is written
         dataset.train(), dataset.val()
     asked = config.compression.calibration_images
-    if any(recipe.wants_images for recipe in planned.values()):
+    if any(step.images for steps in lists.values() for step in steps):
         there = len(dataset.train().labels)
         job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     else:
         require(asked is None, "calibration images", asked, "left out where no network is calibrated")
-    if rank() == 0 and (job.calibration_images or epochs or finetune or scratch):
+    if rank() == 0 and (job.validated or finetune):
         warn_of_shared(dataset.train(), dataset.test())
     return job
 

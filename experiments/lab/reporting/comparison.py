@@ -124,7 +124,8 @@ def frame(comparison: Comparison) -> pd.DataFrame:
         ratios = {f"{key} / dense": ratio(row, dense, key) for key in costs}
         run = {"run": label, "dataset": config["dataset"], "model": config["model"], "seed": config["seed"]}
         origin = {key: environment.get(key) for key in ("threads", "gpu", "torch", "commit")}
-        rows.append({**run, **row, **ratios, "test_images": results["test_images"], **origin})
+        plain = {key: value for key, value in row.items() if key != "ladder"}  # which is a table of its own
+        rows.append({**run, **plain, **ratios, "test_images": results["test_images"], **origin})
     return pd.DataFrame(rows)
 
 

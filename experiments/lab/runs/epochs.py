@@ -25,12 +25,19 @@ class History(lightning.Callback):
 
     An epoch that is trained again, since the run was killed after it or is repeated, takes the place of its row and of
     all later ones: the seconds of a run in several parts add up to those that led to its weights.
+
+    first: the number of its first epoch, where the network was trained before.
     """
 
     def __init__(
-        self, folder: Path, network: str, follower: Follower, clock: Callable[[], float] = time.perf_counter
+        self,
+        folder: Path,
+        network: str,
+        follower: Follower,
+        clock: Callable[[], float] = time.perf_counter,
+        first: int = 0,
     ) -> None:
-        self.folder, self.network, self.follower, self.clock = folder, network, follower, clock
+        self.folder, self.network, self.follower, self.clock, self.first = folder, network, follower, clock, first
         self.losses: list[Tensor] = []
         self.began = 0.0
 
@@ -52,7 +59,7 @@ class History(lightning.Callback):
         metrics = {"train_loss": float(torch.stack(self.losses).mean()), "seconds": self.clock() - self.began}
         if "val_top1" in trainer.callback_metrics:
             metrics["val_top1"] = float(trainer.callback_metrics["val_top1"])
-        number = trainer.current_epoch
+        number = self.first + trainer.current_epoch
         earlier = [row for row in read(self.folder) if row["network"] != self.network or row["epoch"] < number]
         record.write_json(self.folder / FILE, [*earlier, {"network": self.network, "epoch": number, **metrics}])
         self.follower.epoch(self.network, number, metrics)

@@ -45,6 +45,7 @@ def defaults(config: Config, meaning: Mapping[str, str]) -> dict[str, str]:
     planned = () if compression.frequency else compression.kernel
     tuned = bool(planned or compression.prune or compression.quantise or compression.prune_channels)
     tuned &= training.finetune_epochs != 0 and (training.max_epochs != 0 or training.finetune_epochs is not None)
+    tuned |= any("finetune" in steps for steps in compression.compress)
     open_to = {
         "selector": compression.selector is None and any(kernel != "auto" for kernel in planned),
         "fine-tuning": training.finetune_lr is None and tuned,

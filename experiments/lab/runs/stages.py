@@ -3,7 +3,8 @@
 unfinished/inputs.json    what the run was begun with (inputs.py)
 unfinished/stages.json    stage -> its accuracies; a stage is finished once it stands here
 unfinished/STAGE.ckpt     the training under way (experiments/lab/training/checkpoint.py)
-unfinished/STAGE/         the compressed network before fine-tuning
+unfinished/ROW/K-STEP/    the network after the K-th step of a row, and in state.json what was measured of it
+unfinished/ROW/K-STEP.ckpt    its training under way
 """
 
 import json
@@ -62,15 +63,14 @@ class Stages:
         """Return where the stage's training is saved."""
         return self.folder / f"{stage}.ckpt"
 
-    def start(self, stage: str) -> Path:
-        """Return where the compressed network is kept before it is fine-tuned."""
-        return self.folder / stage
+    def step(self, row: str, number: int, name: str) -> str:
+        """Return the stage of a step of a row, by its number from 1."""
+        return f"{row}/{number}-{name}"
 
     def finish(self, stage: str, accuracies: Accuracies) -> None:
         """Note that the stage's results are on the disk: never repeat it, and drop what it left under way."""
         record.write_json(self.folder / "stages.json", self.finished() | {stage: accuracies})
         self.checkpoint(stage).unlink(missing_ok=True)
-        shutil.rmtree(self.start(stage), ignore_errors=True)
 
     def end(self) -> None:
         """Delete what stands for a run under way: it is complete."""

@@ -1,0 +1,1 @@
+"""Look at networks: what they see of calibration images, how often they are right, how fast they answer."""

@@ -1,0 +1,211 @@
+"""A kernel's name, or `auto`: layers become factors or coefficients, as a plan chooses within a budget."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from checks import require
+from layers import Budget, Plan, Stats, compress, interleaved, refit
+from layers.network import copy_of, evaluating
+from layers.planning import SELECTORS, Request, Survey, carry_out, check_kernels, method, survey_network
+
+from ..evaluation.calibration import Calibration
+from ..evaluation.workshop import Workshop
+from ..progress import stage
+from ..training.distributed import rank
+from .state import KINDS, Layers, State
+
+AUTO, PLANNED = "auto", "planned"
+MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
+FACTORS = "one that makes factors, not coefficients"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Chooses kernels and ranks within a budget and carries that out, from calibration images, without a gradient.
+
+    Args:
+        kernel: of METHODS, or AUTO; PLANNED where `given` says all.
+        macs: the fraction of this cost to keep; of the four at most one is given, by default half the MACs, or half the
+            parameters for a kernel that leaves the MACs as they are.
+        params: see macs.
+        bytes: see macs.
+        latency: see macs.
+        selector: how ranks are chosen.
+        layers: which may be compressed.
+        refit: fit the factors to the outputs of the network before; by default with selector loss.
+        of: what AUTO chooses from.
+        given: to be carried out as it is.
+    """
+
+    kernel: str
+    macs: float | None = None
+    params: float | None = None
+    bytes: float | None = None
+    latency: float | None = None
+    selector: str = "loss"
+    layers: Layers = "all"
+    refit: bool | None = None
+    of: Sequence[str] = field(default=MIXED, metadata={"hidden": True})
+    given: Plan | None = field(default=None, metadata={"hidden": True})
+
+    def __post_init__(self) -> None:
+        rows, planned = [method(name) for name in self.kernels], self.given is not None
+        require(planned or self.selector in SELECTORS, "selector", self.selector, f"one of {', '.join(SELECTORS)}")
+        check_kernels(self.kernels, self.budget, "energy" if planned else self.selector)
+        require(not self.refit or all(row.scheme for row in rows), "kernel to refit", self.kernel, FACTORS)
+
+    @classmethod
+    def within(
+        cls,
+        budget: Budget | None,
+        kernel: str = AUTO,
+        selector: str = "loss",
+        layers: Layers = "all",
+        refit: bool | None = None,
+        of: Sequence[str] = MIXED,
+        given: Plan | None = None,
+    ) -> "Kernel":
+        """Make the step of a budget; None is its default."""
+        macs, params, size, latency = (None,) * 4 if budget is None else astuple(budget)
+        return cls(kernel, macs, params, size, latency, selector, layers, refit, of, given)
+
+    @classmethod
+    def of_plan(cls, plan: Plan, path: str, wanted: bool | None) -> "Kernel":
+        """Make the step that carries out a plan that is given."""
+        kernels = tuple(dict.fromkeys(row.kernel for row in plan.layers if row.kernel is not None))
+        require(bool(kernels), "plan", path, "one that compresses a layer at least")
+        return cls.within(plan.budget, PLANNED, plan.selector, refit=wanted, of=kernels, given=plan)
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Return what it may make of a layer."""
+        return tuple(self.of) if self.kernel in (AUTO, PLANNED) else (self.kernel,)
+
+    @property
+    def budget(self) -> Budget:
+        """Return what is kept."""
+        given = {name: getattr(self, name) for name in ("macs", "params", "bytes", "latency")}
+        if any(value is not None for value in given.values()):
+            return Budget(**given)
+        return Budget(macs=0.5) if all("macs" in method(name).saves for name in self.kernels) else Budget(params=0.5)
+
+    @property
+    def factors(self) -> bool:
+        """Whether its kernels make factors, which alone can be refitted, pruned and quantised."""
+        return all(method(name).scheme is not None for name in self.kernels)
+
+    @property
+    def refits(self) -> bool:
+        """Whether its factors are refitted."""
+        usual = self.selector == "loss" or (self.given is not None and self.selector == "search")
+        return self.factors and (usual if self.refit is None else self.refit)
+
+    @property
+    def images(self) -> bool:
+        """Whether it takes the moments of calibration images."""
+        return self.refits or self.selector == "loss"
+
+    def said(self, images: int) -> list[str]:
+        """Say how kernels and ranks were chosen."""
+        parts = [f"selector {self.selector}"]
+        if len(self.kernels) > 1:
+            parts.append(f"of kernels {', '.join(self.kernels)}")
+        if self.images:
+            parts.append(f"calibrated with {images:,} training images")
+        if self.refits:
+            parts.append("factors refitted on them")
+        return parts
+
+    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
+        """Collect what there is to choose from, layer by layer."""
+        layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules())
+        # all of the example counts for a latency, one image for other costs
+        batch = (example if self.budget.metric == "latency" else example[:1]).to(next(model.parameters()).device)
+        with stage("plan, layer", layers) as sign:
+
+            def where(_: str, module: nn.Module) -> bool:
+                sign.advance()  # each layer is asked for in its turn
+                return isinstance(module, KINDS[self.layers])
+
+            seen = stats if self.images else None
+            request = Request(self.budget, self.kernels, self.selector, example=batch, stats=seen, where=where)
+            return survey_network(model, request)
+
+    def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
+        """Choose kernels and ranks within the budget, unless the plan is given."""
+        return self.survey(model, example, stats).plan(self.budget) if self.given is None else self.given
+
+    def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
+        """Make the network as planned, refitted as the step says."""
+        stats = images.stats if images is not None and self.images else None
+        with stage("compress"):
+            small = compress(model, plan, stats=stats)
+        if images is None or not self.refits:
+            return small
+        with stage("refit"):
+            return refit(small, model, images.batches, stats=stats, seed=images.seed)
+
+    def check(self, state: State, shop: Workshop) -> State:
+        """Refuse a budget out of reach, and the plan of another network; return the layers that a plan makes.
+
+        A plan by loss takes minutes for a large network: its forms, and so what it can reach, are those of energy.
+        """
+        if self.given is None:
+            judge = "energy" if self.selector == "loss" else self.selector
+            survey = replace(self, selector=judge, refit=None).survey(state.model, shop.example, None)
+            plan = survey._replace(selector=self.selector).plan(self.budget)
+        else:
+            plan = self.given
+            _check_plan(plan, state, shop)
+        with torch.random.fork_rng():
+            model = carry_out(copy_of(state.model), plan, lambda _, row, layer, spec: row.shell(layer, spec))
+        return replace(state, model=model, plan=from_dense(plan, state, shop), guessed=True)
+
+    def choose(self, state: State, shop: Workshop) -> Plan | None:
+        """Plan, costs before being those of the dense network; all processes calibrate, the first one alone plans."""
+        stats = shop.images(state.model, state.done).stats if self.images else None
+        return from_dense(self.plan(state.model, shop.example, stats), state, shop) if rank() == 0 else None
+
+    def apply(self, state: State, shop: Workshop) -> State:
+        """Plan and build; the first of several processes alone returns a network."""
+        plan = self.choose(state, shop)
+        if plan is None:
+            return state
+        images = shop.images(state.model, state.done) if self.images else None
+        return replace(state, model=self.build(state.model, plan, images), plan=plan)
+
+
+def _check_plan(plan: Plan, state: State, shop: Workshop) -> None:
+    """Refuse the plan of another network, or of this one at other widths or for other images."""
+    before = state.plan.before
+    same = f"of this network for images of {'x'.join(map(str, shop.example.shape[1:]))}, which costs {before}"
+    require(plan.before == before, "plan", f"one of {plan.before}", same)
+    fits = _plain(plan) == _plain(state.plan)
+    require(fits, "plan", "one at other widths", "made with the same --prune-channels as is given here")
+
+
+def _plain(plan: Plan) -> dict[str, dict[str, int]]:
+    return {name: dict(new) for name, new in plan.widths.items()}
+
+
+def from_dense(plan: Plan, state: State, shop: Workshop) -> Plan:
+    """Return the plan of a thinner network, its costs before those of the dense one."""
+    if not state.plan.widths or plan.widths:
+        return plan
+    dense, thin = shop.dense, state.model
+    images = shop.example.to(next(dense.parameters()).device)
+    whole = replace(plan, before=state.plan.before, widths=state.plan.widths)
+    if plan.seconds is None:
+        return whole
+    with evaluating(dense), evaluating(thin):  # side by side: machines drift
+        times = interleaved({"dense": lambda: dense(images), "thin": lambda: thin(images)})
+    before = plan.seconds.before * times["dense"].median / times["thin"].median
+    return replace(whole, seconds=plan.seconds._replace(before=before))
+
+
+def predicted(plan: Plan) -> float | None:
+    """Return the rise of the loss that the plan foresees; None where its selector foresees none."""
+    return sum(row.error for row in plan.layers) if plan.selector == "loss" else None

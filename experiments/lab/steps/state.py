@@ -1,0 +1,132 @@
+"""A network between two steps: its weights, its plan, what is held of them while it is trained; stored and read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from layers import Budget, Plan, code, cost, fold, load, save
+from layers.network import copy_of, read_tensors, whole
+from layers.thinning import Binary, Half, mask
+
+from ..evaluation.workshop import Workshop
+
+Layers = Literal["all", "conv", "linear"]
+KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
+FORMS = {"half": torch.float16, "bf16": torch.bfloat16}  # what a network may compute in at the end
+HELD = "held.safetensors"
+
+
+class Step(Protocol):
+    """A step makes a network of a network; a frozen dataclass whose fields are its options."""
+
+    @property
+    def images(self) -> bool:
+        """Whether it takes calibration images."""
+
+    def said(self, images: int) -> list[str]:
+        """Say what it does, in phrases for a report; images: how many calibrate."""
+
+    def check(self, state: "State", shop: Workshop) -> "State":
+        """Refuse now what would be refused after an hour; return the state that it will lead to, numbers aside."""
+
+    def apply(self, state: "State", shop: Workshop) -> "State":
+        """Do it; the state that is given stays as it is."""
+
+
+Steps = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """A network and what is held of its weights.
+
+    Args:
+        model: plain layers, factors or coefficients; where weights are held, those that are trained.
+        plan: what it is of the dense network, as `layers.save` writes it.
+        done: the steps that led here.
+        masks: by layer, what of its weight stays zero.
+        binary: layers whose weights have two values per filter.
+        form: of FORMS, or empty: float32.
+        val: validation accuracy at the end of the training that led here.
+        guessed: the numbers are not those that will come, only their shapes.
+    """
+
+    model: nn.Module
+    plan: Plan
+    done: Steps = ()
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    binary: Sequence[str] = ()
+    form: str = ""
+    val: float | None = None
+    guessed: bool = False
+
+    @classmethod
+    def of(cls, shop: Workshop) -> "State":
+        """Begin with the trained network."""
+        dense = cost(shop.dense, shop.example[:1].to(next(shop.dense.parameters()).device))
+        return cls(shop.dense, Plan((), Budget(params=1.0), "energy", dense, dense), guessed=not shop.trained)
+
+    def held(self) -> nn.Module:
+        """Return a copy whose weights are held as they must be, to be trained."""
+        model = copy_of(self.model)
+        for name in self.binary:
+            code(model.get_submodule(name), Binary())
+        return mask(model, {name: kept.to(_weight(self.model, name).device) for name, kept in self.masks.items()})
+
+    def released(self, model: nn.Module) -> "State":
+        """Return this state with the weights of a network that `held` made, after its training."""
+        for name in {*self.binary, *self.masks}:
+            parametrize.remove_parametrizations(model.get_submodule(name), "weight", leave_parametrized=False)
+        return replace(self, model=model)
+
+    def plain(self) -> nn.Module:
+        """Return the network in float32, of plain layers where weights are held."""
+        return fold(self.held()) if self.masks or self.binary else self.model
+
+    def network(self) -> nn.Module:
+        """Return the network that is measured."""
+        return Half(copy_of(self.plain()), FORMS[self.form]) if self.form else self.plain()
+
+    def save(self, folder: Path, preprocessing: Mapping[str, Any] | None = None) -> None:
+        """Write the network as `layers.save` does: what a user gets."""
+        plain = copy_of(self.plain()).to(FORMS[self.form]) if self.form else self.plain()
+        save(plain, self.plan, folder, preprocessing=preprocessing)
+
+    def keep(self, folder: Path, preprocessing: Mapping[str, Any] | None = None) -> None:
+        """Write all that the next step needs, beside what `save` writes."""
+        self.save(folder, preprocessing)
+        weights = {f"weight {name}": _weight(self.model, name) for name in {*self.binary, *self.masks}}
+        masks = {f"mask {name}": kept.bool() for name, kept in self.masks.items()}
+        if weights:
+            told = {"binary": json.dumps(list(self.binary))}
+            with whole(folder / HELD) as temporary:
+                safetensors.torch.save_file({**weights, **masks}, str(temporary), told)
+
+    @classmethod
+    def read(cls, folder: Path, dense: nn.Module, done: Steps, form: str, binary: Sequence[str]) -> "State":
+        """Read what `keep` wrote, bit for bit; `dense` is untouched."""
+        state = cls(load(folder, dense), Plan.load(folder / "plan.json"), done, {}, tuple(binary), form)
+        if not (folder / HELD).is_file():
+            return state
+        tensors, masks = read_tensors(folder / HELD), {}
+        for key, tensor in tensors.items():
+            what, name = key.split(" ", 1)
+            weight = _weight(state.model, name)
+            if what == "weight":
+                weight.copy_(tensor)
+            else:
+                masks[name] = tensor.to(weight.dtype)
+        return replace(state, masks=dict(sorted(masks.items())))
+
+
+def _weight(model: nn.Module, name: str) -> Tensor:
+    weight = model.get_submodule(name).weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()

@@ -1,0 +1,150 @@
+"""Make the networks of one row step by step, each stored whole and measured: the ladder that a compression climbs."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layers import cost
+from layers.costs import deflated
+
+from ..lab.evaluation.evaluate import accuracy
+from ..lab.evaluation.workshop import Workshop
+from ..lab.recipes.job import Job
+from ..lab.runs import record
+from ..lab.runs.epochs import History
+from ..lab.runs.stages import Accuracies, Stages
+from ..lab.runs.tracking import Tracker
+from ..lab.steps.finetune import Finetune
+from ..lab.steps.language import row_of, step_name, written
+from ..lab.steps.state import State
+from ..lab.training.distributed import agreed, rank
+
+STATE = "state.json"  # written last: a step without it is done again
+
+
+class Rung(NamedTuple):
+    """What the network is after a step; accuracies in percent, on all images of their split."""
+
+    step: str
+    top1: float
+    top5: float
+    loss: float
+    val_top1: float | None  # None where no image validates anything
+    params: int
+    nonzeros: int
+    macs: int
+    bytes: int
+    bits: float  # per weight, as they are in memory
+    file_bytes: int  # of model.safetensors as `save` writes it
+    deflated: int
+    seconds: float  # that the step took, without this measurement
+
+
+class Ladder:
+    """The steps of one row: where each network lies while the run is under way, and what was measured of it."""
+
+    def __init__(self, job: Job, kept: Stages, name: str) -> None:
+        self.job, self.kept, self.name, self.steps = job, kept, name, job.rows[name]
+
+    def stage(self, number: int) -> str:
+        """Return the stage of a step, counted from 1."""
+        return self.kept.step(self.name, number, step_name(self.steps[number - 1]))
+
+    def folder(self, number: int) -> Path:
+        """Return where the network lies after a step."""
+        return self.kept.folder / self.stage(number)
+
+    def finished(self, number: int) -> bool:
+        """Whether this step is done and need not be repeated."""
+        return (self.folder(number) / STATE).is_file()
+
+    def _told(self, number: int) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.folder(number) / STATE).read_text(encoding="utf-8"))
+        return told
+
+    def rungs(self) -> list[Rung]:
+        """Return what was measured after each step, the first one first."""
+        return [Rung(**self._told(number)["rung"]) for number in range(1, len(self.steps) + 1)]
+
+    def read(self, number: int) -> State:
+        """Read the state after a step; 0 is the dense network."""
+        if number == 0:
+            return State.of(self.job.workshop())
+        told, folder = self._told(number), self.folder(number)
+        state = State.read(folder, self.job.model, self.steps[:number], told["form"], told["binary"])
+        return replace(state, val=told["val"])
+
+    def words(self) -> str:
+        """Say what there is to do, and from where it goes on."""
+        done = sum(map(self.finished, range(1, len(self.steps) + 1)))
+        begun = done or any(self.kept.checkpoint(self.stage(n + 1)).is_file() for n in range(len(self.steps)))
+        return f"{', '.join(map(written, self.steps))}{', goes on' if begun else ''}"
+
+    def climb(self, shop: Workshop, tracker: Tracker) -> State:
+        """Do the steps that are not done; every network is read back, so that one that was killed goes on alike."""
+        state = self.read(0)
+        for number, step in enumerate(self.steps, 1):
+            if agreed(not self.finished(number)):
+                shop.checkpoint = self.kept.checkpoint(self.stage(number))
+                shop.callbacks = [History(self.job.folder, self.name, tracker, first=self._epochs_before(number))]
+                clock = time.perf_counter()
+                made = step.apply(state, shop)
+                if rank() == 0:
+                    self._keep(number, made, time.perf_counter() - clock)
+            agreed(None)
+            state = self.read(number)
+        return state
+
+    def _epochs_before(self, number: int) -> int:
+        return sum(step.epochs for step in self.steps[: number - 1] if isinstance(step, Finetune))
+
+    def _keep(self, number: int, made: State, seconds: float) -> None:
+        """Write the network and what is measured of it; the last file makes the step a finished one."""
+        folder, job = self.folder(number), self.job
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed here
+        made.keep(folder, job.dataset.preprocessing.record())
+        stored = (folder / "model.safetensors").stat().st_size
+        rung = measured(job, made, written(self.steps[number - 1]), stored, seconds)
+        told = {"form": made.form, "binary": list(made.binary), "val": made.val, "rung": rung._asdict()}
+        record.write_json(folder / STATE, told)
+        self.kept.checkpoint(self.stage(number)).unlink(missing_ok=True)
+
+    def forms(self) -> list[str]:
+        """Name the network that is timed for the dense one and for each step: the same where a step changes no time."""
+        reshaping = [n for n, step in enumerate(self.steps, 1) if row_of(step).reshapes]
+        names, form = ["dense"], "dense"
+        for number in range(1, len(self.steps) + 1):
+            if number in reshaping:
+                form = self.name if number == reshaping[-1] else f"{self.name}/{number}"
+            names.append(form)
+        return names
+
+    def between(self) -> dict[int, str]:
+        """Number of a step -> name of its network, where that is neither the dense nor the last one in its time."""
+        return {n: form for n, form in enumerate(self.forms()) if form == f"{self.name}/{n}"}
+
+    def accuracies(self) -> Accuracies:
+        """Return the validation accuracy of the last training, and the test accuracy before it."""
+        tuned = [n for n, step in enumerate(self.steps, 1) if isinstance(step, Finetune)]
+        if not tuned:
+            return Accuracies()
+        last, job = tuned[-1], self.job
+        dense = accuracy(job.model, job.dataset.test(), job.dataset, job.device).top1 if last == 1 else None
+        return Accuracies(self._told(last)["val"], self.rungs()[last - 2].top1 if dense is None else dense)
+
+
+def measured(job: Job, state: State, words: str, stored: int, seconds: float) -> Rung:
+    """Measure a network; stored: the bytes of its file."""
+    network = state.network().to(job.device)
+    test = accuracy(network, job.dataset.test(), job.dataset, job.device)
+    val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1 if job.validated else None
+    costs = cost(network, job.example[:1].to(job.device))
+    params = list(network.parameters())
+    bits = 8 * sum(p.numel() * p.element_size() for p in params) / sum(p.numel() for p in params)
+    full = sum(int(p.count_nonzero()) for p in params)
+    return Rung(
+        words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, stored, deflated(network), seconds
+    )

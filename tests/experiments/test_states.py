@@ -1,0 +1,105 @@
+"""Every state between two steps is stored whole and read back bit for bit: so a run that was killed goes on alike."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from little import PLAIN, little
+
+from experiments.lab.evaluation.workshop import Workshop
+from experiments.lab.models.lenet import LeNet
+from experiments.lab.steps.language import parse
+from experiments.lab.steps.state import State
+from layers import load, prune_channels
+
+IMAGE = torch.zeros(1, 1, 32, 32)
+LISTS = [
+    "svd params=0.6 selector=energy, finetune 1",
+    "channels 0.3, svd params=0.6 selector=energy",
+    "weights 0.5, finetune 1",
+    "weights 0.5 score=lamp layers=linear, finetune 1, weights 0.8, finetune 1",
+    "svd params=0.6 selector=energy, weights 0.5, binary, finetune 1",
+    "binary, finetune 1, half",
+    "dct params=0.5 selector=energy, finetune 1",
+    "weights 0.5, batchnorm, bf16",
+]
+
+
+@pytest.fixture(scope="module")
+def shop():
+    torch.manual_seed(0)
+    dense, dataset = LeNet(2), little(images=64, size=32)
+    training = replace(PLAIN, finetune_lr=0.03)  # in one epoch it is then better than before
+    return Workshop(dense, IMAGE, dataset, "cpu", training, 4, count=8, trained=True)
+
+
+def assert_same(first, second):
+    """Every tensor the same to the bit and to the layout, which decides the order of sums."""
+    a, b = first.state_dict(), second.state_dict()
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        assert torch.equal(tensor, b[name]), name
+        assert tensor.stride() == b[name].stride(), name
+
+
+def climbed(steps, shop, folder=None):
+    """The states after each step; with a folder each is read back before the next step."""
+    state, states = State.of(shop), []
+    for number, step in enumerate(steps):
+        state = step.apply(state, shop)
+        if folder is not None:
+            state.keep(folder / str(number))
+            state = State.read(folder / str(number), shop.dense, steps[: number + 1], state.form, state.binary)
+        states.append(state)
+    return states
+
+
+@pytest.mark.parametrize("words", LISTS)
+def test_a_network_that_was_stored_goes_on_as_one_that_was_not(words, shop, tmp_path):
+    steps = parse(words)
+    for a, b in zip(climbed(steps, shop), climbed(steps, shop, tmp_path)):
+        assert_same(a.network(), b.network())
+        assert_same(a.held(), b.held())
+    a.save(tmp_path / "first")
+    b.save(tmp_path / "second")
+    names = [path.name for path in (tmp_path / "first").iterdir()]
+    assert "held.safetensors" not in names
+    assert all((tmp_path / "first" / n).read_bytes() == (tmp_path / "second" / n).read_bytes() for n in names)
+    with torch.no_grad():
+        read = load(tmp_path / "first", shop.dense).eval()(IMAGE)
+        assert torch.allclose(read, b.network().eval()(IMAGE), atol=0.05 if b.form else 1e-6)
+
+
+def test_what_is_held_stays_through_training(shop):
+    *_, pruned, tuned = climbed(parse("weights 0.7, finetune 1"), shop)
+    for name, mask in pruned.masks.items():
+        before, after = (state.plain().get_submodule(name).weight for state in (pruned, tuned))
+        assert not torch.equal(before, after)
+        assert not after[mask == 0].any()
+    *_, binary = climbed(parse("weights 0.5, binary, finetune 1"), shop)
+    weight = binary.plain().conv2.weight
+    assert all(len(row.abs().unique()) <= 2 for row in weight)  # zero and one size, of either sign
+    assert int((weight == 0).sum()) >= int((binary.masks["conv2"] == 0).sum()) > 0
+
+
+def test_a_step_leaves_the_state_before_it_as_it_was(shop):
+    before = copy.deepcopy(shop.dense.state_dict())
+    climbed(parse("channels 0.3, svd params=0.7 selector=energy, weights 0.5, finetune 1, half"), shop)
+    assert all(torch.equal(tensor, shop.dense.state_dict()[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.5])
+def test_of_the_same_weights_the_same_channels_go(fraction, shop):
+    first, second = (prune_channels(copy.deepcopy(shop.dense), fraction, IMAGE) for _ in range(2))
+    assert first.widths == second.widths
+    assert_same(first.model, second.model)
+
+
+def test_a_layer_that_would_lose_all_its_weights_is_named(shop):
+    with torch.no_grad():
+        small = copy.deepcopy(shop.dense)
+        small.conv2.weight.mul_(1e-6)
+    shop = Workshop(small, IMAGE, shop.dataset, "cpu", PLAIN, 32, trained=True)
+    with pytest.raises(ValueError, match=r"share of weights must be small enough to leave layer 'conv2' a weight"):
+        parse("weights 0.5")[0].check(State.of(shop), shop)
