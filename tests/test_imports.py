@@ -59,7 +59,7 @@ LAB = [
     "progress",
     "config",
 ]
-ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs
+ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs, and its lab, which holds rooms
 
 
 def imported(path):
@@ -156,5 +156,5 @@ def test_no_room_is_crowded():
     paths = MODULES.values()
     for room in {path.parent for path in paths}:
         entries = {path.relative_to(room).parts[0] for path in paths if path.is_relative_to(room)}
-        most = VERBS_AND_LAB if room == ROOT / "experiments" else ENTRIES
+        most = VERBS_AND_LAB if room in (ROOT / "experiments", ROOT / "experiments" / "lab") else ENTRIES
         assert len(entries) <= most, f"{room.relative_to(ROOT)} holds {len(entries)}: {sorted(entries)}"
