@@ -59,7 +59,7 @@ LAB = [
     "progress",
     "config",
 ]
-ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/, which holds the verbs, and its lab, which holds rooms
+ENTRIES, VERBS_AND_LAB = 12, 14  # the most files and folders in a room; in experiments/ and its lab, which hold rooms
 
 
 def imported(path):
