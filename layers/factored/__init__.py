@@ -3,7 +3,14 @@
 from .compose import compose as compose, grouped_weight as grouped_weight
 from .cp import JOINT as JOINT, SEPARABLE as SEPARABLE
 from .hierarchical_tucker import HT as HT
-from .scheme import Scheme as Scheme, Shape as Shape, candidates as candidates, in_range as in_range, weights as weights
+from .scheme import (
+    LARGE as LARGE,
+    Scheme as Scheme,
+    Shape as Shape,
+    candidates as candidates,
+    in_range as in_range,
+    weights as weights,
+)
 from .sequence import (
     sequence_cost as sequence_cost,
     set_weights as set_weights,

@@ -8,7 +8,7 @@ Groups are decomposed one by one, all to the same rank.  The alternating least s
 nothing at random, so planning and building meet the same factors: the error of a candidate is that of its layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -19,11 +19,12 @@ from contract import CP
 
 from ..network import Layer
 from .compose import grouped
-from .scheme import Shape, matrix_refusal, unfoldings
+from .scheme import LARGE, Shape, matrix_refusal, unfoldings
 from .specs import Form, Spec, check_count, check_keys
 from .spectra import energy_of, rounded
 
 SWEEPS = 25  # per candidate: on trained 3 x 3 layers the error is then within 13 % of that after fifty
+FEWER = 10  # of a large layer, as a sweep takes the cube of its channels
 RANKS = 8  # tried per layer: each has to be decomposed anew
 
 
@@ -60,20 +61,30 @@ class CPScheme(NamedTuple):
 
     def decomposed(self, layer: Layer, rank: int, bound: float | None = None) -> CP[Tensor]:
         """Return the factors; at full rank the start is the tensor itself and no sweep is needed but for a bound."""
-        sweeps = 0 if rank == self.full(layer) and bound is None else SWEEPS
+        sweeps = FEWER if layer.weight.numel() >= LARGE else SWEEPS
+        sweeps = 0 if rank == self.full(layer) and bound is None else sweeps
         return stage3_torch.cp(self.tensors(layer), rank, sweeps, bound=bound, batch=1)
 
     def candidates(self, layer: Layer, multiple: int = 1) -> list[Form]:
-        """Offer a few ranks, each sqrt(2) times the one before, up to 0.7 of the dense parameters; and full rank."""
+        """Offer a few ranks, each sqrt(2) times the one before, up to 0.7 of the dense parameters; and full rank.
+
+        Of a large layer every other one is decomposed, the largest and the smallest among them; the logarithm of the
+        error between two is linear in the rank.
+        """
         x, full = self.tensors(layer), self.full(layer)
         total = energy_of(x)
         most = min(full, max(1, x.numel() // (x.shape[0] * sum(x.shape[1:]))))
         ranks = {rounded(max(1, round(most / 2 ** (step / 2))), multiple, full) for step in range(1, RANKS + 1)}
-        forms = []
-        for rank in sorted(ranks - {full}):
+        tried = sorted(ranks - {full})
+        known = {*tried[-1::-2], *tried[:1]} if layer.weight.numel() >= LARGE else tried
+        errors: dict[int, float] = {}
+        for rank in sorted(known):
             left = (x.double() - stage3_torch.uncp(self.decomposed(layer, rank)).double()).square().sum()
-            forms.append(Form(self.kernel, {"rank": rank}, error=1 - max(0.0, 1 - float(left) / total)))
-        return [*forms, Form(self.kernel, {"rank": full})]
+            errors[rank] = 1 - max(0.0, 1 - float(left) / total)
+        return [
+            *(Form(self.kernel, {"rank": rank}, error=_between(errors, rank)) for rank in tried),
+            Form(self.kernel, {"rank": full}),
+        ]
 
     def sides(self, layer: Layer) -> list[Tensor]:
         """Return the unfoldings by outputs and by inputs."""
@@ -100,6 +111,16 @@ class CPScheme(NamedTuple):
         share = (terms ** (1 / len(units)))[:, None, :]
         out, into, *kernel = (unit * share for unit in units)  # (g, n, r)
         return [into.mT, *(k.mT for k in kernel), out]
+
+
+def _between(errors: Mapping[int, float], rank: int) -> float:
+    """Return the error at a rank: known, or its logarithm linear in the rank between the known ones on both sides."""
+    if rank in errors:
+        return errors[rank]
+    a, b = max(known for known in errors if known < rank), min(known for known in errors if known > rank)
+    if errors[b] <= 0:
+        return errors[a]
+    return errors[a] * (errors[b] / errors[a]) ** ((rank - a) / (b - a))
 
 
 JOINT, SEPARABLE = CPScheme("cp", separable=False), CPScheme("cp4", separable=True)

@@ -17,12 +17,12 @@ from trees import Tree, dimension_tree, post_order
 from ..network import Layer
 from .compose import grouped
 from .row import HEIGHT, IN, OUT, TREES, WIDTH, first_axis, is_row, modes, row
-from .scheme import Shape, balanced, matrix_refusal, unfoldings
+from .scheme import LARGE, Shape, balanced, matrix_refusal, unfoldings
 from .specs import Form, Spec, check_counts, check_keys
 from .spectra import energy_of, equal_energy, grid, spectrum
 
 TREE = [[IN, HEIGHT], [WIDTH, OUT]]
-RANKS = 12  # tried per layer: each has to be decomposed anew
+RANKS = 12  # tried per layer, half as many of a large one: each has to be decomposed anew
 
 
 class HTScheme(NamedTuple):
@@ -55,8 +55,8 @@ class HTScheme(NamedTuple):
             return i * r[0] + r[0] * height * r[1] + r[1] * width * r[2] + r[2] * o
 
         small = [r for r in dict.fromkeys(path) if r != full and stored(r) < size]
-        forms = []
-        for index in grid(len(small), most=RANKS) if small else []:
+        most, forms = RANKS // 2 if w.numel() >= LARGE else RANKS, []
+        for index in grid(len(small), most=most) if small else []:
             root = _decomposed(w, small[index - 1], tree).b  # it alone carries the norm
             lost = max(0.0, 1 - float(root.double().square().sum()) / total)
             forms.append(Form(self.kernel, {"ranks": [*small[index - 1]], "tree": TREE}, error=lost))

@@ -12,6 +12,7 @@ from ..network import Layer, is_plain
 from .compose import grouped
 from .specs import Form, Spec
 
+LARGE = 2**18  # weights from which on a layer is decomposed at half as many ranks, and in fewer sweeps
 SAFE = 2.0**40  # weights below it and above its inverse have squares, and products of a few, in every dtype's range
 
 
@@ -92,10 +93,16 @@ def candidates(scheme: Scheme, layer: Layer, multiple: int = 1) -> list[Form]:
     return scheme.candidates(in_range(layer)[0], multiple)
 
 
-def weights(scheme: Scheme, layer: Layer, spec: Spec) -> list[Tensor]:
-    """Return the scheme's factors of a layer whose weight may be of any size, the size shared out among them."""
+def weights(scheme: Scheme, layer: Layer, spec: Spec, single: bool = False) -> list[Tensor]:
+    """Return the scheme's factors of a layer whose weight may be of any size, the size shared out among them.
+
+    single: compute in float32, in half the time, where they are a beginning that a fit goes on from.
+    """
     near, exponent = in_range(layer)
-    factors = scheme.weights(near, spec)
+    if single:
+        factors = [w.to(layer.weight.dtype) for w in scheme.weights(copy.deepcopy(near).float(), spec)]
+    else:
+        factors = scheme.weights(near, spec)
     if not exponent:
         return factors
     share, rest = divmod(exponent, len(factors))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stage3_torch import svd
 
-from ..factored import Scheme, Shape, Spec, compose, grouped_weight, weight_shapes, weights
+from ..factored import LARGE, Scheme, Shape, Spec, compose, grouped_weight, weight_shapes, weights
 from ..network import Layer
 from .metric import Metric
 from .whitening import Whitening
@@ -28,8 +28,11 @@ def whitened(scheme: Scheme, layer: Layer, metric: Metric) -> tuple[Layer, White
 
 def start(scheme: Scheme, layer: Layer, spec: Spec, white: Layer, whitening: Whitening) -> list[Tensor]:
     """Return the scheme's own factors of R^T W L, undone, in float64: exact for svd of patches, else a beginning."""
-    shapes = weight_shapes(layer, scheme.shapes(layer, spec))
-    return whitening.undo([w.reshape(shape) for w, shape in zip(weights(scheme, white, spec), shapes)])
+    shapes = scheme.shapes(layer, spec)
+    beginning = not (len(shapes) == 2 and sees_patches(layer, shapes[0]))
+    single = beginning and layer.weight.dtype != torch.float64
+    factors = zip(weights(scheme, white, spec, single), weight_shapes(layer, shapes))
+    return whitening.undo([w.reshape(shape) for w, shape in factors])
 
 
 def sees_patches(layer: Layer, first: Shape) -> bool:
@@ -58,7 +61,7 @@ def fit(
     columns = last[0].numel()  # the last factor is a matrix with so many, one for each channel and tap that it reads
     taps = torch.eye(columns, dtype=last.dtype, device=last.device).reshape(columns, *last.shape[1:])
     taps = torch.cat([taps] * groups[-1])
-    nearest = metric.nearest(target)
+    nearest = metric.nearest(target, single=layer.weight.numel() >= LARGE and layer.weight.dtype != torch.float64)
     scale = metric.loss(target).clamp_min(torch.finfo(torch.float64).tiny)
     solver = torch.optim.LBFGS(
         free, max_iter=steps, history_size=steps, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0

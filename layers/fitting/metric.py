@@ -17,6 +17,7 @@ from ..calibration import LayerStats, covariance, root, shrinkage, shrunk
 from ..network import Layer
 
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
+TINY = 1e-200  # below the mean square of any input or gradient
 RIDGE = 1e-10  # of the mean power of K's rows: some of them may be alike
 
 
@@ -80,29 +81,44 @@ class Metric:
 
     def right(self, change: Tensor) -> Tensor:
         """D C (g, o, k) of D (g, o, i, h, w)."""
-        blocked = change.flatten(2).unflatten(2, (self.inputs.shape[1], -1)).transpose(1, 2)  # (g, b, o, k / b)
-        return (blocked @ self.inputs).transpose(1, 2).flatten(2)
+        return _times(change, self.inputs)
 
     def loss(self, change: Tensor) -> Tensor:
         """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""
         return (self.outputs @ change.flatten(2) * self.right(change)).sum() / 2
 
-    def nearest(self, target: Tensor) -> Callable[[Tensor], Nearest]:
+    def nearest(self, target: Tensor, single: bool = False) -> Callable[[Tensor], Nearest]:
         """K (g, r, i, h, w) -> the U (g, o, r) for which D = target - U K loses least, that loss and its slope in K.
 
         U = T C K^T (K C K^T)^-1, whatever G is; where U is the best its own derivative is zero, so that the slope is
         that of U kept fixed (variable projection: Golub & Pereyra 1973).  What depends on T alone is computed once, and
-        each K is multiplied by C once, for loss and slope.
+        each K is multiplied by C once, for loss and slope.  single: the large products in float32, of C and G in units
+        of their mean diagonals, which may be anything.
         """
-        right = self.right(target)
-        both, whole = self.outputs @ right, (self.outputs @ target.flatten(2) * right).sum() / 2
+        c, g = (moment.diagonal(dim1=-2, dim2=-1).mean().clamp_min(TINY) for moment in (self.inputs, self.outputs))
+        inputs, outputs, unit = self.inputs / c, self.outputs / g, c * g
+        right = _times(target, inputs)
+        both, whole = outputs @ right, (outputs @ target.flatten(2) * right).sum() / 2
+        damping = RIDGE
+        if single:
+            inputs, outputs, right, both = (part.float() for part in (inputs, outputs, right, both))
+            damping = 1e-6  # float32 errs by 1e-7
 
         def solve(k: Tensor) -> Nearest:
-            rows, turned = k.flatten(2), self.right(k)
-            gram = rows @ turned.mT
-            u = torch.cholesky_solve(rows @ right.mT, root(gram, RIDGE)).mT
-            squares, cross = u.mT @ self.outputs @ u, u.mT @ both
-            loss = whole - (cross * rows).sum() + (squares * gram).sum() / 2
-            return Nearest(u, loss, (squares @ turned - cross).reshape(k.shape))
+            rows = k.flatten(2).to(right.dtype)
+            turned = _times(rows, inputs)
+            gram = (rows @ turned.mT).double()
+            u = torch.cholesky_solve((rows @ right.mT).double(), root(gram, damping)).mT
+            left = u.to(rows.dtype)
+            squares, cross = left.mT @ outputs @ left, left.mT @ both
+            loss = whole - (cross * rows).sum(dtype=torch.float64) + (squares * gram).sum(dtype=torch.float64) / 2
+            slope = (squares @ turned - cross).reshape(k.shape).to(k.dtype)
+            return Nearest(u.to(k.dtype), unit * loss, unit * slope)
 
         return solve
+
+
+def _times(change: Tensor, inputs: Tensor) -> Tensor:
+    """D C (g, o, k) of D (g, o, i, h, w) or (g, o, k), and C in blocks (g, b, k / b, k / b)."""
+    blocked = change.flatten(2).unflatten(2, (inputs.shape[1], -1)).transpose(1, 2)  # (g, b, o, k / b)
+    return (blocked @ inputs).transpose(1, 2).flatten(2)

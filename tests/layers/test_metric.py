@@ -314,3 +314,31 @@ def test_roots_of_the_moments_are_kept():
     assert first.right is again.right
     assert first.left is again.left
     assert Whitening.of(layer, metric, FIRST["channels"]).right.shape != first.right.shape
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-60])
+def test_in_single_precision_the_nearest_factor_is_the_same_whatever_the_moments_unit(unit):
+    torch.manual_seed(0)
+    x, d = torch.randn(900, 36).double().cumsum(1), torch.randn(90, 8).double()
+    metric = Metric(unit * (x.T @ x / 900)[None, None], unit * (d.T @ d)[None], None)
+    target, k = torch.randn(1, 8, 4, 3, 3).double(), torch.randn(1, 5, 4, 3, 3).double()
+    exact, single = metric.nearest(target)(k), metric.nearest(target, single=True)(k)
+    assert float(exact.loss) > 0
+    for wanted, found in zip(exact, single):
+        assert float((found - wanted).norm() / wanted.norm()) < 1e-3
+
+
+def test_a_large_layer_is_decomposed_at_half_the_ranks_with_errors_between_them(monkeypatch):
+    from layers.factored import cp
+
+    torch.manual_seed(0)
+    layer = nn.Conv2d(24, 24, 3)
+    every = METHODS["cp"].candidates(layer)
+    ranks, decomposed = [], cp.CPScheme.decomposed
+    monkeypatch.setattr(cp, "LARGE", layer.weight.numel())
+    monkeypatch.setattr(cp.CPScheme, "decomposed", lambda *args: ranks.append(args[2]) or decomposed(*args))
+    fewer = METHODS["cp"].candidates(layer)
+    assert [form.spec for form in fewer] == [form.spec for form in every]
+    assert len(ranks) == len(every) // 2 + 1
+    for a, b in zip(every, fewer):
+        assert abs(b.error - a.error) < 0.04
