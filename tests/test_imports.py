@@ -35,9 +35,9 @@ LAYERS = [
     "checkpoint",
     "planning",
     "fitting",
+    "thinning",  # asks costs what a channel saves; fitting asks it which outputs are left
     "factored",
     "costs",
-    "thinning",
     "frequency",
     "coded",
     "calibration",

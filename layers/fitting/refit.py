@@ -3,11 +3,13 @@
 What a layer then sees comes from compressed layers before it and is no longer what its factors were made for.  With
 the dense layer's outputs y and the compressed network's inputs x, the best dense filter is W* = E[y x^T] E[x x^T]^-1
 (Zhang et al. 2016), and |y - W_hat x|^2 differs from |W* x - W_hat x|^2 by a constant: so the factors are
-fitted to W* in the metric of x, and no image is read while they are.
+fitted to W* in the metric of x, and no image is read while they are.  In a network that has lost channels the plain
+layers are fitted too: W* is then what is left of the layer, with y the outputs that it still has (He et al. 2017;
+GRAIL 2026), and a BatchNorm layer behind it sees what its statistics were taken of.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -32,7 +34,8 @@ from ..calibration import (
     shrunk,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing
+from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing, obstacles
+from ..thinning import outputs_left
 from .fit import fit
 from .lockstep import in_lockstep
 from .metric import Metric
@@ -46,21 +49,24 @@ Sums = dict[str, Any]  # of x x^T, y x^T, x, y and rows
 def refit(
     small: nn.Module, model: nn.Module, batches: Iterable[Any], *, stats: Stats | None = None, seed: int = 0
 ) -> nn.Module:
-    """Fit every factored layer of `small` to what the same layer of the dense `model` puts out; `small` stays as it is.
+    """Fit the layers of a copy of `small` to what the same layers of the dense `model` put out.
+
+    Fitted are factored layers and, where `prune_channels` has made `small` of `model`, the plain ones that read what
+    is left; of those, layers whose second moments take several blocks, or whose weight is tied, stay as they are.
 
     One pass of each network: all batches of the compressed one wait before a layer while it is fitted, so memory holds
     what is alive there of all images; rows of the dense outputs, at positions drawn with `seed`, wait in a temporary
     file.  A layer that is called several times is fitted to its first call.
 
     Args:
-        small: What `compress` made of the model.
+        small: What `compress` or `prune_channels` made of the model; it is not changed.
         model: The dense network; it is not changed.
         batches: Images, or (images, labels) with the labels unread.
         stats: What `calibrate` saw, so that outputs count as much as the loss depends on them; without it all alike.
         seed: Of the positions at which outputs are kept.
 
     Returns:
-        A new network like `small` with other factors.
+        A new network like `small` with other weights.
 
     Raises:
         ValueError: Without an image, where one makes a layer's input or output NaN or infinite, for a `small` or
@@ -84,41 +90,66 @@ def refit(
     require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
-    parts = dict(small.named_modules())
-    stops, wanted = {}, {}
-    for name, layer in model.named_modules():
-        require(name in parts, "small", f"a network without {name!r}", "compress(model, plan) of this model")
-        factors: Any = parts[name]
-        if observed(layer) and isinstance(factors, nn.Sequential):
-            stops[name] = factors if _solved(layer, factors) is layer else factors[-1]
+    left = outputs_left(small, model)
+    stops = _stops(small, model, left)
     with observing(model), observing(small), spool() as put:
-        wanted = _outputs(model, list(stops), images, seed, put)
+        wanted = _outputs(model, list(stops), left, images, seed, put)
         for name, inputs in in_lockstep(small, stops, images):
             if name not in wanted:
                 continue  # a later call
             dense: Any = model.get_submodule(name)
-            factors = small.get_submodule(name)
-            sums = _sums(_solved(dense, factors), inputs, wanted.pop(name))
+            part: Any = small.get_submodule(name)
+            sums = _sums(_solved(dense, part), inputs, wanted.pop(name))
             finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
             require(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
+            if not isinstance(part, nn.Sequential):
+                weight, bias = _least_squares(part, sums)
+                set_weights(nn.Sequential(part), [weight], bias)
+                continue
             moments = None if stats is None else stats.layers.get(name)
             gradients = None if moments is None else shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
-            _refit_layer(dense, factors, sums, gradients)
+            _refit_factors(dense, part, sums, gradients)
     return small
+
+
+def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """Return what is fitted by name, or the last factor of it: what its inputs are read before."""
+    parts, stops, fixed = dict(small.named_modules()), {}, obstacles(small)
+    for name, layer in model.named_modules():
+        part: Any = parts.get(name)
+        require(part is not None, "small", f"a network without {name!r}", "compress(model, plan) of this model")
+        if not observed(layer):
+            continue
+        if isinstance(part, nn.Sequential):
+            require(not left, "small", f"layer {name!r} factored and channels taken out", "refitted after either step")
+            stops[name] = part if _solved(layer, part) is layer else part[-1]
+        elif observed(part):
+            outputs = len(left.get(name, layer.weight))
+            got = f"a layer {name!r} of {len(part.weight)} outputs"
+            allowed = f"with {outputs}, as prune_channels left it: a checkpoint does not tell which were taken out"
+            require(len(part.weight) == outputs, "small", got, allowed)
+            if left and blocks(part) == 1 and name not in fixed:
+                stops[name] = part
+    return stops
 
 
 Rows = list[tuple[Positions | None, Callable[[], Tensor]]]  # by batch: where, and what reads the outputs there
 
 
-def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], seed: int, put: Put) -> dict[str, Rows]:
-    """Return what the dense layers put out in their first calls, at positions that are drawn."""
+def _outputs(
+    model: nn.Module, names: Sequence[str], left: Mapping[str, Tensor], images: Sequence[Tensor], seed: int, put: Put
+) -> dict[str, Rows]:
+    """Return what the dense layers put out in their first calls, at positions drawn, of some only the outputs left."""
     rows, generator = {name: Rows() for name in names}, torch.Generator().manual_seed(seed)
     for number, batch in enumerate(images):
 
         def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
             if len(rows[name]) == number:
                 where = draw(layer, y, max(8, layer.weight[0].numel() // 16), generator)
-                rows[name].append((where, put(outputs_at(layer, y, where))))
+                at = outputs_at(layer, y, where)
+                if name in left:  # one group here; `_sums` splits them as the thinner layer does
+                    at = at.transpose(0, 1).flatten(1)[None, :, left[name].to(at.device)]
+                rows[name].append((where, put(at)))
 
         with ExitStack() as hooks:
             for name in names:
@@ -128,9 +159,14 @@ def _outputs(model: nn.Module, names: Sequence[str], images: Sequence[Tensor], s
     return rows
 
 
-def _solved(layer: Any, factors: nn.Sequential) -> Any:
-    """Return what is solved for: the layer, or its last factor where second moments do not fit in one block."""
-    return layer if blocks(layer) == 1 else factors[-1]
+def _solved(layer: Any, part: Any) -> Any:
+    """Return what is solved for: the layer, or its last factor where second moments do not fit in one block.
+
+    What is left of a layer is solved for itself.
+    """
+    if not isinstance(part, nn.Sequential):
+        return part
+    return layer if blocks(layer) == 1 else part[-1]
 
 
 def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
@@ -138,18 +174,41 @@ def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     sums: Sums = defaultdict(float)
     for x, (where, read) in zip(inputs, outputs):
         rows, y = inputs_at(layer, x, where), read()
+        if len(y) != len(rows):  # the dense layer's groups, or one, and those of what is left of it
+            y = y[0].unflatten(1, (len(rows), -1)).transpose(0, 1)
         for key, moment in joint_moments(rows, y)._asdict().items():
             sums[key] += moment
         sums["rows"] += rows.shape[1]
     return sums
 
 
-def _refit_layer(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
+def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
     """Fit in place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes the rest."""
     parts: list[Any] = list(factors.children())
     solved = _solved(layer, factors)
+    xx, target = _solution(solved, sums)
+    if solved is layer:
+        if gradients is None:
+            gradients = torch.eye(target.shape[1], dtype=target.dtype).expand(len(target), -1, -1)
+        shapes = [_shape(part) for part in parts]
+        weights = [part.weight.detach().double() for part in parts]
+        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(target.device), None))
+        target = compose(weights, [shape.groups for shape in shapes])
+    else:
+        weights = [*(part.weight.detach() for part in parts[:-1]), target]
+    set_weights(nn.Sequential(*parts), weights, _bias(layer, target, sums))
+
+
+def _least_squares(layer: Layer, sums: Sums) -> tuple[Tensor, Tensor | None]:
+    """W* (g, o, i, h, w) and its bias."""
+    target = _solution(layer, sums)[1]
+    return target, _bias(layer, target, sums)
+
+
+def _solution(solved: Layer, sums: Sums) -> tuple[Tensor, Tensor]:
+    """E[x x^T] (g, k, k), of x less its mean where there is a bias, and W* (g, o, i, h, w): near the weight it has."""
     xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
-    if layer.bias is not None:
+    if solved.bias is not None:
         xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
     w = grouped_weight(solved)
     share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
@@ -159,18 +218,15 @@ def _refit_layer(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Te
     identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
     solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
     step = torch.cholesky_solve(step.mT, torch.linalg.cholesky(solvable)).mT
-    target = w + step.reshape(w.shape)
-    if solved is layer:
-        if gradients is None:
-            gradients = torch.eye(w.shape[1], dtype=w.dtype).expand(len(w), -1, -1)
-        shapes = [_shape(part) for part in parts]
-        weights = [part.weight.detach().double() for part in parts]
-        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(w.device), None))
-        target = compose(weights, [shape.groups for shape in shapes])
-    else:
-        weights = [*(part.weight.detach() for part in parts[:-1]), target]
-    bias = None if layer.bias is None else (y - (target.flatten(2) @ x[:, :, None])[..., 0]).flatten()
-    set_weights(nn.Sequential(*parts), weights, bias)
+    return xx, w + step.reshape(w.shape)
+
+
+def _bias(layer: Layer, weight: Tensor, sums: Sums) -> Tensor | None:
+    """E[y] - W E[x], flat; None for a layer without a bias."""
+    if layer.bias is None:
+        return None
+    x, y = sums["x"] / sums["rows"], sums["y"] / sums["rows"]
+    return (y - (weight.flatten(2) @ x[:, :, None])[..., 0]).flatten()
 
 
 def _shape(part: Any) -> Shape:

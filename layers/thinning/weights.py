@@ -52,11 +52,31 @@ def masks(
     fraction: float,
     score: str = "l1",
     kinds: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module,
+    *,
+    per_layer: bool = False,
 ) -> dict[str, Tensor]:
-    """Choose for each Conv2d and Linear a mask, by name: 0 for the fraction of all weights with the lowest scores.
+    """Choose for each Conv2d and Linear a mask, by name: 0 for the fraction of the weights with the lowest scores.
 
-    ValueError for a fraction that is not between 0 and 1, an unknown score, a network without such layers, or with tied
-    or parametrised ones.
+    Args:
+        model: any network, which is left as it is; its weights that are zero already have the lowest scores.
+        fraction: the share of weights, above 0 and below 1.
+        score: l1 (the smallest), or lamp (the smallest against the larger ones of their layer).
+        kinds: the kinds of layers that are pruned, among Conv2d and Linear.
+        per_layer: whether each layer loses this share of its own weights, instead of all layers together.
+
+    Returns:
+        Name -> mask in the shape of the weight.
+
+    Raises:
+        ValueError: for a fraction that is not between 0 and 1, an unknown score, a share that would leave a layer no
+            weight, by its name, and a network without such layers, or with tied or parametrised ones.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, -4.0], [3.0, -2.0]]))
+        >>> masks(nn.Sequential(layer), 0.5)["0"]
+        tensor([[0., 1.],
+                [1., 0.]])
     """
     require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
     require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
@@ -65,10 +85,36 @@ def masks(
     check_untied(model, layers, "prune")
     check_plain_weights(layers, "prune")
     scores = {name: SCORES[score](_weight(layer)) for name, layer in layers.items()}
-    flat = torch.cat([layer_scores.flatten() for layer_scores in scores.values()])
-    keep = torch_prune.L1Unstructured(fraction).compute_mask(flat, torch.ones_like(flat))
-    parts = keep.split([layer_scores.numel() for layer_scores in scores.values()])
-    return {name: part.reshape(layer_scores.shape) for part, (name, layer_scores) in zip(parts, scores.items())}
+    if per_layer:
+        chosen = {name: _keep(layer_scores, fraction) for name, layer_scores in scores.items()}
+    else:
+        flat = torch.cat([layer_scores.flatten() for layer_scores in scores.values()])
+        parts = _keep(flat, fraction).split([layer_scores.numel() for layer_scores in scores.values()])
+        chosen = {name: part.reshape(scores[name].shape) for part, name in zip(parts, scores)}
+    empty = [name for name, keep in chosen.items() if not bool(keep.any())]
+    allowed = f"small enough to leave layer {empty[0]!r} a weight" if empty else ""
+    require(not empty, "fraction to prune", fraction, allowed)
+    return chosen
+
+
+def _keep(scores: Tensor, fraction: float) -> Tensor:
+    """0 for this share of the scores, the lowest, else 1."""
+    mask: Tensor = torch_prune.L1Unstructured(fraction).compute_mask(scores, torch.ones_like(scores))
+    return mask
+
+
+def gradual(epoch: int, epochs: int, fraction: float) -> float:
+    """fraction (1 - (1 - t)^3), t = (epoch + 1) / epochs: the share to have pruned in epoch 0, 1, ..., epochs - 1.
+
+    Many weights go early, while others can still make up for them, few at the end (Zhu & Gupta 2017, eq. 1, from none).
+
+    Example:
+        >>> [round(gradual(epoch, 4, 0.8), 3) for epoch in range(4)]
+        [0.463, 0.7, 0.787, 0.8]
+    """
+    require(0 <= epoch < epochs, "epoch", epoch, f"from 0 to {epochs - 1}")
+    require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")
+    return fraction * (1 - (1 - (epoch + 1) / epochs) ** 3)
 
 
 def mask(model: nn.Module, chosen: dict[str, Tensor]) -> nn.Module:

@@ -101,5 +101,5 @@ def test_a_layer_that_would_lose_all_its_weights_is_named(shop):
         small = copy.deepcopy(shop.dense)
         small.conv2.weight.mul_(1e-6)
     shop = Workshop(small, IMAGE, shop.dataset, "cpu", PLAIN, 32, trained=True)
-    with pytest.raises(ValueError, match=r"share of weights must be small enough to leave layer 'conv2' a weight"):
+    with pytest.raises(ValueError, match=r"fraction to prune must be small enough to leave layer 'conv2' a weight"):
         parse("weights 0.5")[0].check(State.of(shop), shop)

@@ -38,7 +38,7 @@ SLOW = [pytest.param("densenet121", marks=pytest.mark.slow), pytest.param("resne
 def test_every_layer_loses_its_share_and_checkpoints_keep_the_rest(name, fraction, tmp_path):
     model, x = network(name)
     before = copy.deepcopy(model.state_dict())
-    thin, widths = prune_channels(model, fraction, x)
+    thin, widths = prune_channels(model, fraction, x, round=1)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
     for layer, count in outputs(model).items():
         left = count if keeps_its_outputs(name, layer) else math.floor(count * (1 - fraction) + 1e-6)
@@ -93,14 +93,14 @@ def test_what_is_chosen_is_the_same_in_training_mode_frozen_and_without_gradient
 
 def test_kinds_choose_layers():
     model, x = network("lenet")
-    conv, linear = (outputs(prune_channels(model, 0.5, x, kind).model) for kind in (nn.Conv2d, nn.Linear))
+    conv, linear = (outputs(prune_channels(model, 0.5, x, kind, round=1).model) for kind in (nn.Conv2d, nn.Linear))
     assert conv == {"conv1": 3, "conv2": 8, "fc1": 120, "fc2": 84, "fc3": 10}
     assert linear == {"conv1": 6, "conv2": 16, "fc1": 60, "fc2": 42, "fc3": 10}
 
 
 def test_nine_tenths_of_ten_channels_are_nine():
     model = nn.Sequential(nn.Conv2d(1, 10, 1), nn.Flatten(), nn.Linear(160, 3))  # 10 * (1 - 0.9) is below 1 in floats
-    assert prune_channels(model, 0.9, torch.ones(2, 1, 4, 4)).widths == {
+    assert prune_channels(model, 0.9, torch.ones(2, 1, 4, 4), round=1).widths == {
         "0": {"out_channels": 1},
         "2": {"in_features": 16},
     }

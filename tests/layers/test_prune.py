@@ -18,7 +18,7 @@ from experiments.lab.steps.state import State
 from experiments.run.__main__ import main
 from layers import fold, load
 from layers.costs import deflated
-from layers.thinning import Half, binarise, mask, masks, zeros
+from layers.thinning import Half, binarise, gradual, mask, masks, zeros
 from layers.thinning.weights import SCORES, lamp
 
 
@@ -32,12 +32,32 @@ def two_layers():
 
 
 def test_magnitudes_of_all_layers_are_held_against_each_other():
-    chosen = masks(two_layers(), 0.5)
-    assert chosen["0"].tolist() == [[0, 0], [0, 0]]
-    assert chosen["1"].tolist() == [[0, 1], [1, 1], [1, 1]]
-    assert {name: one.tolist() for name, one in masks(two_layers(), 0.5, kinds=(nn.Conv2d, nn.Linear)).items()} == {
+    chosen = masks(two_layers(), 0.3)
+    assert chosen["0"].tolist() == [[0, 0], [0, 1]]
+    assert chosen["1"].tolist() == [[1, 1], [1, 1], [1, 1]]
+    assert {name: one.tolist() for name, one in masks(two_layers(), 0.3, kinds=(nn.Conv2d, nn.Linear)).items()} == {
         name: one.tolist() for name, one in chosen.items()
     }
+
+
+def test_each_layer_loses_its_share_of_its_own_weights():
+    chosen = masks(two_layers(), 0.5, per_layer=True)
+    assert chosen["0"].tolist() == [[0, 0], [1, 1]]
+    assert chosen["1"].tolist() == [[0, 0], [0, 1], [1, 1]]
+
+
+def test_shares_rise_as_zhu_and_gupta_have_them_and_masks_of_them_grow():
+    assert [gradual(epoch, 2, 0.8) for epoch in (0, 1)] == pytest.approx([0.7, 0.8])  # 0.8 (1 - 1/8)
+    assert gradual(0, 1, 0.5) == 0.5
+    torch.manual_seed(0)
+    model, before = LeNet(2), None
+    for epoch in range(4):
+        model = fold(mask(model, masks(model, gradual(epoch, 4, 0.8))))
+        zero = {name: module.weight == 0 for name, module in model.named_modules() if hasattr(module, "weight")}
+        assert before is None or all(bool(zero[name][gone].all()) for name, gone in before.items())
+        before = zero
+    with pytest.raises(ValueError, match="epoch must be from 0 to 3, got 4"):
+        gradual(4, 4, 0.8)
 
 
 def test_lamp_by_hand():
@@ -73,6 +93,8 @@ def test_masked_weights_stay_zero_in_training_and_fold_to_plain_layers(score):
         ((two_layers(), 0.0), "fraction to prune must be above 0 and below 1, got 0.0"),
         ((two_layers(), 1.0), "fraction to prune must be above 0 and below 1, got 1.0"),
         ((two_layers(), 0.5, "best"), "score must be one of l1, lamp, got 'best'"),
+        ((two_layers(), 0.5), "fraction to prune must be small enough to leave layer '0' a weight, got 0.5"),
+        ((nn.Sequential(nn.Linear(1, 1)), 0.6, "l1", nn.Module), "to leave layer '0' a weight"),
         ((nn.ReLU(), 0.5), "model must be one with convolutions or Linear layers to prune, got 'ReLU'"),
         ((two_layers(), 0.5, "l1", nn.Conv2d), "model must be one with convolutions"),
     ],

@@ -32,6 +32,6 @@ class Channels:
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Return the thinner network, its costs and widths in the plan."""
-        thin = prune_channels(state.model, self.share, shop.example, KINDS[self.layers]).model
+        thin = prune_channels(state.model, self.share, shop.example, KINDS[self.layers], round=1).model
         after = cost(thin, shop.example[:1].to(next(thin.parameters()).device))
         return replace(state, model=thin, plan=replace(state.plan, after=after, widths=widths_of(thin)))

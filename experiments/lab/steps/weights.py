@@ -27,13 +27,13 @@ class Weights:
         return [f"{self.share:.0%} of the weights set to zero by {self.score} and held there"]
 
     def check(self, state: State, shop: Workshop) -> State:
-        """Choose the masks, of numbers that may be others later."""
-        return self.apply(state, shop)
+        """Choose masks: of each layer's own weights where the numbers will be others, which leave every layer some."""
+        return self._masked(state, per_layer=state.guessed)
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Return the same network with masks; of equal weights the same ones."""
-        chosen = masks(state.plain(), self.share, self.score, KINDS[self.layers])
-        empty = [name for name, mask in chosen.items() if not mask.any()]
-        allowed = f"small enough to leave layer {empty[0]!r} a weight" if empty else ""
-        require(not empty or state.guessed, "share of weights", self.share, allowed)
+        return self._masked(state, per_layer=False)
+
+    def _masked(self, state: State, per_layer: bool) -> State:
+        chosen = masks(state.plain(), self.share, self.score, KINDS[self.layers], per_layer=per_layer)
         return replace(state, masks=dict(sorted(chosen.items())))
