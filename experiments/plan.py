@@ -82,10 +82,10 @@ def act(dry_run: DryRun) -> None:
 
 def print_plan(plan: "Plan", console: "Console") -> None:
     """Print the plan's own text where it fits the terminal, else the same as a table that does."""
-    from .lab.reporting.tables import print_table
+    from .lab.reporting.tables import FORMAT, print_table
 
     text = str(plan)
-    if max(map(len, text.splitlines())) <= console.width:
+    if FORMAT.get() == "text" and max(map(len, text.splitlines())) <= console.width:
         console.print(text, soft_wrap=True, markup=False, highlight=False)
     else:
         print_table(plan_table(plan), console)

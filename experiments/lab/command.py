@@ -8,18 +8,22 @@ import errno
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
 from checks import require
+
+from .reporting.tables import FORMAT, Format
 
 REFUSED, INTERRUPTED = 2, 130  # exit codes: input that cannot be used; Ctrl-C, as shells have it
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ANY_CASE = ("--model", "--dataset")
 CAN_BE_NONE = ("--mean", "--std", "--pad", "--resize", "--crop", "--interpolation")  # which is not their default
 
+TABLES = Annotated[Format, tyro.conf.arg(help="how tables are printed: as text, or as Markdown")]
 Options = TypeVar("Options")
 
 
@@ -42,12 +46,17 @@ def door(
         resumes: whether the same command goes on with work that was interrupted.
     """
 
+    with_format = _with_format(options)
+
     def main(arguments: list[str] | None = None) -> int:
         """Run the command line (default: this process's); 2 where the input is refused, 130 after Ctrl-C."""
         prog, config = f"python -m experiments.{verb}", (tyro.conf.OmitArgPrefixes,)
+        before = FORMAT.set("text")
         try:
             words = normalise_arguments(sys.argv[1:] if arguments is None else arguments)
-            return act(tyro.cli(options, prog=prog, args=words, config=config)) or 0
+            given = tyro.cli(with_format, prog=prog, args=words, config=config)
+            FORMAT.set(given.format)
+            return act(given.options) or 0
         except (ValueError, OSError) as error:
             sys.stderr.write(_refusal(error))
             return REFUSED
@@ -57,8 +66,18 @@ def door(
                 raise
             sys.stderr.write(_interruption(resumes))
             return INTERRUPTED
+        finally:
+            FORMAT.reset(before)
 
     return main
+
+
+def _with_format(options: Callable[..., Any]) -> Any:
+    """Return the options of a verb, and beside them the one that all verbs have, which is no part of any run."""
+    own = Annotated[options, tyro.conf.arg(name="")]  # type: ignore[valid-type]  # known when the verb is read
+    both = make_dataclass("Words", [("options", own), ("format", TABLES, "text")], frozen=True)
+    both.__doc__ = options.__doc__
+    return both
 
 
 def _refusal(error: ValueError | OSError) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import lightning
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 EVERY = 30.0  # seconds between two lines
@@ -23,6 +23,31 @@ REFRESH = 0.5  # seconds: seldom enough to disturb no timing
 def log(words: str) -> None:
     """Write a line to stderr as it is: not wrapped, nothing in it taken for markup."""
     Console(stderr=True).print(words, soft_wrap=True, markup=False, highlight=False)
+
+
+def left(done: int, total: int | None, seconds: float) -> str:
+    """Return ", SO MUCH left", taking what is still to do for as long as what is done; nothing where that is unknown.
+
+    >>> left(1, 4, 20.0), left(90, 100, 7200.0), left(0, 4, 20.0), left(4, 4, 20.0)
+    (', 60 s left', ', 13 min left', '', '')
+    """
+    if not done or total is None or done >= total:
+        return ""
+    rest = seconds * (total - done) / done
+    units = ((7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
+    return next(f", {rest / size:.0f} {unit} left" for least, size, unit in units if rest >= least)
+
+
+class Pace:
+    """How far a row of long things has come, each a line of a log: "3 of 12, 5 min left"."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.before, self.began = total, done, time.monotonic()
+
+    def __call__(self, done: int) -> str:
+        """Return the words; what was done when this began tells nothing of the time."""
+        seconds = time.monotonic() - self.began
+        return f"{done} of {self.total}{left(done - self.before, self.total - self.before, seconds)}"
 
 
 class Sign:
@@ -38,7 +63,7 @@ class Sign:
     def line(self, seconds: float) -> str:
         """Return it as a line for a log."""
         of = "" if self.total is None else f" {self.done} of {self.total},"
-        return f"{self.words}:{of} {seconds:.0f} s\n"
+        return f"{self.words}:{of} {seconds:.0f} s{left(self.done, self.total, seconds)}\n"
 
 
 @contextmanager
@@ -89,7 +114,8 @@ def _lines(sign: Sign) -> Iterator[None]:
 
 @contextmanager
 def _bar(sign: Sign) -> Iterator[None]:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    words, times = TextColumn("{task.description}", markup=False), (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (words, BarColumn(), MofNCompleteColumn(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as shown:
         task, over = shown.add_task(sign.words, total=sign.total), Event()
 
@@ -107,25 +133,26 @@ def _bar(sign: Sign) -> Iterator[None]:
 
 
 class Epochs(lightning.Callback):
-    """Shows the epochs of a training, batch by batch, with the mean loss of late steps and the last validation."""
+    """Shows a training, all batches of its epochs counted, with the mean loss of late steps and the last validation."""
 
     def __init__(self) -> None:
-        self.stack, self.sign = ExitStack(), Sign("", None)
+        self.stack, self.sign, self.first = ExitStack(), Sign("", None), 0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Begin to show."""
-        self.sign = self.stack.enter_context(stage("training", int(trainer.num_training_batches)))
+        self.first, epochs = trainer.current_epoch, trainer.max_epochs or 1  # a training may go on where it was killed
+        total = int(trainer.num_training_batches) * (epochs - self.first)
+        self.sign = self.stack.enter_context(stage("training", total))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Count the batches of this epoch."""
-        self.sign.done = 0
+        """Name the epoch."""
         self._describe(trainer, module)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Count one more."""
-        self.sign.done = index + 1
+        self.sign.done = (trainer.current_epoch - self.first) * int(trainer.num_training_batches) + index + 1
         self._describe(trainer, module)
 
     def _describe(self, trainer: lightning.Trainer, module: Any) -> None:

@@ -13,6 +13,8 @@ from rich.markdown import Markdown
 from checks import require
 from layers.network import write_text
 
+from ..lab.progress import Pace
+from ..lab.reporting.tables import FORMAT
 from ..lab.runs import record
 from . import figures, summary, tables
 from .config import Study
@@ -74,8 +76,9 @@ def execute(job: Prepared) -> None:
     studied, skipped = weights(network.model, options.least)
     parts = []
     with _one_thread():
+        pace = Pace(len(studied))
         for number, weight in enumerate(studied):
-            console.print(f"{weight.name} ({number + 1} of {len(studied)})", markup=False, highlight=False)
+            console.print(f"{weight.name}: {pace(number)}", markup=False, highlight=False)
             parts.append(measure(weight, options, options.seed + number))
     results = Tables(*(pd.concat(table, ignore_index=True) for table in zip(*parts)))
     timed = timed_weight(studied)
@@ -97,5 +100,6 @@ def execute(job: Prepared) -> None:
 def present(study: Study) -> None:
     """Print the summary of a complete study and where its tables and figures lie."""
     folder, console = study.output.out / study.name, Console()
-    console.print(Markdown((folder / "summary.md").read_text(encoding="utf-8")))
+    text = (folder / "summary.md").read_text(encoding="utf-8")
+    console.print(text if FORMAT.get() == "md" else Markdown(text), soft_wrap=True, markup=False, highlight=False)
     console.print(f"tables and figures: {folder}", soft_wrap=True, markup=False, highlight=False)

@@ -15,6 +15,7 @@ from layers.network import write_text
 
 from ..lab.evaluation.calibration import Calibration, image_count
 from ..lab.evaluation.evaluate import accuracy
+from ..lab.progress import Pace
 from ..lab.recipes.job import Job, job_of_trained_network
 from ..lab.reporting.canvas import save
 from ..lab.reporting.peers import peers
@@ -78,10 +79,13 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
     before = cost(job.model, job.example[:1].to(job.device))
     dense = known.get("dense") or _point(job, job.model, before)
     points, refusals = {"dense": dense}, []
+    names = {form: " ".join(map(str, form)) for form in recipes}
+    pace, done = Pace(sum(key not in known for key in names.values())), 0
     for (kernel, selector, fraction), recipe in recipes.items():
-        key = f"{kernel} {selector} {fraction}"
+        key = names[kernel, selector, fraction]
         if key not in known:
-            log(f"{kernel}, {selector}, {recipe.budget}")
+            log(f"{kernel}, {selector}, {recipe.budget}: {pace(done)}")
+            done += 1
             try:
                 plan = recipe.plan(job.model, job.example, images.stats if recipe.images else None)
             except ValueError as error:

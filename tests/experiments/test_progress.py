@@ -1,12 +1,13 @@
 """Long stages give signs of life on stderr, and stdout has the table alone."""
 
+import re
 import time
 
 import pytest
 from quick_runs import QUICK
 
 from experiments.lab import progress
-from experiments.lab.progress import stage, tracked
+from experiments.lab.progress import Pace, left, stage, tracked
 from experiments.run.__main__ import main
 
 
@@ -17,6 +18,7 @@ def test_without_a_terminal_a_line_says_how_far_a_stage_is(monkeypatch, capsys):
         time.sleep(0.3)
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith("calibrate, batch: 1 of 3, ")
+    assert re.fullmatch(r"calibrate, batch: 1 of 3, \d+ s, \d+ s left", first)
     assert others
     time.sleep(0.2)
     assert capsys.readouterr().err == ""  # it ends with its stage
@@ -45,7 +47,15 @@ def test_a_training_shows_its_epochs_on_stderr_and_the_table_alone_is_on_stdout(
     monkeypatch.setattr(progress, "EVERY", 0.02)
     assert main(["--kernel", "svd", "--out", str(tmp_path), *QUICK]) == 0
     out, err = capsys.readouterr()
-    for words in ("epoch 1 of 2, loss ", ", batch: ", " of 17, ", "val_top1 ", "calibrate, batch: ", "time 2 networks"):
+    for words in (
+        "epoch 1 of 2, loss ",
+        ", batch: ",
+        " of 34, ",
+        " s left",
+        "val_top1 ",
+        "calibrate, batch: ",
+        "time 2 networks",
+    ):
         assert words in err
     assert out.startswith("lenet on digits, 360 test images")
     assert "epoch" not in out.split("report:")[0].split("Second figures")[0].lower()
@@ -62,9 +72,21 @@ def test_on_a_terminal_a_bar_is_drawn_on_stderr(monkeypatch, capsys):
     assert out == ""
     assert "refit [layer1]" in err
     assert "1/4" in err
+    assert "-:--:--" in err  # the time left, not known yet
 
 
 def test_a_logged_sentence_is_one_line_as_it_is(capsys):
     sentence = "a [bold]path[/bold] of 7 parts, " * 10
     progress.log(sentence)
     assert capsys.readouterr() == ("", f"{sentence}\n")
+
+
+def test_a_row_of_long_things_says_how_many_are_done_and_what_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    pace = Pace(13, done=1)  # one of them before this process began, which tells nothing
+    assert pace(1) == "1 of 13"
+    now[0] += 600
+    assert pace(5) == "5 of 13, 20 min left"
+    assert pace(13) == "13 of 13"
+    assert (left(1, 4, 20.0), left(90, 100, 72000.0), left(0, 4, 20.0)) == (", 60 s left", ", 2 h left", "")

@@ -2,11 +2,17 @@
 
 import io
 import math
+import re
+import sys
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, strategies as st
 from rich.console import Console
 
+from experiments.lab.command import door
+from experiments.lab.reporting.comparison import Comparison, cells
+from experiments.lab.reporting.run_report import print_comparison
 from experiments.lab.reporting.tables import Table, markdown, print_table
 from experiments.lab.reporting.units import BYTES, COUNTS, SECONDS, digits, unit_of, with_unit
 
@@ -53,6 +59,62 @@ def test_every_cell_is_printed_whole_at_80_columns(rows):
     text = printed(Table(["network", "params, k", "MACs, k", "batch 64, ms"], rows), 80)
     assert max(map(len, text.splitlines()), default=0) <= 80
     assert all(cell in text for row in rows for cell in row)
+
+
+NUMBERS = st.floats(allow_nan=True) | st.integers(0, 10**18) | st.none()  # what a broken measurement may give, too
+FIGURES = ("top1", "top1_before", "loss", "params", "macs", "bytes", "latency_1", "latency_64", "peak_memory")
+NAMES = st.from_regex(r"[a-z]{1,12}(-[a-z0-9]{1,8}){0,2}", fullmatch=True)
+
+
+@st.composite
+def runs(draw):
+    """A run of networks of any name with any numbers, as results.json has it."""
+    names = ["dense", *draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))]
+    rows = [{"network": name, "training_seconds": None} | {key: draw(NUMBERS) for key in FIGURES} for name in names]
+    rows = [row | {"top1": draw(st.floats(0, 100)), "selector": draw(st.sampled_from(["", "loss"]))} for row in rows]
+    config = {"model": "lenet", "dataset": "digits", "seed": 0}
+    environment = {"threads": 2, "gpu": None, "torch": "2.15.0", "python": "3.11", "commit": "abc", "device": "cpu"}
+    made = {"config": config, "environment": environment, "classes": 10}
+    return made | {"rows": [row | {"refit": True} for row in rows], "latency_batches": [1, 64], "test_images": 360}
+
+
+@given(runs())
+def test_the_table_of_a_run_fits_80_columns_and_breaks_no_name_whatever_the_numbers(results):
+    comparison, out = Comparison({"run": results}), io.StringIO()
+    print_comparison(comparison, Console(file=out, width=80))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    words = set(text.split())
+    assert {row["network"] for row in results["rows"]} <= words
+    for row in cells(comparison, "\n").rows:
+        for number in (word for cell in row[2:] for word in cell.split()):
+            assert number in words or f"{number}," in words, number  # a paragraph, where not one column fits
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No options."""
+
+
+def test_format_md_at_the_door_of_a_verb_prints_markdown(capsys):
+    table = Table(["network", "ms"], [["svd", "4"]])
+    show = door("show", Nothing, lambda options: print_table(table, Console(file=sys.stdout), "lenet on digits"))
+    assert show(["--format", "md"]) == 0
+    assert capsys.readouterr().out == f"lenet on digits\n\n{markdown(table)}\n"
+    assert show([]) == 0  # nothing of it is left for the next
+    assert "|" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        show(["--format", "pdf"])
+
+
+def test_colours_only_on_a_terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    table = Table(["network", "ms"], [["svd", "4"]], short=frozenset([0]))
+    assert "\x1b" not in printed(table, 80, "title")
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=80, force_terminal=True, color_system="standard"))
+    assert "\x1b[" in out.getvalue()
+    assert "4" in re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
 
 
 def test_a_unit_for_a_column_and_digits_by_hand():

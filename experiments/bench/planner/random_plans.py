@@ -14,6 +14,7 @@ from layers.planning import LayerForms, LayerPlan
 
 from ...lab.evaluation.calibration import Calibration, drawn
 from ...lab.evaluation.evaluate import accuracy
+from ...lab.progress import Pace
 from ...lab.recipes.job import Job
 from ...lab.reporting.canvas import canvas, save
 from ...lab.reporting.style import COLOURS, GREY
@@ -47,13 +48,14 @@ def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: 
     layers = recipe.survey(job.model, job.example, images.stats).layers
     dense = accuracy(job.model, held, job.dataset, job.device).loss
     predicted, measured = [], []
+    pace = Pace(plans)
     for number in range(plans):
         share = float(np.geomspace(*SHARES, plans)[number])
         choice = [_draw(layer, share * float(np.exp(SPREAD * generator.normal())), generator) for layer in layers]
         small = recipe.build(job.model, _plan(job, layers, choice), images)
         predicted.append(sum(form.error for form in choice))
         measured.append(accuracy(small, held, job.dataset, job.device).loss - dense)
-        log(f"random plan {number + 1} of {plans}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
+        log(f"random plan {pace(number + 1)}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
     return Ranking(predicted, measured, held_out)
 
 

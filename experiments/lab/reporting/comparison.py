@@ -8,25 +8,27 @@ import pandas as pd
 from .provenance import differences, machine
 from .style import wilson
 from .tables import Table
-from .units import BYTES, COUNTS, PLAIN, SECONDS, Unit, digits, unit_of
+from .units import BYTES, COUNTS, PLAIN, SECONDS, Unit, brief, digits, unit_of
 
 MANY = 10  # classes: of no more, almost every network has the right one among its first five
 
 
 def _points(value: float, dense: float) -> str:
-    return f"{value - dense:+.2f}"
+    return brief(f"{value - dense:+.2f}", value - dense, "+")
 
 
 def _difference(value: float, dense: float) -> str:
-    return f"{value - dense:+.3f}"
+    return brief(f"{value - dense:+.3f}", value - dense, "+")
 
 
 def _percent(value: float, dense: float) -> str:
-    return f"{value / dense:.0%}" if dense else ""
+    return f"{brief(f'{100 * value / dense:.0f}', 100 * value / dense)}%" if dense else ""
 
 
 def _times(value: float, dense: float) -> str:
-    return f"{value / dense:.2f}x" if dense else ""  # nothing to compare a training time with where none was trained
+    return (
+        f"{brief(f'{value / dense:.2f}', value / dense)}x" if dense else ""
+    )  # nothing to compare a training time with where none was trained
 
 
 class Column(NamedTuple):
@@ -43,7 +45,7 @@ class Column(NamedTuple):
 
     def words(self, value: float, unit: Unit) -> str:
         """Return the number in the column's unit."""
-        return digits(value / unit.size) if self.decimals is None else f"{value:.{self.decimals}f}"
+        return digits(value / unit.size) if self.decimals is None else brief(f"{value:.{self.decimals}f}", value)
 
 
 def columns(batches: Sequence[int], files: bool = False) -> dict[str, Column]:

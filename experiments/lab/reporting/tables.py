@@ -2,7 +2,8 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from contextvars import ContextVar
+from typing import Literal, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -11,7 +12,11 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+Format = Literal["text", "md"]
 GAP = 2  # blanks between two columns
+FORMAT: ContextVar[Format] = ContextVar(
+    "format", default="text"
+)  # of tables that are printed; the door of verbs sets it
 
 
 class Table(NamedTuple):
@@ -48,8 +53,11 @@ def print_table(table: Table, console: Console, title: str = "") -> None:
     """Print the table so that no word and no number is broken, whatever the terminal's width.
 
     Columns that do not fit stand in further tables below, each with the words of its rows.  Where not even one column
-    fits beside the words, every row is a paragraph that begins with its name.
+    fits beside the words, every row is a paragraph that begins with its name.  With --format md it is Markdown.
     """
+    if FORMAT.get() == "md":
+        console.print(Text("\n\n".join([*[title] * bool(title), markdown(table)])), soft_wrap=True)
+        return
     if title:
         lines = textwrap.fill(title, console.width, break_long_words=False, break_on_hyphens=False)
         console.print(Text(lines, style="italic"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Numbers for readers: one unit for a whole column, no exponents, no more digits than say something."""
+"""Numbers for readers: one unit for a whole column, no more digits than say something, exponents only for monsters."""
 
 import math
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ class Unit(NamedTuple):
     size: float
 
 
+LONG = 10  # characters; what needs more has an exponent, so that a column is never wider than a terminal
 PLAIN = (Unit("", 1),)
 COUNTS = (Unit("", 1), Unit("k", 1e3), Unit("M", 1e6), Unit("G", 1e9), Unit("T", 1e12), Unit("P", 1e15))
 BYTES = (Unit("B", 1), Unit("kB", 1e3), Unit("MB", 1e6), Unit("GB", 1e9), Unit("TB", 1e12))
@@ -30,17 +31,26 @@ def _size(unit: Unit) -> float:
     return unit.size
 
 
+def brief(text: str, value: float, sign: str = "") -> str:
+    """Return the text of a number, or three digits and an exponent where it is long; `sign`: "+" with either sign.
+
+    >>> brief("0.021", 0.021), brief("100000000000.000", 1e11), brief("+2e9", 2e9, "+")
+    ('0.021', '1e+11', '+2e9')
+    """
+    return text if len(text) <= LONG else f"{value:{sign}.3g}"
+
+
 def digits(value: float, significant: int = 4) -> str:
     """Write the number with so many significant digits, but all before the point and no zeros at its end.
 
-    >>> digits(61.706), digits(12345.6), digits(0.00123456), digits(8.0)
-    ('61.71', '12346', '0.001235', '8')
+    >>> digits(61.706), digits(12345.6), digits(0.00123456), digits(8.0), digits(1.5e30)
+    ('61.71', '12346', '0.001235', '8', '1.5e+30')
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
     decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return brief(text.rstrip("0").rstrip(".") if "." in text else text, value)
 
 
 def with_unit(value: float, units: tuple[Unit, ...]) -> str:

@@ -10,6 +10,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
+from ..progress import Pace
 from .storage import WORKER
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -80,13 +81,19 @@ def work(
         finally:
             taken = storage.get_trial(identity(study, storage, trial.number)).state != TrialState.RUNNING
 
+    told = sum(trial.state in OVER for trial in study.get_trials(deepcopy=False))
+    pace = Pace(trials, told)
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(study)
         lost.give_up(storage)
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
-        if sum(state in OVER for state in states) >= trials:
+        over = sum(state in OVER for state in states)
+        if over > told:
+            say(f"trials: {pace(over)}")
+            told = over
+        if over >= trials:
             return
         if TrialState.WAITING in states or sum(state != TrialState.FAIL for state in states) < trials:
             waiting = False
