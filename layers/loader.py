@@ -1,20 +1,26 @@
 """load(folder, model): a fresh dense network in, the compressed one out, with torch and safetensors alone.
 
-`save` copies this file beside every network.  Weights under a transform are decoded here, and in `layers` by this same
-code, so that their bits are equal.  Files are data: they choose among the classes and formulas below, and no more.
+`save` copies this file beside every network; one that it compressed needs the package brotli as well.  Weights under a
+transform are decoded here, and what is stored small unpacked, and in `layers` by this same code, so that their bits are
+equal.  Files are data: they choose among the classes and formulas below, and no more.
 """
 
 import copy
 import json
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from math import pi, prod, sqrt
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load as tensors_of
 from torch import Tensor, nn
 
 SHORT = 8  # samples up to which a stored matrix is shorter than its formula
+BROTLI, PACKED = ".brotli", ".packed"  # keys of metadata; no tensor's name begins with a dot
+DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float16, torch.bfloat16, torch.float32)}
+DTYPES |= {"float64": torch.float64, "uint8": torch.uint8}  # of what may be packed
 KINDS = {kind.__name__: kind for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)}
 Tables = tuple[Tensor, ...]  # what the transform of one axis is looked up in
 
@@ -26,7 +32,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     """
     try:
         modules = json.loads(Path(folder, "plan.json").read_text(encoding="utf-8"))["modules"]
-        tensors, box = load_file(Path(folder, "model.safetensors")), nn.ModuleList([copy.deepcopy(model)])
+        tensors, box = read(Path(folder, "model.safetensors"), room(model)), nn.ModuleList([copy.deepcopy(model)])
         materialise(box[0])
         tables = [torch.tensor(table, dtype=torch.float64) for table in modules["tables"]]
         for name, code in modules["codes"].items():
@@ -138,6 +144,111 @@ def _covers(whole: Tensor, part: Tensor) -> bool:
 def _same(a: Tensor, b: Tensor) -> bool:
     """Whether all numbers are equal, NaN to NaN."""
     return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def room(model: nn.Module) -> int:
+    """Bytes that the tensors of a file may take which a network of these sizes, or a smaller one, was written to."""
+    return 2**20 + sum(16 * tensor.numel() for tensor in model.state_dict().values() if isinstance(tensor, Tensor))
+
+
+def read(path: str | Path, most: int) -> dict[str, Tensor]:
+    """Read the tensors of a file, uncompressed and unpacked; ValueError before more than `most` bytes are made."""
+    with safe_open(path, "pt") as file:
+        facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if BROTLI in facts:
+        whole = _uncompressed(tensors, int(facts[BROTLI]), most)
+        facts = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")]).get("__metadata__", {})
+        tensors = tensors_of(whole)
+    forms = json.loads(facts.get(PACKED, "{}"))
+    size = sum(tensor.nbytes for tensor in tensors.values()) + sum(map(_size, forms.values()))
+    if forms and size > most:
+        raise ValueError(f"the tensors must fit the network, {most} bytes at most, got {size}")
+    unpacked = {name: _unpacked(name, form, tensors) for name, form in forms.items()}
+    return tensors | unpacked
+
+
+def _uncompressed(tensors: dict[str, Tensor], size: int, most: int) -> bytes:
+    """The file that is compressed in the one tensor."""
+    try:
+        import brotli
+    except ImportError:
+        raise ValueError("the file is compressed: pip install brotli") from None
+    if not 0 <= size <= most:
+        raise ValueError(f"the file must fit the network, {most} bytes at most, got {size}")
+    (data,) = tensors.values()
+    engine, parts, made, given = brotli.Decompressor(), [], 0, data.numpy().tobytes()
+    while made <= size and not engine.is_finished():
+        parts.append(engine.process(given, output_buffer_limit=2**20))
+        made, given = made + len(parts[-1]), b""
+        if not parts[-1] and engine.can_accept_more_data() and not engine.is_finished():
+            break
+    if made != size or not engine.is_finished():
+        raise ValueError(f"the file must be whole, {size} bytes, got {made} or more")
+    return b"".join(parts)
+
+
+def _size(form: dict) -> int:
+    """Bytes of an unpacked tensor and of all that it is made of."""
+    sizes, parts = form["shape"], form.get("parts", {})
+    if not all(type(n) is int and n >= 0 for n in sizes):
+        raise ValueError(f"a shape must be of counts, got {sizes}")
+    return prod(sizes) * DTYPES[form["dtype"]].itemsize + sum(map(_size, parts.values()))
+
+
+def _unpacked(name: str, form: dict, tensors: dict[str, Tensor]) -> Tensor:
+    """Take the parts of a tensor, NAME.PART, out of the tensors and put them together; a part may be packed as well."""
+    kind, inside = form["form"], form.get("parts", {})
+    parts = [
+        _unpacked(f"{name}.{part}", inside[part], tensors) if part in inside else tensors.pop(f"{name}.{part}")
+        for part in PARTS[kind]
+    ]
+    return UNPACK[kind](*parts, form, DTYPES[form["dtype"]]).reshape(form["shape"])
+
+
+def _from_bits(packed: Tensor, form: dict, dtype: torch.dtype) -> Tensor:
+    """Whole numbers of so many bits each, one after the other, the first in the lowest bits of the first byte."""
+    n, width = prod(form["shape"]), form["width"]
+    if not 1 <= width <= 8 or packed.dtype != torch.uint8 or len(packed) != -(-n * width // 8):
+        raise ValueError(f"{n} numbers of {width} bits must be in as many bytes, got {len(packed)}")
+    bits = (packed[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten()[: n * width].view(n, width)
+    numbers = torch.zeros(n, dtype=torch.uint8)
+    for place in range(width):
+        numbers |= bits[:, place] << place
+    return numbers
+
+
+def _from_gaps(gaps: Tensor, values: Tensor, form: dict, dtype: torch.dtype) -> Tensor:
+    """One number everywhere but at these places: each gap skips so many, the largest gap that many and no more."""
+    n, longest = prod(form["shape"]), form["longest"]
+    places = (torch.where(gaps == longest, longest, gaps.long() + 1).cumsum(0) - 1)[gaps < longest]
+    if values.dtype != dtype or values.shape != places.shape or not 1 <= longest <= 255:
+        raise ValueError(f"there must be a place for each of {len(values)} values, got {len(places)}")
+    if len(places) and int(places[-1]) >= n:
+        raise ValueError(f"places must be below {n}, got {int(places[-1])}")
+    return torch.full((n,), form["fill"], dtype=dtype).scatter_(0, places, values)
+
+
+def _from_grid(levels: Tensor, scale: Tensor, form: dict, dtype: torch.dtype) -> Tensor:
+    """scale (low + stride levels), a scale for each row or for all of them, rounded once."""
+    rows = form["shape"][0]
+    if levels.shape != (prod(form["shape"]),) or scale.dtype != dtype or len(scale) not in (1, rows):
+        raise ValueError(f"a grid of {form['shape']} must have a scale for each row, got {len(scale)}")
+    numbers = levels.double().reshape(rows, -1) * form["stride"] + form["low"]
+    return (numbers * scale.double()[:, None]).to(dtype)
+
+
+def _from_planes(planes: Tensor, form: dict, dtype: torch.dtype) -> Tensor:
+    """Numbers of which all first bytes come first, then all second ones, and so on."""
+    return planes.T.contiguous().view(dtype)
+
+
+PARTS = {"bits": ("bits",), "gaps": ("gaps", "values"), "grid": ("levels", "scale"), "planes": ("planes",)}
+UNPACK: dict[str, Callable[..., Tensor]] = {
+    "bits": _from_bits,
+    "gaps": _from_gaps,
+    "grid": _from_grid,
+    "planes": _from_planes,
+}
 
 
 def _decoded(code: dict, tensors: dict[str, Tensor], tables: list[Tensor]) -> Tensor:

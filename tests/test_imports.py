@@ -20,8 +20,8 @@ MAY = {  # package -> (our packages, third parties)
     "stage3_torch": (CONTRACT | {"stage2_numpy"}, {"torch"}),
     "layers": (
         CONTRACT | {"moved", "stage3_torch"},
-        {"torch", "torch_pruning", "safetensors", "pandas", "numpy", "onnx", "onnxruntime"},
-    ),  # pandas: to_frame; numpy, onnx, onnxruntime: files of 8 bits, and what runs them
+        {"torch", "torch_pruning", "safetensors", "pandas", "numpy", "onnx", "onnxruntime", "brotli"},
+    ),  # pandas: to_frame; numpy, onnx, onnxruntime: files of 8 bits, and what runs them; brotli: over a network's file
     "experiments": (
         CONTRACT | {"moved", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}

@@ -1,4 +1,4 @@
-"""Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, write its files whole."""
+"""Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, write its files whole and small."""
 
 from .calls import input_of as input_of, with_batch as with_batch
 from .copies import copy_of as copy_of
@@ -8,6 +8,7 @@ from .files import (
     load_tensors as load_tensors,
     read_tensors as read_tensors,
     remove_partial as remove_partial,
+    tensors_of as tensors_of,
     whole as whole,
     whole_folder as whole_folder,
     write_tensors as write_tensors,
@@ -22,5 +23,7 @@ from .modes import (
     observing as observing,
     writes_input as writes_input,
 )
+from .packed import network_bytes as network_bytes, write_network as write_network
+from .packing import compressed_size_of as compressed_size_of, pack as pack, size_of as size_of
 from .refusals import check_numbers as check_numbers, check_visible as check_visible
 from .surgery import check_untied as check_untied, obstacles as obstacles, replace as replace

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from checks import require
 
-from ..loader import fill
+from ..loader import fill, read, room
 
 PARTIAL = ".partial-"  # begins the name of what is being written
+LARGEST = 2**32  # bytes of the tensors of a packed file that is read for no network in particular
 
 
 def _partial(path: Path) -> Path:
@@ -90,10 +90,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_tensors(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write the state of a network as a safetensors file, whole; of tied tensors one, and each view in full.
+def tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(the tensors of a network's state, of tied ones one, each view in full; the other names of the tied ones).
 
-    ValueError for what the format cannot hold, such as tensors without numbers on the meta device.
+    ValueError for what a file cannot hold, such as tensors without numbers on the meta device.
     """
     state = model.state_dict()
     for name in sorted(state):
@@ -108,7 +108,15 @@ def write_tensors(model: nn.Module, path: str | os.PathLike[str], metadata: Mapp
         for name, place in zip(kept.values(), memory)
     }
     tensors = {name: tensors[name].contiguous() for name in state if name in tensors}
-    aliases = {name: other for name, other in first.items() if other != name}
+    return tensors, {name: other for name, other in first.items() if other != name}
+
+
+def write_tensors(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write the state of a network as a safetensors file, whole and every number as it is; ValueError as `tensors_of`.
+
+    `write_network` writes a smaller one.
+    """
+    tensors, aliases = tensors_of(model)
     with whole(path) as temporary:
         safetensors.torch.save_file(tensors, str(temporary), {**aliases, **(metadata or {})} or None)
 
@@ -124,17 +132,23 @@ def _kind(value: object) -> str:
     return f"{value.layout}, {value.dtype} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; ValueError if it is cut off or another format."""
+def read_tensors(path: str | os.PathLike[str], most: int = LARGEST) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, unpacked; ValueError if it is cut off, another format, or beyond `most` bytes.
+
+    `most` is asked of what `write_network` wrote small, before it is made; other files take what they have.
+    """
     try:
-        return safetensors.torch.load_file(str(path))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({error})") from None
+        return read(Path(path), most)
+    except OSError:
+        raise
+    except Exception as error:  # of what a packed file says of itself anything may be wrong
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} must be a whole safetensors file, got one that cannot be read ({reason})") from None
 
 
 def load_tensors(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Fill the model from a safetensors file, in place; ValueError names the tensors that do not fit."""
-    fill_network(model, read_tensors(path), path)
+    fill_network(model, read_tensors(path, room(model)), path)
 
 
 def fill_network(model: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:

@@ -44,7 +44,7 @@ class Masked(Decoded):
 
     def decode(self, *arrays: Tensor) -> Tensor:
         """W, of V."""
-        return arrays[0] * self.mask
+        return arrays[0] * self.mask + 0.0  # -0 would be kept as a number of its own
 
 
 def masks(

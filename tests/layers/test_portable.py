@@ -56,7 +56,9 @@ def test_the_loader_needs_torch_and_safetensors_only(saved):
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
     third = {name.split(".")[0] for name in names} - sys.stdlib_module_names
-    assert third == {"torch", "safetensors"}
+    assert third == {"torch", "safetensors", "brotli"}
+    first = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert "brotli" not in first  # asked for by a file that is compressed, and by no other
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"eval", "exec", "__import__", "open", "compile"}

@@ -168,7 +168,7 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     heads = capsys.readouterr().out.split("dense")[0]
     assert {"file", "before", "tuning,"} <= set(heads.split())  # the sizes that are on the disk; accuracy before
     assert pruned["file_bytes"] == (folder / "pruned" / "model.safetensors").stat().st_size
-    assert pruned["file_bytes"] == pytest.approx(dense["file_bytes"], rel=0.02)  # zeros take their place
+    assert pruned["file_bytes"] < 0.46 * dense["file_bytes"]  # 40 % of the numbers and their places
     assert 0 <= pruned["top1_before"] <= 100
     assert dense["top1_before"] is None
     assert (dense["network"], pruned["network"], pruned["budget"]) == ("dense", "pruned", "")
