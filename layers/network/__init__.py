@@ -1,4 +1,4 @@
-"""Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, write its files whole and small."""
+"""Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, store it whole and small."""
 
 from .calls import input_of as input_of, with_batch as with_batch
 from .copies import copy_of as copy_of
