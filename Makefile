@@ -1,9 +1,9 @@
 # make run: train, compress, compare, report.  make test: the tests.  make docs: these pages as a site.
-# All set up .venv first.
+# make thesis: the text as PDF and HTML.  All set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test docs check clean
+.PHONY: run test docs thesis check clean
 
 run: .venv/installed
 	$(BIN)/python -m experiments.run
@@ -14,6 +14,9 @@ test: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --builder html docs docs/_build
 	@echo 'docs/_build/index.html'
+
+thesis: .venv/installed
+	$(BIN)/python thesis/build.py
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -27,4 +30,4 @@ check: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build docs/_build docs/_figures *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build docs/_figures thesis/thesis.pdf thesis/thesis.html *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
