@@ -3,6 +3,7 @@
 import zlib
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from .trace import Trace, trace
@@ -43,7 +44,12 @@ def deflated(model: nn.Module) -> int:
 
     Huffman coding and repeats (RFC 1951), as for a checkpoint that is sent or archived (Han et al. 2016, section 4).
     """
-    return sum(len(zlib.compress(t.detach().cpu().numpy().tobytes(), 1)) for t in _stored(model))
+    return sum(len(zlib.compress(_octets(t), 1)) for t in _stored(model))
+
+
+def _octets(tensor: Tensor) -> bytes:
+    """The bytes of a tensor of any type: NumPy has no bfloat16."""
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def cost(model: nn.Module, x: Tensor) -> Cost:

@@ -40,7 +40,7 @@ def bits(out):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    assert exit_code(run, out) == 0
+    assert run(out) == 0
     return out
 
 
