@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from layers import Plan, cost
+from layers import Cost, Plan, cost
+from layers.checkpoint import OnnxNetwork
 from layers.costs import deflated, peak_memory
 
 from ..lab.config import Config
@@ -22,7 +23,7 @@ from ..lab.runs.history import seconds
 from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
-from ..lab.steps.state import State, Steps
+from ..lab.steps.state import State, Steps, stored
 from .ladder import ladder_text, print_ladders
 from .rungs import Ladder, measured
 from .texts import widths_of_layers, zeros_of_layers
@@ -45,19 +46,21 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
 
     start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0) if ladders else None
     for name, model in models.items():
-        ladder, costs = ladders.get(name), cost(model, example[:1])
+        ladder, opaque = ladders.get(name), isinstance(model, OnnxNetwork)
         rungs = [] if ladder is None or start is None else [start, *ladder.rungs()]
         right = rungs[-1] if rungs else accuracy(model, test, job.dataset, job.device)
+        costs = rungs[-1] if rungs else cost(model, example[:1])
+        small = rungs[-1].deflated if rungs else deflated(model)
         row = {
             "network": name,
             **_origin(job.rows.get(name, ())),
             **{key: getattr(right, key) for key in Accuracy._fields},
             "top1_before": accuracies[name].before,
             "val_top1": accuracies[name].val,
-            **costs._asdict(),
-            **({"file_bytes": _file_bytes(job, name), "deflated": deflated(model)} if treated else {}),
+            **{key: getattr(costs, key) for key in Cost._fields},
+            **({"file_bytes": _file_bytes(job, name), "deflated": small} if treated else {}),
             **times(name),
-            "peak_memory": peak_memory(model, example),
+            "peak_memory": None if opaque else peak_memory(model, example),  # of another runtime nobody knows it
             "training_seconds": seconds(job.folder, name),
         }
         tracker.row(row)
@@ -95,8 +98,7 @@ def _text(job: Job, row: dict[str, Any], models: dict[str, nn.Module], sizes: Se
 
 def _file_bytes(job: Job, name: str) -> int:
     """Return the size on the disk of the file that holds the network's weights."""
-    path = job.folder / ("dense.safetensors" if name == "dense" else f"{name}/model.safetensors")
-    return path.stat().st_size
+    return (job.folder / "dense.safetensors").stat().st_size if name == "dense" else stored(job.folder / name)
 
 
 def _origin(steps: Steps) -> dict[str, object]:

@@ -3,12 +3,13 @@
 import json
 import shutil
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from layers import cost
-from layers.costs import deflated
+from layers.costs import deflated, file_cost
 
 from ..lab.evaluation.evaluate import accuracy
 from ..lab.evaluation.workshop import Workshop
@@ -19,7 +20,7 @@ from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.steps.finetune import Finetune
 from ..lab.steps.language import row_of, step_name, written
-from ..lab.steps.state import State
+from ..lab.steps.state import State, stored
 from ..lab.training.distributed import agreed, rank
 
 STATE = "state.json"  # written last: a step without it is done again
@@ -106,8 +107,7 @@ class Ladder:
         folder, job = self.folder(number), self.job
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed here
         made.keep(folder, job.dataset.preprocessing.record())
-        stored = (folder / "model.safetensors").stat().st_size
-        rung = measured(job, made, written(self.steps[number - 1]), stored, seconds)
+        rung = measured(job, made, written(self.steps[number - 1]), stored(folder), seconds)
         told = {"form": made.form, "binary": list(made.binary), "val": made.val, "rung": rung._asdict()}
         record.write_json(folder / STATE, told)
         self.kept.checkpoint(self.stage(number)).unlink(missing_ok=True)
@@ -136,15 +136,17 @@ class Ladder:
         return Accuracies(self._told(last)["val"], self.rungs()[last - 2].top1 if dense is None else dense)
 
 
-def measured(job: Job, state: State, words: str, stored: int, seconds: float) -> Rung:
-    """Measure a network; stored: the bytes of its file."""
+def measured(job: Job, state: State, words: str, size: int, seconds: float) -> Rung:
+    """Measure a network; size: the bytes of its file."""
     network = state.network().to(job.device)
     test = accuracy(network, job.dataset.test(), job.dataset, job.device)
     val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1 if job.validated else None
-    costs = cost(network, job.example[:1].to(job.device))
-    params = list(network.parameters())
+    if state.onnx is not None:
+        file, small = file_cost(state.onnx), len(zlib.compress(state.onnx, 1))
+        return Rung(
+            words, *test, val, file.params, file.nonzeros, file.macs, file.bytes, file.bits, size, small, seconds
+        )
+    costs, params = cost(network, job.example[:1].to(job.device)), list(network.parameters())
     bits = 8 * sum(p.numel() * p.element_size() for p in params) / sum(p.numel() for p in params)
     full = sum(int(p.count_nonzero()) for p in params)
-    return Rung(
-        words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, stored, deflated(network), seconds
-    )
+    return Rung(words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, size, deflated(network), seconds)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from layers import Budget, Plan, code, cost, fold, load, save
+from layers.checkpoint import OnnxNetwork
 from layers.network import copy_of, read_tensors, whole
 from layers.thinning import Binary, Half, mask
 
@@ -21,6 +22,13 @@ Layers = Literal["all", "conv", "linear"]
 KINDS = {"all": nn.Module, "conv": nn.Conv2d, "linear": nn.Linear}
 FORMS = {"half": torch.float16, "bf16": torch.bfloat16}  # what a network may compute in at the end
 HELD = "held.safetensors"
+ONNX, TENSORS = "model.onnx", "model.safetensors"  # one of them holds the network in its folder
+
+
+def stored(folder: Path) -> int:
+    """Return the bytes of the file that holds a saved network."""
+    path = folder / ONNX
+    return (path if path.is_file() else folder / TENSORS).stat().st_size
 
 
 class Step(Protocol):
@@ -56,6 +64,7 @@ class State:
         form: of FORMS, or empty: float32.
         val: validation accuracy at the end of the training that led here.
         guessed: the numbers are not those that will come, only their shapes.
+        onnx: what an .onnx file holds that is the network from here on; `model` is what it was made of.
     """
 
     model: nn.Module
@@ -66,6 +75,7 @@ class State:
     form: str = ""
     val: float | None = None
     guessed: bool = False
+    onnx: bytes | None = None
 
     @classmethod
     def of(cls, shop: Workshop) -> "State":
@@ -92,10 +102,18 @@ class State:
 
     def network(self) -> nn.Module:
         """Return the network that is measured."""
+        if self.onnx is not None:
+            return OnnxNetwork(self.onnx, threads=torch.get_num_threads())
         return Half(copy_of(self.plain()), FORMS[self.form]) if self.form else self.plain()
 
     def save(self, folder: Path, preprocessing: Mapping[str, Any] | None = None) -> None:
-        """Write the network as `layers.save` does: what a user gets."""
+        """Write the network as `layers.save` does, or its .onnx file and the plan: what a user gets."""
+        if self.onnx is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.plan.save(folder / "plan.json")
+            with whole(folder / ONNX) as temporary:
+                temporary.write_bytes(self.onnx)
+            return
         plain = copy_of(self.plain()).to(FORMS[self.form]) if self.form else self.plain()
         save(plain, self.plan, folder, preprocessing=preprocessing)
 
@@ -112,6 +130,8 @@ class State:
     @classmethod
     def read(cls, folder: Path, dense: nn.Module, done: Steps, form: str, binary: Sequence[str]) -> "State":
         """Read what `keep` wrote, bit for bit; `dense` is untouched."""
+        if (folder / ONNX).is_file():
+            return cls(dense, Plan.load(folder / "plan.json"), done, onnx=(folder / ONNX).read_bytes())
         state = cls(load(folder, dense), Plan.load(folder / "plan.json"), done, {}, tuple(binary), form)
         if not (folder / HELD).is_file():
             return state
