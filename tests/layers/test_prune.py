@@ -180,7 +180,7 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     share = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
     assert share == pytest.approx(0.6, abs=1e-3)
     page = (folder / "report.html").read_text()
-    assert "60% of the weights pruned by lamp before fine-tuning" in page
+    assert "60% of the weights set to zero by lamp" in page
     assert "% zero" in page
     assert compare([folder.name, "--runs", str(tmp_path), "--out", str(tmp_path / "table.csv")]) == 0
     header, _, line = (tmp_path / "table.csv").read_text().splitlines()
