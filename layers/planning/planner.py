@@ -1,6 +1,7 @@
 """Choose one form per layer under one budget for the whole network."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 from checks import check_rank, require
 
 from ..calibration import Stats, check_stats, observed
-from ..costs import CONVS, LINEARS, Call, Cost, Trace, forward, interleaved, storage, trace, traced_cost
+from ..costs import CONVS, LINEARS, Cost, Trace, forward, interleaved, storage, trace, traced_cost
 from ..factored import Form
-from ..fitting import Metric
 from ..network import check_numbers, evaluating, obstacles
 from .budget import Budget
 from .by_latency import ROUNDS
 from .errors import evenly
 from .methods import method
+from .offers import Task, judge_all, plain_copy
 from .plan import Plan
 from .prices import Clock, LatencyTable, counted
 from .selectors import SELECTORS
@@ -26,6 +27,10 @@ from .survey import LayerForms, Survey
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
 UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
+
+
+def ignored(name: str) -> None:
+    """Take no notice of a layer that was judged."""
 
 
 def everywhere(name: str, layer: nn.Module) -> bool:
@@ -47,6 +52,9 @@ class Request:
     rank_multiple: int = 1
     latencies: Path | None = None
     clock: Clock | None = None
+    executor: Executor | None = None
+    cache: Path | None = None
+    progress: Callable[[str], object] = ignored
 
     def __post_init__(self) -> None:
         require(isinstance(self.budget, Budget), "budget", self.budget, "a Budget, as Budget(macs=0.5)")
@@ -56,6 +64,8 @@ class Request:
         require(known, "stats", type(self.stats).__name__, "what calibrate(model, batches) returns")
         if not self.selector:
             object.__setattr__(self, "selector", "energy" if self.stats is None else "loss")
+        pool = self.executor is None or callable(getattr(self.executor, "submit", None))
+        require(pool, "executor", type(self.executor).__name__, "one with submit, as concurrent.futures has")
         require(self.selector in SELECTORS, "selector", self.selector, f"one of {', '.join(SELECTORS)}")
         calibrated = self.selector != "loss" or self.stats is not None
         require(calibrated, "stats", None, "given for selector loss: calibrate(model, batches)")
@@ -91,6 +101,9 @@ def make_plan(
     rank_multiple: int = 1,
     latencies: Path | None = None,
     clock: Clock | None = None,
+    executor: Executor | None = None,
+    cache: Path | None = None,
+    progress: Callable[[str], object] = ignored,
 ) -> Plan:
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 
@@ -106,6 +119,11 @@ def make_plan(
         rank_multiple: Ranks are multiples of it, which fast kernels like, or full.
         latencies: The file of measured times, for a latency budget; by default in the user's cache folder.
         clock: What measures a latency: seconds since some moment; by default time.perf_counter, or CUDA's events.
+        executor: Who judges the layers, each one task: any with the `submit` of concurrent.futures, as its
+            ProcessPoolExecutor; by default threads, as many as torch has.  The plan is the same.
+        cache: A folder in which what was judged of a layer is kept, by the hash of all that it depends on: planning
+            that was killed goes on from there.
+        progress: Called with the name of each layer that has been judged.
 
     Returns:
         The plan: a row per layer with its kernel, spec, costs, error and, where it stays dense, the reason.
@@ -134,6 +152,9 @@ def make_plan(
         rank_multiple=rank_multiple,
         latencies=latencies,
         clock=clock,
+        executor=executor,
+        cache=cache,
+        progress=progress,
     )
     return survey_network(model, request).plan(budget)
 
@@ -164,12 +185,27 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
     price = LatencyTable(request.latencies, request.clock) if metric == "latency" else counted(metric)
     blocked, layers = obstacles(model), []
     uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
+    reasons: dict[str, list[str]] = {}
+    tasks: list[Task] = []
     for name, own in {**calls, **uncalled}.items():
         module: Any = model.get_submodule(name)
         barred = blocked.get(name) or ("" if request.where(name, module) else "excluded")
         barred = barred or traced.kept.get(name, "") or ("" if own else UNREACHED)
         barred = barred or ("" if module.weight.numel() else "it has no weights")
-        forms, reasons = ([], [barred]) if barred else _forms(name, module, own, images, request)
+        refused = {kernel: barred or _refusal(kernel, name, module, request) for kernel in request.kernels}
+        reasons[name] = list(filter(None, [barred, *refused.values()]))
+        if kernels := [kernel for kernel, reason in refused.items() if not reason]:
+            moments = None if request.stats is None else request.stats.layers.get(name)
+            settings = kernels, request.selector, request.rank_multiple
+            tasks.append(Task(name, plain_copy(module), moments, *settings))
+    judged = judge_all(tasks, request.executor, request.cache, request.progress)
+    offered = {task.name: forms for task, forms in zip(tasks, judged)}
+    for name, own in {**calls, **uncalled}.items():
+        module = model.get_submodule(name)
+        forms = [
+            form._replace(cost=_per_image(method(form.kernel).cost(module, form.spec, own), images))
+            for form in _measured(offered.get(name, []), metric)
+        ]
         params, size = storage(module)
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
         prices = price(module, forms, own)
@@ -178,30 +214,27 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
         highest = max((form.level for form in cheaper), default=float("-inf"))
         above = [form.level for form in smaller if form.level > highest]  # levels that cost more than the dense layer
         if smaller and not cheaper:
-            reasons.append(f"no form has {'a lower' if metric == 'latency' else 'fewer'} {metric}")
-        reason = "" if cheaper else "; ".join(dict.fromkeys(reasons))
+            reasons[name].append(f"no form has {'a lower' if metric == 'latency' else 'fewer'} {metric}")
+        reason = "" if cheaper else "; ".join(dict.fromkeys(reasons[name]))
         layers.append(LayerForms(name, [*cheaper, dense._replace(level=min(above, default=float("inf")))], reason))
     return layers
 
 
-def _forms(name: str, layer: Any, calls: Sequence[Call], images: int, request: Request) -> tuple[list[Form], list[str]]:
-    """Collect what the kernels offer, with costs but without prices, and why some offer nothing."""
-    forms: list[Form] = []
-    reasons: list[str] = []
-    metric, selector = None, SELECTORS[request.selector]
-    for kernel in request.kernels:
-        row = method(kernel)
-        refused = row.refusal(layer) or _unjudged(name, layer, request)
-        if refused is not None:
-            reasons.append(refused)
-            continue
-        if metric is None and request.stats is not None and name in request.stats.layers:
-            metric = Metric.of(layer, request.stats.layers[name])  # once for all kernels
-        judged = selector.judge(row, layer, metric, request.rank_multiple)
-        for form in evenly(judged, MEASURED) if request.budget.metric == "latency" else judged:
-            params, macs, size = row.cost(layer, form.spec, calls)
-            forms.append(form._replace(cost=Cost(params, macs // images, size)))
-    return forms, reasons
+def _measured(forms: Sequence[Form], metric: str) -> list[Form]:
+    """Return the forms to price: of each kernel a few where their latency has to be measured."""
+    if metric != "latency":
+        return [*forms]
+    kernels = dict.fromkeys(form.kernel for form in forms)
+    return [form for kernel in kernels for form in evenly([f for f in forms if f.kernel == kernel], MEASURED)]
+
+
+def _per_image(cost: Cost, images: int) -> Cost:
+    return cost._replace(macs=cost.macs // images)
+
+
+def _refusal(kernel: str, name: str, layer: nn.Module, request: Request) -> str:
+    """Say why a kernel is not asked for forms of a layer, or nothing."""
+    return method(kernel).refusal(layer) or _unjudged(name, layer, request) or ""
 
 
 def _unjudged(name: str, layer: nn.Module, request: Request) -> str | None:
