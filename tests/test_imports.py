@@ -25,7 +25,7 @@ MAY = {  # package -> (our packages, third parties)
     "experiments": (
         CONTRACT | {"moved", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
-        | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow"}
+        | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow", "submitit"}
         | {"scipy", "pywt", "torch_dct", "tensorly", "onnxruntime"},  # what the speed table measures against
     ),
 }

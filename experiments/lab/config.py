@@ -11,7 +11,8 @@ import tyro
 Batches = Annotated[tuple[int, ...], tyro.conf.arg(metavar="IMAGES [IMAGES ...]")]
 Seeds = Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED [SEED ...]")]
 SMALL = 64  # pixels a side, up to which images are seen whole and networks keep the resolution of their first layer
-MACHINE = {"workers"}  # fields that suit a run to its machine and change no result
+MACHINE = {"workers", "executor"}  # fields that suit a run to its machine and change no result
+Judges = Literal["auto", "threads", "processes", "slurm"]
 Numbers = Annotated[tuple[float, ...], tyro.conf.arg(metavar="NUMBER [NUMBER ...]")]
 StepLists = Annotated[tuple[str, ...], tyro.conf.arg(metavar="'STEP, STEP ...' ['STEP ...' ...]")]
 KernelNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="KERNEL [KERNEL ...]")]
@@ -177,6 +178,9 @@ class Training:
     """reproducible: deterministic algorithms only; on a CPU the same command gives the same numbers"""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """where it runs"""
+    executor: Judges = "auto"
+    """who judges the layers of a plan, each on its own: threads, processes, or a job of slurm for each layer
+    (auto: processes for large networks, else threads); no part of a run's name"""
 
 
 @dataclass(frozen=True)

@@ -54,16 +54,22 @@ class Sign:
     """What a stage is doing and how far it has come; the stage changes it, the bar or the line shows it."""
 
     def __init__(self, words: str, total: int | None) -> None:
-        self.words, self.total, self.done = words, total, 0
+        self.words, self.total, self.done, self.last = words, total, 0, ""
 
     def advance(self) -> None:
         """Count one more as done."""
         self.done += 1
 
+    def finish(self, name: str) -> None:
+        """Count one more as done, the one of this name."""
+        self.last = name
+        self.advance()
+
     def line(self, seconds: float) -> str:
         """Return it as a line for a log."""
         of = "" if self.total is None else f" {self.done} of {self.total},"
-        return f"{self.words}:{of} {seconds:.0f} s{left(self.done, self.total, seconds)}\n"
+        last = f" {self.last} done," if self.last else ""
+        return f"{self.words}:{of}{last} {seconds:.0f} s{left(self.done, self.total, seconds)}\n"
 
 
 @contextmanager

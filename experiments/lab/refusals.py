@@ -1,6 +1,8 @@
 """Refuse options before anything is loaded: numbers out of range, and options that have no effect beside others."""
 
+import importlib.util
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import NamedTuple
@@ -154,8 +156,17 @@ def _given(config: Config) -> Iterator[tuple[str, object]]:
                 yield field.name, value
 
 
+def check_slurm(executor: str) -> None:
+    """Refuse jobs of Slurm on a machine without it, or without what submits them."""
+    there = executor != "slurm" or shutil.which("sbatch") is not None
+    require(there, "executor", executor, "auto, threads or processes on a machine without Slurm's sbatch")
+    installed = executor != "slurm" or importlib.util.find_spec("submitit") is not None
+    require(installed, "executor", executor, "one that is installed: pip install -e '.[slurm]'")
+
+
 def check_options(config: Config) -> None:
     """Refuse, before anything is loaded, what no run can obey."""
+    check_slurm(config.training.executor)
     check_ranges(config.data)
     check_ranges(config.training)
     network, training, sizes = config.network, config.training, config.measurement.latency_batches

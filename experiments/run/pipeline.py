@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +108,7 @@ def _networks(job: Job, tracker: Tracker) -> dict[str, nn.Module]:
         kept.begin(others or (job.folder / record.COMPLETE).is_file(), inputs(job.config))
         record.write_json(job.folder / record.CONFIG, job.config.flat())
     done, models, shop = agreed(kept.finished()), {}, job.workshop()
+    shop.hands = replace(shop.hands, cache=kept.folder / "layers")  # gone when the run is complete
 
     def say(words: str) -> None:
         console.print(words, markup=False, highlight=False)

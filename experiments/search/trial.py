@@ -97,7 +97,7 @@ def survey(job: Job, recipes: Mapping[str, Kernel], residual: float) -> Site:
     """Calibrate and look at every option of every layer, once for all trials; ValueError for a budget out of reach."""
     images, recipe = job.calibration(job.model), next(iter(recipes.values()))
     assert images is not None
-    forms = recipe.survey(job.model, job.example, images.stats)
+    forms = recipe.survey(job.model, job.example, images.stats, job.hands)
     require(any(len(layer.forms) > 1 for layer in forms.layers), "model", job.config.network.model, "one with a choice")
     site = Site(job, images, forms, Policy.of(forms, recipe.kernels, residual))
     for recipe in recipes.values():

@@ -87,7 +87,7 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
             log(f"{kernel}, {selector}, {recipe.budget}: {pace(done)}")
             done += 1
             try:
-                plan = recipe.plan(job.model, job.example, images.stats if recipe.images else None)
+                plan = recipe.plan(job.model, job.example, images.stats if recipe.images else None, job.hands)
             except ValueError as error:
                 refusals.append(str(error))
                 log(f"left out: {error}")

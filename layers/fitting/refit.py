@@ -47,7 +47,13 @@ Sums = dict[str, Any]  # of x x^T, y x^T, x, y and rows
 
 
 def refit(
-    small: nn.Module, model: nn.Module, batches: Iterable[Any], *, stats: Stats | None = None, seed: int = 0
+    small: nn.Module,
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    stats: Stats | None = None,
+    seed: int = 0,
+    progress: Callable[[str], object] = lambda name: None,
 ) -> nn.Module:
     """Fit the layers of a copy of `small` to what the same layers of the dense `model` put out.
 
@@ -64,6 +70,7 @@ def refit(
         batches: Images, or (images, labels) with the labels unread.
         stats: What `calibrate` saw, so that outputs count as much as the loss depends on them; without it all alike.
         seed: Of the positions at which outputs are kept.
+        progress: Called with the name of each layer that has been fitted.
 
     Returns:
         A new network like `small` with other weights.
@@ -105,10 +112,12 @@ def refit(
             if not isinstance(part, nn.Sequential):
                 weight, bias = _least_squares(part, sums)
                 set_weights(nn.Sequential(part), [weight], bias)
+                progress(name)
                 continue
             moments = None if stats is None else stats.layers.get(name)
             gradients = None if moments is None else shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
             _refit_factors(dense, part, sums, gradients)
+            progress(name)
     return small
 
 

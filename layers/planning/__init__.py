@@ -3,6 +3,7 @@
 from .budget import Budget as Budget
 from .compress import carry_out as carry_out, compress as compress
 from .methods import METHODS as METHODS, Method as Method, method as method
+from .offers import ignored as ignored
 from .plan import LayerPlan as LayerPlan, Plan as Plan
 from .planner import (
     Request as Request,
@@ -10,5 +11,6 @@ from .planner import (
     make_plan as make_plan,
     survey_network as survey_network,
 )
+from .prices import cache_file as cache_file
 from .selectors import SELECTORS as SELECTORS
 from .survey import LayerForms as LayerForms, Survey as Survey, Weight as Weight

@@ -13,6 +13,7 @@ from ..factored import Spec
 from ..fitting import Metric
 from ..network import Layer, check_numbers, copy_of, replace
 from .methods import METHODS, Method
+from .offers import ignored
 from .plan import Plan, shape_of
 
 Build = Callable[[str, Method, Any, Spec], nn.Module]
@@ -63,13 +64,16 @@ def _check_fits(model: nn.Module, plan: Plan) -> None:
         require(plan.before.params in (0, params), "plan", about, f"about the model, which has {params:,}")
 
 
-def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.Module:
+def compress(
+    model: nn.Module, plan: Plan, *, stats: Stats | None = None, progress: Callable[[str], object] = ignored
+) -> nn.Module:
     """Build the compressed network; the given one is untouched.
 
     Args:
         model: What the plan was made for; with `plan.widths` that is the thinner network.
         plan: What `make_plan` returned, or `Plan.load`.
         stats: What `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
+        progress: Called with the name of each layer that has been replaced.
 
     Returns:
         A new network, in which every planned layer is replaced.
@@ -96,6 +100,8 @@ def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None) -> nn.
     moments = {} if stats is None else stats.layers
 
     def build(name: str, method: Method, layer: Layer, spec: Spec) -> nn.Module:
-        return method.build(layer, spec, Metric.of(layer, moments[name]) if name in moments else None)
+        built = method.build(layer, spec, Metric.of(layer, moments[name]) if name in moments else None)
+        progress(name)
+        return built
 
     return carry_out(copy_of(model), plan, build)

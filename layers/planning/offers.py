@@ -29,6 +29,10 @@ SETTINGS = (bool, int, float, str, tuple, list)
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
+def ignored(name: str) -> None:
+    """Take no notice of a layer that is done."""
+
+
 class Task(NamedTuple):
     """One layer to judge: a plain copy of it, its moments or None, and by which kernels and selector."""
 
@@ -126,7 +130,7 @@ def judge_all(
     tasks: Sequence[Task],
     executor: Executor | None = None,
     folder: Path | None = None,
-    progress: Callable[[str], object] = lambda name: None,
+    progress: Callable[[str], object] = ignored,
 ) -> list[list[Form]]:
     """Judge every task, the largest first, by the executor: without one, by as many threads as torch has.
 

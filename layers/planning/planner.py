@@ -18,7 +18,7 @@ from .budget import Budget
 from .by_latency import ROUNDS
 from .errors import evenly
 from .methods import method
-from .offers import Task, judge_all, plain_copy
+from .offers import Task, ignored, judge_all, plain_copy
 from .plan import Plan
 from .prices import Clock, LatencyTable, counted
 from .selectors import SELECTORS
@@ -27,10 +27,6 @@ from .survey import LayerForms, Survey
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
 UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
-
-
-def ignored(name: str) -> None:
-    """Take no notice of a layer that was judged."""
 
 
 def everywhere(name: str, layer: nn.Module) -> bool:

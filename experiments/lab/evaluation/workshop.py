@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..config import Training
 from ..data import Dataset
 from .calibration import Calibration
+from .hands import Hands
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Workshop:
     trained: bool = False
     checkpoint: Path | None = None  # of the training under way
     callbacks: Sequence[Callback] = ()
+    hands: Hands = field(default_factory=Hands)  # that judge the layers of a plan
     _seen: tuple[object, Calibration] | None = field(default=None, repr=False)
 
     def images(self, model: nn.Module, made_by: object) -> Calibration:

@@ -16,6 +16,7 @@ from ..data import Dataset, load_dataset
 from ..data.batches import Batches
 from ..evaluation.calibration import Calibration, image_count
 from ..evaluation.first_look import warn_near_chance, warn_of_shared
+from ..evaluation.hands import Hands, layers_folder
 from ..evaluation.workshop import Workshop
 from ..models import build, factory
 from ..models.weights import load_checkpoint, load_pretrained, shown_as_to
@@ -53,7 +54,12 @@ class Job(NamedTuple):
         config, trained = self.config, self.epochs == 0
         images, batch_size = self.calibration_images, config.data.batch_size
         where = (self.model, self.example, self.dataset, self.device)
-        return Workshop(*where, config.training, batch_size, images, trained)
+        return Workshop(*where, config.training, batch_size, images, trained, hands=self.hands)
+
+    @property
+    def hands(self) -> Hands:
+        """Return who judges the layers of a plan, and where that is kept: for every verb, in the user's cache."""
+        return Hands(self.config.training.executor, layers_folder())
 
     @property
     def validated(self) -> bool:

@@ -12,6 +12,7 @@ from layers.network import copy_of, evaluating
 from layers.planning import SELECTORS, Request, Survey, carry_out, check_kernels, method, survey_network
 
 from ..evaluation.calibration import Calibration
+from ..evaluation.hands import Hands
 from ..evaluation.workshop import Workshop
 from ..progress import stage
 from ..training.distributed import rank
@@ -19,6 +20,7 @@ from .state import KINDS, Layers, State
 
 AUTO, PLANNED = "auto", "planned"
 MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
+ALONE = Hands()  # this process, and nothing kept
 FACTORS = "one that makes factors, not coefficients"
 
 
@@ -119,34 +121,39 @@ class Kernel:
             parts.append("factors refitted on them")
         return parts
 
-    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Survey:
+    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None, hands: Hands = ALONE) -> Survey:
         """Collect what there is to choose from, layer by layer."""
-        layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules())
+        layers = sum(isinstance(module, KINDS[self.layers]) for module in model.modules())
         # all of the example counts for a latency, one image for other costs
         batch = (example if self.budget.metric == "latency" else example[:1]).to(next(model.parameters()).device)
-        with stage("plan, layer", layers) as sign:
-
-            def where(_: str, module: nn.Module) -> bool:
-                sign.advance()  # each layer is asked for in its turn
-                return isinstance(module, KINDS[self.layers])
-
-            seen = stats if self.images else None
-            request = Request(self.budget, self.kernels, self.selector, example=batch, stats=seen, where=where)
+        with hands.at_work(model) as executor, stage("plan, layer", layers) as sign:
+            request = Request(
+                self.budget,
+                self.kernels,
+                self.selector,
+                example=batch,
+                stats=stats if self.images else None,
+                where=lambda _, module: isinstance(module, KINDS[self.layers]),
+                executor=executor,
+                cache=hands.cache,
+                progress=sign.finish,
+            )
             return survey_network(model, request)
 
-    def plan(self, model: nn.Module, example: Tensor, stats: Stats | None) -> Plan:
+    def plan(self, model: nn.Module, example: Tensor, stats: Stats | None, hands: Hands = ALONE) -> Plan:
         """Choose kernels and ranks within the budget, unless the plan is given."""
-        return self.survey(model, example, stats).plan(self.budget) if self.given is None else self.given
+        return self.survey(model, example, stats, hands).plan(self.budget) if self.given is None else self.given
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """Make the network as planned, refitted as the step says."""
         stats = images.stats if images is not None and self.images else None
-        with stage("compress"):
-            small = compress(model, plan, stats=stats)
+        layers = sum(row.kernel is not None for row in plan.layers)
+        with stage("compress, layer", layers) as sign:
+            small = compress(model, plan, stats=stats, progress=sign.finish)
         if images is None or not self.refits:
             return small
-        with stage("refit"):
-            return refit(small, model, images.batches, stats=stats, seed=images.seed)
+        with stage("refit, layer", layers) as sign:
+            return refit(small, model, images.batches, stats=stats, seed=images.seed, progress=sign.finish)
 
     def check(self, state: State, shop: Workshop) -> State:
         """Refuse a budget out of reach, and the plan of another network; return the layers that a plan makes.
@@ -167,7 +174,9 @@ class Kernel:
     def choose(self, state: State, shop: Workshop) -> Plan | None:
         """Plan, costs before being those of the dense network; all processes calibrate, the first one alone plans."""
         stats = shop.images(state.model, state.done).stats if self.images else None
-        return from_dense(self.plan(state.model, shop.example, stats), state, shop) if rank() == 0 else None
+        if rank() > 0:
+            return None
+        return from_dense(self.plan(state.model, shop.example, stats, shop.hands), state, shop)
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Plan and build; the first of several processes alone returns a network."""
