@@ -16,12 +16,15 @@ import tyro
 
 from checks import require
 
+from .refusals import out_of_memory
 from .reporting.tables import FORMAT, Format
 
 REFUSED, INTERRUPTED = 2, 130  # exit codes: input that cannot be used; Ctrl-C, as shells have it
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ANY_CASE = ("--model", "--dataset")
 CAN_BE_NONE = ("--mean", "--std", "--pad", "--resize", "--crop", "--interpolation")  # which is not their default
+
+MEMORY = "memory must suffice (lower --calibration-images, --image-size, --batch-size or --latency-batches)"
 
 TABLES = Annotated[Format, tyro.conf.arg(help="how tables are printed: as text, or as Markdown")]
 Options = TypeVar("Options")
@@ -57,6 +60,11 @@ def door(
             given = tyro.cli(with_format, prog=prog, args=words, config=config)
             FORMAT.set(given.format)
             return act(given.options) or 0
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            sys.stderr.write(f"error: {MEMORY}, got {' '.join(str(error).split())[:200] or 'none left'}\n")
+            return REFUSED
         except (ValueError, OSError) as error:
             sys.stderr.write(_refusal(error))
             return REFUSED

@@ -28,10 +28,16 @@ LEAST = {  # field -> its least value, None allowed
 }
 ABOVE_0 = ("lr", "finetune_lr", "gamma", "temperature", "clip")
 BELOW_1 = ("momentum", "label_smoothing", "ema")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA, and torch's on a CPU
 STEPS = (
     *("optimizer", "lr", "momentum", "weight_decay", "schedule", "warmup_epochs", "step_size", "gamma"),
     *("label_smoothing", "mixup", "cutmix", "ema", "distill", "temperature", "clip", "patience"),
 )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a card or on the machine."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def check_ranges(group: Data | Training) -> None:

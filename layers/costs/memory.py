@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from checks import require
 
-from ..network import evaluating
+from ..network import answer, evaluating, observing
 
 
 class Live(TorchDispatchMode):
@@ -43,6 +43,25 @@ class Live(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self._add(leaf)
         return result
+
+
+AT_ONCE = 2**30  # bytes that the images of a batch may take inside a network
+
+
+def images_at_once(model: nn.Module, x: Tensor, most: int, gradients: bool = False, limit: int = AT_ONCE) -> int:
+    """Return how many images like those of x (n, ...) may go through a network together, at least 1 and at most `most`.
+
+    As many as take `limit` bytes by what the first of them takes: what is alive at once in its forward pass, or with
+    `gradients` all that waits for the way back, beside the weights.
+    """
+    one = x[:1].clone()
+    state = [*model.parameters(), *model.buffers()]
+    with observing(model, gradients), Live(*state, one) as live:
+        before = live.now
+        answered = answer(model, one, gradients)
+    taken = max(1, live.peak - before)
+    del answered  # it held what a way back needs
+    return max(1, min(most, limit // taken))
 
 
 def peak_memory(model: nn.Module, x: Tensor) -> int:

@@ -34,7 +34,7 @@ from ..calibration import (
     shrunk,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing, obstacles
+from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing, obstacles, trim
 from ..thinning import outputs_left
 from .fit import fit
 from .lockstep import in_lockstep
@@ -113,11 +113,13 @@ def refit(
                 weight, bias = _least_squares(part, sums)
                 set_weights(nn.Sequential(part), [weight], bias)
                 progress(name)
+                trim()
                 continue
             moments = None if stats is None else stats.layers.get(name)
             gradients = None if moments is None else shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
             _refit_factors(dense, part, sums, gradients)
             progress(name)
+            trim()
     return small
 
 

@@ -15,6 +15,7 @@ from .files import (
     write_text as write_text,
 )
 from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted
+from .memory import trim as trim
 from .modes import (
     answer as answer,
     evaluating as evaluating,

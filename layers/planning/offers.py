@@ -51,7 +51,7 @@ class Task(NamedTuple):
         digest.update(repr((tuple(self.kernels), self.selector, self.rank_multiple, torch.__version__)).encode())
         for tensor in _tensors((self.layer.weight, self.layer.bias, self.moments)):
             digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:32]
 
 

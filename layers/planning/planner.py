@@ -198,10 +198,10 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
     offered = {task.name: forms for task, forms in zip(tasks, judged)}
     for name, own in {**calls, **uncalled}.items():
         module = model.get_submodule(name)
-        forms = [
-            form._replace(cost=_per_image(method(form.kernel).cost(module, form.spec, own), images))
-            for form in _measured(offered.get(name, []), metric)
-        ]
+        forms = []
+        for form in _measured(offered.get(name, []), metric):
+            params, macs, size = method(form.kernel or "").cost(module, form.spec, own)
+            forms.append(form._replace(cost=Cost(params, macs // images, size)))
         params, size = storage(module)
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
         prices = price(module, forms, own)
@@ -222,10 +222,6 @@ def _measured(forms: Sequence[Form], metric: str) -> list[Form]:
         return [*forms]
     kernels = dict.fromkeys(form.kernel for form in forms)
     return [form for kernel in kernels for form in evenly([f for f in forms if f.kernel == kernel], MEASURED)]
-
-
-def _per_image(cost: Cost, images: int) -> Cost:
-    return cost._replace(macs=cost.macs // images)
 
 
 def _refusal(kernel: str, name: str, layer: nn.Module, request: Request) -> str:

@@ -14,6 +14,7 @@ from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
 from ..progress import tracked
 from ..training.distributed import rank, world
+from .evaluate import together
 
 USUAL, USUAL_LARGE = 2000, 512  # images; a refit holds what all of them are inside the network
 BATCH = 128
@@ -56,7 +57,8 @@ class Calibration:
 
     def _batches(self, rank: int = 0, world: int = 1) -> list[tuple[Tensor, Tensor]]:
         share = -(-len(self.split.labels) // world)
-        size = -(-share // -(-share // BATCH))  # even: BatchNorm has little to say of a last batch of one image
+        most = together(self.model, self.split, self.dataset, self.device, BATCH, gradients=True)
+        size = -(-share // -(-share // most))  # even: BatchNorm has little to say of a last batch of one image
         return list(Batches(self.split, self.dataset, size, rank=rank, world=world, device=self.device))
 
     @cached_property

@@ -4,18 +4,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from layers import Timing, interleaved
-from layers.costs import forward
+from layers.costs import forward, images_at_once
 from layers.network import evaluating
 
+from ..config import SMALL
 from ..data import Dataset, Split, Stream
 from ..data.batches import Batches
 from ..models import reason
 from ..progress import stage, tracked
+from ..refusals import out_of_memory
+
+MOST = 500  # images at once
 
 
 class Judged(NamedTuple):
@@ -49,8 +54,9 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
     """Judge every image of the split once, as `accuracy` does, which is the mean of it."""
     model.to(device)
     places, losses = [], []
+    size = together(model, split, dataset, device, MOST)
     with evaluating(model):
-        for images, labels in tracked(Batches(split, dataset, 500, device=device), "evaluate, batch"):
+        for images, labels in tracked(Batches(split, dataset, size, device=device), "evaluate, batch"):
             y = _logits(model, images).float()
             hits = y.topk(min(5, y.shape[1])).indices == labels[:, None]
             places.append(torch.stack([hits[:, 0], hits.any(1)]).cpu())
@@ -59,11 +65,40 @@ def judge(model: nn.Module, split: Split | Stream, dataset: Dataset, device: tor
     return Judged(first, five, torch.cat(losses))
 
 
+def together(
+    model: nn.Module,
+    split: Split | Stream,
+    dataset: Dataset,
+    device: torch.device | str,
+    most: int,
+    gradients: bool = False,
+) -> int:
+    """Return how many images of a split go through a network at once: small ones `most`, of others what memory takes.
+
+    By what the first image takes inside the network (layers.costs.images_at_once).
+    """
+    first = next(iter(Batches(split.part(np.arange(1)), dataset, 1, device=device, workers=0)))[0]
+    if first.shape[-1] <= SMALL:
+        return most
+    try:
+        return images_at_once(model, first, most, gradients)
+    except ValueError:
+        raise
+    except Exception as error:  # a network of the user's
+        if out_of_memory(error):
+            raise
+        raise ValueError(
+            f"model must answer a batch of {'x'.join(map(str, first.shape))}, got {reason(error)}"
+        ) from error
+
+
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """Return what the network answers; ValueError in one sentence where code of the user's raises."""
     try:
         return model(images)
     except Exception as error:  # whatever a network of the user's raises, which took one image and not so many
+        if out_of_memory(error):
+            raise
         shape = "x".join(map(str, images.shape))
         raise ValueError(f"model must answer a batch of {shape}, got {reason(error)}") from error
 
