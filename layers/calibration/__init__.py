@@ -12,9 +12,11 @@ from .moments import (
 )
 from .shrinkage import covariance as covariance, ridge as ridge, root as root, shrinkage as shrinkage, shrunk as shrunk
 from .stats import (
+    Eigen as Eigen,
     LayerStats as LayerStats,
     Stats as Stats,
     blocks as blocks,
     check_stats as check_stats,
     observed as observed,
+    takes_mean as takes_mean,
 )

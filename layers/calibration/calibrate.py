@@ -1,12 +1,11 @@
 """What a network does with real images: second moments of its layers' inputs and of the gradients at their outputs.
 
 One streaming pass, with one batch in memory at a time beside the sums: (inputs x height x width)^2 numbers in float64
-per layer, about 1 GiB for ResNet-50.  Wide layers keep those sums in blocks of channels (stats.py).
+per layer, about 1 GiB for ResNet-50.  Wide layers keep those sums in blocks of channels (stats.py).  A few images wait
+until the others have given their moments, and then show in the eigenvectors of these what they miss: eigenvalues.py.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,22 +13,13 @@ from torch import Tensor, nn
 
 from checks import require
 
-from ..network import (
-    Layer,
-    answer,
-    check_numbers,
-    check_visible,
-    frozen,
-    images_of,
-    input_of,
-    observing,
-    with_batch,
-)
-from .moments import draw, inputs_at, outputs_at, second_moment
-from .stats import LayerStats, Stats, blocks, observed
+from ..network import Layer, check_numbers, check_visible, frozen, images_of, observing
+from .eigenvalues import Basis
+from .observer import IMAGES, Observer, Sums
+from .reservoir import Reservoir
+from .stats import Eigen, LayerStats, Stats, observed
 
-Sums = dict[tuple[str, str], Any]  # (layer's name, quantity) -> a tensor or a number
-IMAGES = ("", "images")
+WAITING = 256  # images, or half of them where they are fewer
 
 
 def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True, seed: int = 0) -> Stats:
@@ -63,73 +53,35 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     """
     check_visible(model)
     check_numbers(model)
-    sums: Sums = defaultdict(float)
-    generator = torch.Generator().manual_seed(seed)
     layers: dict[str, Any] = {n: m for n, m in model.named_modules() if observed(m) and m.weight.numel()}
-    with frozen(model), observing(model, gradients=loss_aware), ExitStack() as hooks:
-        for name, layer in layers.items():
-            add = _adder(sums, name, layer, loss_aware, generator)
-            hooks.callback(layer.register_forward_hook(add, with_kwargs=True).remove)
-        for batch in batches:
-            x = images_of(batch, model)
-            sums[IMAGES] += len(x)
-            scores = answer(model, x, gradients=loss_aware)
-            if loss_aware:
-                _backward(scores, len(x), generator)
-    require(sums[IMAGES] > 0, "batches", "none", "at least one batch of images")
-    _sum_over_processes(sums)
-    images = int(sums[IMAGES])
-    moments = {name: _stats(name, layer, sums, images) for name, layer in layers.items() if (name, "rows") in sums}
-    return Stats(moments, images, loss_aware)
-
-
-def _adder(
-    sums: Sums, name: str, layer: Layer, loss_aware: bool, generator: torch.Generator
-) -> Callable[[nn.Module, tuple, dict[str, Any], Tensor], None]:
-    size, b = layer.weight[0].numel(), blocks(layer)
-
-    def add(_: nn.Module, args: tuple, kwargs: dict[str, Any], y: Tensor) -> None:
-        x = input_of(args, kwargs).detach()
-        rows = inputs_at(layer, x, draw(layer, y, max(8, size // 16), generator))
-        require(bool(rows.isfinite().all()), f"input of layer {name!r}", "NaN or infinity", "finite for every image")
-        split = rows.unflatten(2, (b, -1)).transpose(1, 2)
-        sums[name, "inputs"] += second_moment(split)
-        sums[name, "mean"] += rows.sum(1, dtype=torch.float64)
-        sums[name, "rows"] += rows.shape[1]
-        images, positions = len(with_batch(layer, y)), y.numel() // len(layer.weight)
+    generator = torch.Generator().manual_seed(seed)
+    waiting = Reservoir(WAITING if loss_aware else 0, generator)
+    with frozen(model), observing(model, gradients=loss_aware):
+        passing = (part for batch in batches for part in waiting.pass_on(images_of(batch, model)))
+        observer = Observer(model, layers, loss_aware, generator)
+        sums = observer.run(passing)
+        require(sums[IMAGES] > 0, "batches", "none", "at least one batch of images")
+        _sum_over_processes(sums)
         if not loss_aware:
-            sums[name, "power"] += y.square().mean(dtype=torch.float64) * images
-            return
-        require(y.requires_grad, f"output of layer {name!r}", "no gradient", "differentiable, or pass loss_aware=False")
-        where = draw(layer, y, max(64, len(layer.weight) // 8), generator)
-        scale = 1 if where is None else positions / images / len(where.rows)
-
-        def back(gradient: Tensor) -> None:
-            sums[name, "outputs"] += scale * second_moment(outputs_at(layer, gradient, where))
-
-        y.register_hook(back)
-
-    return add
-
-
-def _backward(scores: Any, images: int, generator: torch.Generator) -> None:
-    """Compute the gradients of the sum over images of -log p(label), the labels drawn from p."""
-    if isinstance(scores, Tensor) and scores.ndim == 1 and images == 1:
-        scores = scores[None]  # squeeze() has taken the axis of a batch of one image
-    shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-    classes = isinstance(scores, Tensor) and scores.ndim == 2
-    require(classes, "the network's output", shape, "scores (n, classes); without a classifier pass loss_aware=False")
-    log_p = scores.log_softmax(1)
-    require(bool(log_p.isfinite().all()), "the network's output", "NaN or infinity", "finite for every image")
-    labels = torch.multinomial(log_p.detach().exp().cpu(), 1, generator=generator).to(log_p.device)
-    try:
-        torch.autograd.backward(-log_p.gather(1, labels).sum())
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # it overwrites what the gradient needs, or detaches its output
-        words = str(error).partition(": [")[0].splitlines()[0]
-        allowed = "differentiable, or pass loss_aware=False, as selector energy without refit does"
-        raise ValueError(f"the network must be {allowed}, got {words}") from error
+            return Stats(_moments(layers, sums, {}), int(sums[IMAGES]), loss_aware)
+        norms = observer.norms or {}
+        bases = {name: Basis.of(layers[name], seen) for name, seen in _moments(layers, sums, norms).items()}
+        later = Observer(model, layers, loss_aware, generator, bases).run(waiting.batches())
+        for key, value in sums.items():
+            later[key] += 0 * value  # each process has the same sums, also one whose images are all through
+        for name, basis in bases.items():
+            later[name, "squares"] += basis.nothing()
+        _sum_over_processes(later)
+    squares = {name: later.pop((name, "squares")) for name in bases}
+    for key, value in later.items():
+        sums[key] += value
+    moments = _moments(layers, sums, norms)
+    for name, basis in bases.items():
+        if squares[name].sum() > 0:
+            images = int(later[IMAGES])
+            eigen = Eigen(basis.outputs, basis.inputs, squares[name] / images, images)
+            moments[name] = moments[name]._replace(eigen=eigen)
+    return Stats(moments, int(sums[IMAGES]), loss_aware)
 
 
 def _sum_over_processes(sums: Sums) -> None:
@@ -141,6 +93,12 @@ def _sum_over_processes(sums: Sums) -> None:
         total = torch.as_tensor(sums[key], dtype=torch.float64, device=device)
         torch.distributed.all_reduce(total)
         sums[key] = total if total.ndim else total.item()
+
+
+def _moments(layers: Mapping[str, Any], sums: Sums, norms: Mapping[str, str]) -> dict[str, LayerStats]:
+    """Return the moments of the layers that an image reached, and the BatchNorms after them."""
+    images, reached = int(sums[IMAGES]), [name for name in layers if (name, "rows") in sums]
+    return {name: _stats(name, layers[name], sums, images)._replace(norm=norms.get(name, "")) for name in reached}
 
 
 def _stats(name: str, layer: Layer, sums: Mapping[tuple[str, str], Any], images: int) -> LayerStats:

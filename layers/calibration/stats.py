@@ -13,6 +13,18 @@ from ..network import Layer, is_plain
 WIDEST = 8192  # of a block of second moments: 512 MiB
 
 
+class Eigen(NamedTuple):
+    """U_G (g, o, o), U_C (g, b, k / b, k / b) and lambda (g, o, k) = E[(u_i^T g_n v_j)^2] of images' own gradients g_n.
+
+    Columns are eigenvectors of the moments `outputs` and `inputs`, the latter less the mean where the layer has a bias.
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+    values: Tensor
+    images: int  # how many lambda is taken over; none of those that gave the eigenvectors
+
+
 class LayerStats(NamedTuple):
     """The moments of one layer's inputs x and of the gradients d of an image's loss at its outputs.
 
@@ -32,6 +44,13 @@ class LayerStats(NamedTuple):
     mean: Tensor
     outputs: Tensor
     rows: int  # how many x these are taken over
+    eigen: Eigen | None = None  # where the loss is known and some images were left to show it
+    norm: str = ""  # the BatchNorm that alone reads what the layer puts out, where the loss is known
+
+
+def takes_mean(layer: Layer, norm: str) -> bool:
+    """Tell whether a change of the layer's weight need not change its mean output: a bias, or BatchNorm, takes it."""
+    return layer.bias is not None or bool(norm)
 
 
 @dataclass(frozen=True)
@@ -69,3 +88,5 @@ def check_stats(stats: Stats, model: nn.Module) -> None:
         sizes = moments.outputs.shape[:2].numel(), moments.mean.shape[1]
         allowed = "of this network: calibrate(model, batches)"
         require(sizes == own, "stats", f"a layer {name!r} of {sizes[0]} outputs and {sizes[1]} inputs", allowed)
+        after = getattr(modules.get(moments.norm), "num_features", None) if moments.norm else sizes[0]
+        require(after == sizes[0], "stats", f"a layer {name!r} with {moments.norm!r} after it", allowed)

@@ -62,7 +62,7 @@ def fit(
     taps = torch.eye(columns, dtype=last.dtype, device=last.device).reshape(columns, *last.shape[1:])
     taps = torch.cat([taps] * groups[-1])
     nearest = metric.nearest(target, single=layer.weight.numel() >= LARGE and layer.weight.dtype != torch.float64)
-    scale = metric.loss(target).clamp_min(torch.finfo(torch.float64).tiny)
+    scale = metric.fitted(target).clamp_min(torch.finfo(torch.float64).tiny)
     solver = torch.optim.LBFGS(
         free, max_iter=steps, history_size=steps, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
     )

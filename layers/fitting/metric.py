@@ -2,7 +2,8 @@
 
 With inputs x, C = E[x x^T], and gradients d of the loss at the outputs, G = sum over positions of E[d d^T], a change D
 of a layer's weight raises the loss by about  1/2 tr(D^T G D C) = 1/2 |R^T D L|_F^2,  G = R R^T, C = L L^T:  the
-second-order term with the Kronecker-factored Fisher information (Martens & Grosse 2015; Grosse & Martens 2016).
+second-order term with the Kronecker-factored Fisher information (Martens & Grosse 2015; Grosse & Martens 2016).  Where
+calibration saw single images' gradients, the eigenvalues of G (x) C are corrected by them (George et al. 2018).
 """
 
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..calibration import LayerStats, covariance, root, shrinkage, shrunk
+from ..calibration import Eigen, LayerStats, covariance, root, shrinkage, shrunk, takes_mean
 from ..network import Layer
 
+LEAST = 1e-6  # of the mean eigenvalue
+PRIOR = 10  # images
 DAMPING = 1e-5  # of the mean of the diagonal: singular moments stay invertible
 TINY = 1e-200  # below the mean square of any input or gradient
 RIDGE = 1e-10  # of the mean power of K's rows: some of them may be alike
@@ -39,18 +42,40 @@ class Metric:
     inputs: Tensor
     outputs: Tensor
     mean: Tensor | None
+    eigen: Eigen | None = None
 
     @classmethod
     def of(cls, layer: Layer, stats: LayerStats) -> "Metric":
-        """Prepare the moments of a layer; C is that of x less its mean where a bias can make up for it exactly.
+        """Prepare the moments of a layer; C is that of x less its mean where a bias or BatchNorm takes that exactly.
 
-        Both are shrunk as far as the rows that calibration saw are few.
+        Both are shrunk as far as the rows that calibration saw are few.  Where eigenvalues are known, they have the
+        last word, and C and G are the two that come nearest to them.
         """
         inputs, mean, outputs = (moment.to(layer.weight.device) for moment in stats[:3])
-        if layer.bias is not None:
+        absorbed = takes_mean(layer, stats.norm)
+        if absorbed:
             inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
         inputs, outputs = (shrunk(moment, shrinkage(moment, stats.rows)) for moment in (inputs, outputs))
-        return cls(inputs, outputs, None if layer.bias is None else mean)
+        metric = cls(inputs, outputs, mean if absorbed else None)
+        return metric if stats.eigen is None else metric._corrected(stats.eigen)
+
+    def _corrected(self, eigen: Eigen) -> "Metric":
+        """Return what lambda makes of C and G: U_C c U_C^T and U_G e U_G^T, e_i c_j nearest to it in logarithms.
+
+        Of few images lambda says little: as if PRIOR more had shown what C and G foresee, but for its size.
+        """
+        left, right, values = (part.to(self.inputs) for part in eigen[:3])
+        into = (right * (self.inputs @ right)).sum(-2).flatten(1)
+        out = (left * (self.outputs @ left)).sum(-2)
+        foreseen = out[:, :, None] * into[:, None, :]
+        foreseen = foreseen * (values.mean() / foreseen.mean().clamp_min(torch.finfo(values.dtype).tiny))
+        values = (eigen.images * values + PRIOR * foreseen) / (eigen.images + PRIOR)
+        values = values.clamp_min(LEAST * float(values.mean()))
+        logs = values.log()
+        c = logs.mean(1).unflatten(1, (right.shape[1], -1)).exp()
+        e = (logs.mean(2) - logs.mean((1, 2))[:, None]).exp()
+        inputs, outputs = (right * c[..., None, :]) @ right.mT, (left * e[:, None, :]) @ left.mT
+        return Metric(inputs, outputs, self.mean, eigen._replace(outputs=left, inputs=right, values=values))
 
     @cached_property
     def outputs_root(self) -> Tensor:
@@ -84,7 +109,15 @@ class Metric:
         return _times(change, self.inputs)
 
     def loss(self, change: Tensor) -> Tensor:
-        """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w)."""
+        """1/2 sum of lambda_ij (u_i^T D v_j)^2 of D (g, o, i, h, w), or `fitted` where lambda is not known."""
+        if self.eigen is None:
+            return self.fitted(change)
+        left, right, values, _ = self.eigen
+        blocked = (left.mT @ change.flatten(2)).unflatten(2, (right.shape[1], -1)).transpose(1, 2)
+        return (values * (blocked @ right).transpose(1, 2).flatten(2).square()).sum() / 2
+
+    def fitted(self, change: Tensor) -> Tensor:
+        """1/2 tr(D^T G D C), summed over groups, of D (g, o, i, h, w): what factors are fitted to."""
         return (self.outputs @ change.flatten(2) * self.right(change)).sum() / 2
 
     def nearest(self, target: Tensor, single: bool = False) -> Callable[[Tensor], Nearest]:

@@ -8,6 +8,7 @@ layers are fitted too: W* is then what is left of the layer, with y the outputs 
 GRAIL 2026), and a BatchNorm layer behind it sees what its statistics were taken of.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,15 +33,18 @@ from ..calibration import (
     ridge,
     shrinkage,
     shrunk,
+    takes_mean,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
 from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing, obstacles, trim
 from ..thinning import outputs_left
 from .fit import fit
+from .held_out import distance, set_aside
 from .lockstep import in_lockstep
 from .metric import Metric
 from .spool import Put, spool
 
+log = logging.getLogger(__name__)
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
 
 Sums = dict[str, Any]  # of x x^T, y x^T, x, y and rows
@@ -54,6 +58,7 @@ def refit(
     stats: Stats | None = None,
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
+    held_out: int = 10,
 ) -> nn.Module:
     """Fit the layers of a copy of `small` to what the same layers of the dense `model` put out.
 
@@ -71,9 +76,12 @@ def refit(
         stats: What `calibrate` saw, so that outputs count as much as the loss depends on them; without it all alike.
         seed: Of the positions at which outputs are kept.
         progress: Called with the name of each layer that has been fitted.
+        held_out: One image in so many is not fitted; 0 for none.  On these the new network must not be farther from
+            the dense one than `small` is: in its answers' Kullback-Leibler divergence where `stats` know the loss, else
+            in their squares.
 
     Returns:
-        A new network like `small` with other weights.
+        A new network like `small` with other weights, or with the same ones where others are no better.
 
     Raises:
         ValueError: Without an image, where one makes a layer's input or output NaN or infinite, for a `small` or
@@ -93,7 +101,8 @@ def refit(
     for network in (model, small):
         check_visible(network)
         check_numbers(network)
-    small, images = copy_of(small), [images_of(batch, model) for batch in batches]
+    given, small = small, copy_of(small)
+    images, aside = set_aside([images_of(batch, model) for batch in batches], held_out)
     require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
@@ -117,10 +126,26 @@ def refit(
                 continue
             moments = None if stats is None else stats.layers.get(name)
             gradients = None if moments is None else shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
-            _refit_factors(dense, part, sums, gradients)
+            norm = "" if moments is None or dense.bias is not None else moments.norm
+            change = _refit_factors(dense, part, sums, gradients, norm)
+            if norm:
+                before: Any = model.get_submodule(norm)
+                after: Any = small.get_submodule(norm)
+                after.running_mean.copy_(before.running_mean + change)
             progress(name)
             trim()
-    return small
+    if not aside:
+        return small
+    scores = stats is not None and stats.loss_aware
+    was, now = (distance(network, model, aside, scores) for network in (given, small))
+    if now <= was:
+        return small
+    log.warning(
+        "the refit is not kept: farther from the dense network on images held out, %.4g, than without it, %.4g",
+        now,
+        was,
+    )
+    return copy_of(given)
 
 
 def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> dict[str, nn.Module]:
@@ -193,11 +218,14 @@ def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
     return sums
 
 
-def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None) -> None:
-    """Fit in place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes the rest."""
+def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None, norm: str) -> Tensor:
+    """Fit in place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes the rest.
+
+    Return by how much the mean output, but for a bias, is above the dense layer's: without a bias, `norm` takes it.
+    """
     parts: list[Any] = list(factors.children())
     solved = _solved(layer, factors)
-    xx, target = _solution(solved, sums)
+    xx, target = _solution(solved, sums, takes_mean(layer, norm))
     if solved is layer:
         if gradients is None:
             gradients = torch.eye(target.shape[1], dtype=target.dtype).expand(len(target), -1, -1)
@@ -207,19 +235,21 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: 
         target = compose(weights, [shape.groups for shape in shapes])
     else:
         weights = [*(part.weight.detach() for part in parts[:-1]), target]
-    set_weights(nn.Sequential(*parts), weights, _bias(layer, target, sums))
+    change = _above(target, sums)
+    set_weights(nn.Sequential(*parts), weights, None if layer.bias is None else -change)
+    return change
 
 
 def _least_squares(layer: Layer, sums: Sums) -> tuple[Tensor, Tensor | None]:
     """W* (g, o, i, h, w) and its bias."""
-    target = _solution(layer, sums)[1]
-    return target, _bias(layer, target, sums)
+    target = _solution(layer, sums, layer.bias is not None)[1]
+    return target, None if layer.bias is None else -_above(target, sums)
 
 
-def _solution(solved: Layer, sums: Sums) -> tuple[Tensor, Tensor]:
-    """E[x x^T] (g, k, k), of x less its mean where there is a bias, and W* (g, o, i, h, w): near the weight it has."""
+def _solution(solved: Layer, sums: Sums, absorbed: bool) -> tuple[Tensor, Tensor]:
+    """E[x x^T] (g, k, k), of x less its mean where that is absorbed, and W* (g, o, i, h, w): near the weight it has."""
     xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
-    if solved.bias is not None:
+    if absorbed:
         xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
     w = grouped_weight(solved)
     share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
@@ -232,12 +262,10 @@ def _solution(solved: Layer, sums: Sums) -> tuple[Tensor, Tensor]:
     return xx, w + step.reshape(w.shape)
 
 
-def _bias(layer: Layer, weight: Tensor, sums: Sums) -> Tensor | None:
-    """E[y] - W E[x], flat; None for a layer without a bias."""
-    if layer.bias is None:
-        return None
+def _above(weight: Tensor, sums: Sums) -> Tensor:
+    """W E[x] - E[y], flat."""
     x, y = sums["x"] / sums["rows"], sums["y"] / sums["rows"]
-    return (y - (weight.flatten(2) @ x[:, :, None])[..., 0]).flatten()
+    return ((weight.flatten(2) @ x[:, :, None])[..., 0] - y).flatten()
 
 
 def _shape(part: Any) -> Shape:

@@ -7,9 +7,9 @@ from torch import nn
 
 from checks import require
 
-from ..calibration import Stats, check_stats
+from ..calibration import LayerStats, Stats, check_stats
 from ..costs import storage
-from ..factored import Spec
+from ..factored import Spec, compose, grouped_weight
 from ..fitting import Metric
 from ..network import Layer, check_numbers, copy_of, replace
 from .methods import METHODS, Method
@@ -72,7 +72,8 @@ def compress(
     Args:
         model: What the plan was made for; with `plan.widths` that is the thinner network.
         plan: What `make_plan` returned, or `Plan.load`.
-        stats: What `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight.
+        stats: What `calibrate` saw of the model; factors then lose the least for the loss instead of for the weight,
+            and the mean of a BatchNorm right after a layer is moved as a bias would be.
         progress: Called with the name of each layer that has been replaced.
 
     Returns:
@@ -104,4 +105,22 @@ def compress(
         progress(name)
         return built
 
-    return carry_out(copy_of(model), plan, build)
+    small = carry_out(copy_of(model), plan, build)
+    for row in plan.layers:
+        layer: Any = model.get_submodule(row.name)
+        if row.kernel is not None and row.name in moments and moments[row.name].norm and layer.bias is None:
+            _keep_mean(layer, small, row.name, moments[row.name])
+    return small
+
+
+def _keep_mean(layer: Any, small: nn.Module, name: str, seen: LayerStats) -> None:
+    """Take what the mean output of a layer without a bias has changed by off the mean of the BatchNorm after it."""
+    built: Any = small.get_submodule(name)
+    if isinstance(built, nn.Sequential):
+        parts: list[Any] = [*built]
+        weight = compose([part.weight.detach().double() for part in parts], [getattr(p, "groups", 1) for p in parts])
+    else:
+        weight = built.weight.detach().double()
+    lost = grouped_weight(layer) - weight.reshape(grouped_weight(layer).shape)
+    norm: Any = small.get_submodule(seen.norm)
+    norm.running_mean -= (lost.flatten(2) @ seen.mean.to(lost.device)[:, :, None]).flatten().to(norm.running_mean)

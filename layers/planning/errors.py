@@ -57,8 +57,10 @@ def predicted_loss(method: Method, layer: Layer, metric: Metric | None, multiple
     small = in_range(white)[0]  # an even trained network's gradients, and so this weight, may be tiny
     forms = candidates(scheme, copy.deepcopy(small).float(), multiple)  # in half the time: rounding is small
     tails = [form.error * total for form in forms]
-    if not (len(scheme.shapes(layer, forms[0].spec)) == 2 and sees_patches(layer, whitening.first)):
-        # what the first factor does not see, its whitening leaves out: some candidates are judged in the whole metric
+    whole = len(scheme.shapes(layer, forms[0].spec)) == 2 and sees_patches(layer, whitening.first)
+    if metric.eigen is not None or not whole:
+        # what the first factor does not see, its whitening leaves out, as it does what eigenvalues know better than
+        # their Kronecker factors: some candidates are judged in the whole metric
         probed = sorted({round(share * (len(forms) - 1)) for share in PROBES})
         ratios = [_ratio(scheme, layer, forms[i].spec, white, whitening, metric, tails[i]) for i in probed]
         tails = [tail * ratio for tail, ratio in zip(tails, _between(probed, ratios, len(forms)))]

@@ -1,6 +1,7 @@
 """calibrate: the moments of unfolded patches, and those of gradients by one backward pass per image."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from processes import free_port
 from torch import nn
 
 from layers import calibrate
+
+module = sys.modules["layers.calibration.calibrate"]  # whose name the function has taken
 
 
 @pytest.fixture
@@ -66,7 +69,8 @@ def test_inputs_are_the_moments_of_unfolded_patches(net, images):
         torch.testing.assert_close(seen.mean, rows.mean(1))
 
 
-def test_outputs_are_the_moments_of_each_images_own_gradient(net, images, labels):
+def test_outputs_are_the_moments_of_each_images_own_gradient(net, images, labels, monkeypatch):
+    monkeypatch.setattr(module, "WAITING", 0)
     stats = calibrate(net, images.split(4))
     drawn, wanted = torch.cat(labels)[:, 0], {}
     for image, label in zip(images, drawn):
@@ -77,12 +81,15 @@ def test_outputs_are_the_moments_of_each_images_own_gradient(net, images, labels
             d = gradient.flatten(2).mT[0] if gradient.ndim == 4 else gradient
             d = d.unflatten(1, (LAYERS[name][1], -1)).transpose(0, 1)
             wanted[name] = wanted.get(name, 0) + d.mT @ d / len(images)
+    p = net.eval()(images).softmax(1).detach()  # at the scores the mean over labels is known, and none is drawn
+    wanted["last"] = (p.mean(0).diag() - p.T @ p / len(images))[None]
     for name in LAYERS:
         torch.testing.assert_close(stats.layers[name].outputs, wanted[name])
 
 
-def test_gradients_at_drawn_positions_are_unbiased(labels):
+def test_gradients_at_drawn_positions_are_unbiased(labels, monkeypatch):
     """On a map of constants every position has the same gradient, so a part of them says all."""
+    monkeypatch.setattr(module, "WAITING", 0)
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)).double()
     stats = calibrate(net, [torch.ones(3, 1, 20, 20, dtype=torch.float64)])
     x = (
@@ -115,7 +122,7 @@ def test_batches_of_any_size_give_the_same(net, images, loss_aware, monkeypatch)
 
 
 def test_the_seed_decides(net, images):
-    a, b, c = (calibrate(net, [images], seed=seed).layers["last"].outputs for seed in (0, 0, 5))
+    a, b, c = (calibrate(net, [images], seed=seed).layers["second"].outputs for seed in (0, 0, 5))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
@@ -126,7 +133,8 @@ def _half(rank, port, path):
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
     net, images = seeded_net(), seeded_images()
     stats = calibrate(net, [images[:2], images[2:4]] if rank == 0 else [images[4:]])
-    torch.save([(name, *seen) for name, seen in stats.layers.items()], f"{path}/{rank}.pt")
+    seen = {name: (*moments[:4], tuple(moments.eigen)) for name, moments in stats.layers.items()}
+    torch.save(seen, f"{path}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -134,10 +142,13 @@ def test_two_processes_with_parts_equal_one_with_all(net, images, tmp_path, monk
     torch.multiprocessing.spawn(_half, (free_port(), str(tmp_path)), nprocs=2)
     monkeypatch.setattr(torch, "multinomial", most_likely)
     whole = calibrate(net, [images])
-    for rank in range(2):
-        for name, *moments, rows in torch.load(tmp_path / f"{rank}.pt", weights_only=True):
-            assert rows == whole.layers[name].rows
-            torch.testing.assert_close(tuple(moments), whole.layers[name][:3])
+    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for name, seen in whole.layers.items():
+        for *moments, rows, eigen in (each[name] for each in found):
+            assert rows == seen.rows
+            torch.testing.assert_close(tuple(moments), seen[:3])
+            torch.testing.assert_close(eigen, found[0][name][-1], rtol=0, atol=0)  # the same in every process
+            assert eigen[-1] == 3  # of 4 and 2 images
 
 
 def test_wide_layers_are_kept_in_blocks_of_whole_channels(net, images, monkeypatch):

@@ -100,7 +100,7 @@ def test_nan_activations_are_refused_wherever_they_arise(net, images, loss_aware
 
 def test_no_classifier_is_refused_in_a_sentence(images):
     with pytest.raises(
-        ValueError, match=r"the network's output must be scores .* pass loss_aware=False, got \[6, 4, 4, 1\]"
+        ValueError, match=r"the network's output must be scores .* pass loss_aware=False, got \[3, 4, 4, 1\]"
     ):
         calibrate(nn.Conv2d(2, 4, 3, dtype=torch.float64), [images])
 

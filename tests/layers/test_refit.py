@@ -12,6 +12,7 @@ from torch import nn
 from experiments.lab.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, refit
 from layers.fitting.fit import fit
+from layers.fitting.held_out import set_aside
 from layers.planning import LayerPlan
 
 NONE = Cost(0, 0, 0)
@@ -114,7 +115,7 @@ def test_wide_layers_are_refitted_in_their_last_factor(digits, monkeypatch):
     layer = next(name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features > 200)
     stats = calibrate(model, images[:128].split(32))
     small = compress(model, planned(**{layer: ("svd", {"rank": 4})}), stats=stats)
-    again = refit(small, model, images[:128].split(32), stats=stats)
+    again = refit(small, model, images[:128].split(32), stats=stats, held_out=0)
     before, after = small.get_submodule(layer), again.get_submodule(layer)
     assert torch.equal(before[0].weight, after[0].weight)
     assert not torch.equal(before[1].weight, after[1].weight)
@@ -214,3 +215,32 @@ def test_a_full_disk_is_said_with_the_folder_to_change(digits, buffering, monkey
     monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b", buffering))
     with pytest.raises(ValueError, match=r"TMPDIR must be a folder with room, got '/.*No space left"):
         refit(small, model, [images[:2]])
+
+
+@pytest.mark.parametrize("aware", [True, False])
+def test_a_refit_that_is_worse_on_images_held_out_is_not_kept(digits, aware, caplog):
+    """Nine of ten images are noise far from digits; the tenth, which is not fitted, is one."""
+    model, images = digits
+    stats = calibrate(model, images[:128].split(32), loss_aware=aware)
+    plan = make_plan(model, Budget(macs=0.35), ("svd",), example=images[:1], stats=stats)
+    small = compress(model, plan, stats=stats)
+    torch.manual_seed(0)
+    mixed = 5 * torch.randn_like(images[:80])
+    mixed[9::10] = images[:8]
+    kept = refit(small, model, mixed.split(20), stats=stats)
+    assert "the refit is not kept" in caplog.text
+    torch.testing.assert_close(tensors(kept), tensors(small), rtol=0, atol=0)
+    assert kept is not small
+    caplog.clear()
+    blind = refit(small, model, mixed.unflatten(0, (8, 10))[:, :9].unbind(), stats=stats, held_out=0)
+    assert not caplog.text
+    assert apart(blind, model, images[:8]) > apart(small, model, images[:8])
+
+
+def test_one_image_in_so_many_is_set_aside():
+    fitted, aside = set_aside([torch.arange(5), torch.arange(5, 6), torch.arange(6, 12)], 4)
+    assert torch.cat(aside).tolist() == [3, 7, 11]
+    assert torch.cat(fitted).tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    assert all(len(batch) for batch in [*fitted, *aside])
+    assert set_aside([torch.arange(7)], 8)[1] == []
+    assert set_aside([torch.arange(70)], 0)[1] == []

@@ -42,11 +42,13 @@ def test_tiny_gradients_choose_as_large_ones_do(kernel):
     """The gradients of a network that is right about every image, and with them the predicted loss, may vanish."""
     net, x = nn.Sequential(*layer(), nn.Flatten(), nn.Linear(8 * 9, 3)), torch.randn(30, 6, 5, 5)
     stats = calibrate(net, [x])
-    faint = type(stats)(
-        {name: moments._replace(outputs=1e-60 * moments.outputs) for name, moments in stats.layers.items()},
-        stats.images,
-        stats.loss_aware,
-    )
+
+    def fainter(moments):
+        eigen = moments.eigen._replace(values=1e-60 * moments.eigen.values)
+        return moments._replace(outputs=1e-60 * moments.outputs, eigen=eigen)
+
+    layers = {name: fainter(moments) for name, moments in stats.layers.items()}
+    faint = type(stats)(layers, stats.images, stats.loss_aware)
     plans = [make_plan(net, Budget(params=0.6), (kernel,), example=x[:1], stats=s) for s in (stats, faint)]
     assert [row.spec for row in plans[0].layers] == [row.spec for row in plans[1].layers]
     for row, other in zip(*(plan.layers for plan in plans)):

@@ -1,0 +1,105 @@
+"""Eigenvalues of the Fisher information of a layer, measured in the eigenvectors of its Kronecker factors.
+
+G (x) C takes the gradients of an image at different positions for independent.  They are not: a change that is alike at
+all positions adds up in the pooling after it, and on networks for many small classes the rise of the loss is then
+several times what G and C foresee.  With U_G and U_C their eigenvectors, and g_n the gradient of image n for the
+weight, lambda_ij = E[(u_i^T g_n v_j)^2] is right in every direction u_i v_j^T (George et al. 2018, EKFAC, section 3).
+The images of lambda must not be those of the eigenvectors, which fit their own.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..network import Layer, with_batch
+from .moments import Positions, inputs_at, outputs_at
+from .shrinkage import covariance
+from .stats import LayerStats, takes_mean
+
+NUMBERS = 2**23  # of patches and gradients that are worked on at once: 32 MiB
+
+
+class Basis(NamedTuple):
+    """U_G (g, o, o), U_C (g, b, n, n), and the mean (g, 1, k) of the inputs where it can be taken away, or 0."""
+
+    outputs: Tensor
+    inputs: Tensor
+    mean: Tensor
+
+    @classmethod
+    def of(cls, layer: Layer, seen: LayerStats) -> "Basis":
+        """Return the eigenvectors of a layer's second moments, in the precision of its weight, float32 at least."""
+        dtype, inputs, mean, outputs = torch.promote_types(layer.weight.dtype, torch.float32), *seen[:3]
+        if takes_mean(layer, seen.norm):
+            inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
+        else:
+            mean = torch.zeros_like(mean)
+        return cls(_eigenvectors(outputs).to(dtype), _eigenvectors(inputs).to(dtype), mean[:, None].to(dtype))
+
+    def turned(self, rows: Tensor) -> Tensor:
+        """X U_C of rows (g, ..., k)."""
+        b = self.inputs.shape[1]
+        split = rows.unflatten(-1, (b, -1)).movedim(-2, 1)  # (g, b, ..., n)
+        turned = split.flatten(2, -2) @ self.inputs
+        return turned.reshape(split.shape).movedim(1, -2).reshape(rows.shape)
+
+    def nothing(self) -> Tensor:
+        """Zeros in the place of squares."""
+        g, o = self.outputs.shape[:2]
+        return torch.zeros(g, o, self.mean.shape[-1], dtype=torch.float64, device=self.mean.device)
+
+    def squares(self, layer: Layer, x: Tensor, images: int) -> Callable[[Tensor], Tensor]:
+        """d -> the sum over images of (U_G^T g_n U_C)^2 (g, o, k), for input x of a call and gradient d at its output.
+
+        By g_n = sum over positions of d x^T, turned, or by d and x turned: whichever is less work.
+        """
+        x = with_batch(layer, x).clone()  # which the network may go on to overwrite
+        images = images if len(x) % images == 0 else len(x)  # as it is where a network makes windows of its images
+        g, o, k, n = *self.outputs.shape[:2], self.mean.shape[-1], self.inputs.shape[-1]
+
+        def squares(gradient: Tensor) -> Tensor:
+            y = with_batch(layer, gradient)
+            every, total = _everywhere(layer, y), self.nothing()
+            positions = y.numel() // (g * o * images)
+            turn_rows = positions * (o * o + k * n) < o * k * (o + n)
+            size = max(1, NUMBERS // (g * (positions * (k + o) + o * k))) * len(x) // images
+            for into, out in zip(x.split(size), y.split(size)):
+                at_once = len(into) * images // len(x)
+                rows = self._centred(inputs_at(layer, into, every)).unflatten(1, (at_once, -1))
+                back = outputs_at(layer, out, every).to(rows.dtype).unflatten(1, (at_once, -1))
+                if turn_rows:
+                    turned = (back @ self.outputs[:, None]).mT @ self.turned(rows)
+                else:
+                    turned = self.turned(self.outputs.mT[:, None] @ (back.mT @ rows))
+                total += turned.double().square().sum(1)
+            return total
+
+        return squares
+
+    def _centred(self, rows: Tensor) -> Tensor:
+        return rows.to(self.mean.dtype) - self.mean
+
+    def expected(self, rows: Tensor, p: Tensor) -> Tensor:
+        """The sum over images of the expectation of `squares` over labels, for a Linear layer that gives the scores.
+
+        The gradients at the scores are p - e_y with the label y of probability p_y: their moments are known.
+        """
+        scores = p @ self.outputs[0].square() - (p @ self.outputs[0]).square()
+        return (scores.mT @ self.turned(self._centred(rows))[0].square())[None].double()
+
+
+def _eigenvectors(moment: Tensor) -> Tensor:
+    """Eigenvectors (..., n, n) in columns, of a moment whose size may be anything."""
+    scale = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    return torch.linalg.eigh(moment / torch.where(scale > 0, scale, 1)).eigenvectors
+
+
+def _everywhere(layer: Layer, y: Tensor) -> Positions | None:
+    """Every position of a convolution's output, row by row."""
+    if isinstance(layer, nn.Linear):
+        return None
+    height, width = y.shape[-2:]
+    at = torch.arange(height * width, device=y.device)
+    return Positions(at // width, at % width)
