@@ -11,6 +11,7 @@ from checks import require
 
 from ..lab.command import check_file, door
 from ..lab.reporting.provenance import words
+from .int8.config import Int8Bench
 from .planner.config import PlannerBench
 
 
@@ -18,7 +19,7 @@ from .planner.config import PlannerBench
 class Bench:
     """Time ours and theirs in turn and print theirs / ours; the peers come with `pip install -e '.[bench]'`.
 
-    `bench planner --help`: what the planner keeps of a network's accuracy.
+    `bench planner --help`: what the planner keeps of a network's accuracy;  `bench int8 --help`: what 8 bits keep.
     """
 
     table: Annotated[Literal["kernels", "layers", "networks", "gpu", "train"], tyro.conf.Positional]
@@ -66,13 +67,24 @@ def act_planner(bench: PlannerBench) -> int:
     return 0 if report(bench) else 1
 
 
-tables, planner = door("bench", Bench, act), door("bench planner", PlannerBench, act_planner)
+def act_int8(bench: Int8Bench) -> int:
+    """Measure and print."""
+    if bench.measurement.out is not None:
+        check_file(bench.measurement.out)
+    from .int8.report import report
+
+    report(bench)
+    return 0
+
+
+tables = door("bench", Bench, act)
+DOORS = {"planner": door("bench planner", PlannerBench, act_planner), "int8": door("bench int8", Int8Bench, act_int8)}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line: that of `bench planner`, or of the other tables."""
+    """Run the command line: that of `bench planner` or `bench int8`, or of the other tables."""
     given = sys.argv[1:] if arguments is None else arguments
-    return planner(given[1:]) if given[:1] == ["planner"] else tables(given)
+    return DOORS[given[0]](given[1:]) if given and given[0] in DOORS else tables(given)
 
 
 if __name__ == "__main__":

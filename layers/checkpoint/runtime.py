@@ -120,7 +120,8 @@ def _in_onnxruntime(engine: Any, source: str | bytes, threads: int, _: str) -> R
 
 
 def _in_openvino(engine: Any, source: str | bytes, threads: int, precision: str) -> Run:
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    settings: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    settings["ENABLE_CPU_PINNING"] = False  # else all networks of one thread wait for the same core
     compiled = engine.compile_model(engine.Core().read_model(source), "CPU", settings)
     # outputs are copied: the runtime writes the next ones to the same memory
     return lambda x: list(compiled(x, share_inputs=True, share_outputs=False).values())

@@ -11,7 +11,10 @@ from unittest import mock
 
 from torch import Tensor
 
+from .graph import activation_bytes
+
 SUBSET = 300  # images, as NNCF takes: the correction runs the network again for every layer
+HELD = 2**31  # bytes of activations, which NNCF keeps of all of them: fewer images where they are large
 SILENT = {"NNCF_CI": "1"}  # else NNCF tells its makers about each use over the network
 
 
@@ -23,7 +26,8 @@ def bias_corrected(model: Any, images: Sequence[Tensor]) -> Any:
     nncf = _nncf()
     from ..export import INPUT
 
-    singles = [image[None].contiguous().numpy() for batch in images for image in batch][:SUBSET]
+    singles = [image[None].contiguous().numpy() for batch in images for image in batch]
+    singles = singles[: max(1, min(SUBSET, HELD // activation_bytes(model)))]
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return nncf.quantize(

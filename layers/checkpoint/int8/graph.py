@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,6 +66,12 @@ def prepared(model: Any) -> Any:
         path = Path(folder) / "prepared.onnx"
         quant_pre_process(model, path)
         return onnx.load(path)
+
+
+def activation_bytes(model: Any) -> int:
+    """Bytes of all that a prepared network computes of one image, in float32."""
+    shapes = [[axis.dim_value or 1 for axis in entry.type.tensor_type.shape.dim] for entry in model.graph.value_info]
+    return max(1, sum(4 * math.prod(shape) for shape in shapes))
 
 
 def check_quantised(model: Any, layers: Mapping[str, str]) -> None:

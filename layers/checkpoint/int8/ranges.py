@@ -2,12 +2,14 @@
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from .graph import activation_bytes
 
 METHODS = ("minmax", "entropy", "percentile")  # of onnxruntime
 HELD = 2**28  # bytes of activations at a time, of which a histogram is made
@@ -23,18 +25,25 @@ def calibrate_ranges(path: Path, batches: Sequence[Tensor], method: str, operato
     wherever a later image exceeds the first one's greatest number.  Here the least and greatest numbers come first, so
     that the histogram has its edges from the beginning: some images at a time give the same numbers as all at once.
     """
+    import onnx
+
+    parts = in_parts(batches, HELD // activation_bytes(onnx.load(path)))
     minmax = _calibrator(path, "minmax", operators)
-    minmax.collect_data(_Reader(batches))
+    minmax.collect_data(_Reader(parts))
     lowest = minmax.compute_data()
     if method == "minmax":
         return lowest
     calibrator = _calibrator(path, method, operators)
     calibrator.collector = _collector(calibrator, lowest)
-    for part in _parts(calibrator, batches):
-        with contextlib.redirect_stdout(io.StringIO()):
-            calibrator.collect_data(_Reader([part]))
     with contextlib.redirect_stdout(io.StringIO()):
+        for part in parts:
+            calibrator.collect_data(_Reader([part]))
         return calibrator.compute_data()
+
+
+def in_parts(batches: Sequence[Tensor], size: int) -> list[Tensor]:
+    """The images in parts of at most `size`, one at least."""
+    return [part for batch in batches for part in batch.split(max(1, size))]
 
 
 class _Reader:
@@ -79,13 +88,3 @@ def _collector(calibrator: Any, lowest: Any) -> Any:
         count, edges = np.histogram(np.empty(0, np.float32), calibrator.num_bins, range=(-reach, reach))
         collector.histogram_dict[name] = (count, edges, *map(np.float32, (low, high, reach)))
     return collector
-
-
-def _parts(calibrator: Any, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The images in parts whose activations take HELD bytes at most, or one by one."""
-    from ..export import INPUT
-
-    one = calibrator.infer_session.run(None, {INPUT: batches[0][:1].cpu().contiguous().numpy()})
-    size = max(1, HELD // sum(array.nbytes for array in one))
-    for batch in batches:
-        yield from batch.split(size)
