@@ -1,15 +1,19 @@
 """Compare a run's networks: accuracy, costs, latency and memory, in rows of results.json and the report."""
 
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
-from layers import Cost, Plan, cost
+from layers import Cost, Plan, cost, export
 from layers.checkpoint import OnnxNetwork
-from layers.costs import deflated, peak_memory
+from layers.costs import deflated, file_memory, peak_memory
+from layers.network import copy_of
 
 from ..lab.config import Config
 from ..lab.evaluation.evaluate import Accuracy, accuracy, latencies
@@ -28,6 +32,7 @@ from .ladder import ladder_text, print_ladders
 from .rungs import Ladder, measured
 from .texts import widths_of_layers, zeros_of_layers
 
+FLOAT = "float32_onnx"  # the network that 8-bit integers were made of, in the same runtime
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 
 
@@ -39,14 +44,15 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     given = job.config.compression  # where fewer bits are asked for, the bytes of all tensors say little
     treated = bool(given.compress or given.prune or given.quantise)
     between = {form: ladder.read(n).network() for ladder in ladders.values() for n, form in ladder.between().items()}
-    timing = latencies({**models, **between}, example, sizes)
+    floats = {f"{n}/{FLOAT}": _in_float(ladders[n], example) for n in models if isinstance(models[n], OnnxNetwork)}
+    timing = latencies({**models, **between, **floats}, example, sizes)
 
     def times(name: str) -> dict[str, Any]:
         return {f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()}
 
     start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0) if ladders else None
     for name, model in models.items():
-        ladder, opaque = ladders.get(name), isinstance(model, OnnxNetwork)
+        ladder, beside = ladders.get(name), f"{name}/{FLOAT}"
         rungs = [] if ladder is None or start is None else [start, *ladder.rungs()]
         right = rungs[-1] if rungs else accuracy(model, test, job.dataset, job.device)
         costs = rungs[-1] if rungs else cost(model, example[:1])
@@ -60,7 +66,8 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
             **{key: getattr(costs, key) for key in Cost._fields},
             **({"file_bytes": _file_bytes(job, name), "deflated": small} if treated else {}),
             **times(name),
-            "peak_memory": None if opaque else peak_memory(model, example),  # of another runtime nobody knows it
+            **({FLOAT: times(beside)} if beside in floats else {}),
+            "peak_memory": _memory(model, example),
             "training_seconds": seconds(job.folder, name),
         }
         tracker.row(row)
@@ -93,7 +100,29 @@ def _text(job: Job, row: dict[str, Any], models: dict[str, nn.Module], sizes: Se
     plan = Plan.load(job.folder / name / "plan.json")
     parts = [said(steps, job.calibration_images), widths_of_layers(job.model, plan.widths)]
     parts += [str(plan) if plan.layers else "", zeros_of_layers(models[name]), ladder_text(row, sizes)]
+    parts.append(beside_float(row, sizes))
     return "\n\n".join(filter(None, parts))
+
+
+def _in_float(ladder: Ladder, example: Tensor) -> OnnxNetwork:
+    """Return the network before its last step as an .onnx file, in the runtime of that step's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "float32.onnx"
+        export(copy_of(ladder.read(len(ladder.steps) - 1).plain()).cpu(), example[:2].cpu(), path)
+        return OnnxNetwork(path.read_bytes(), threads=torch.get_num_threads())
+
+
+def _memory(model: nn.Module, x: Tensor) -> int:
+    """Return the bytes that a forward pass of x takes, by what runs it."""
+    return file_memory(model.content, x) if isinstance(model, OnnxNetwork) else peak_memory(model, x)
+
+
+def beside_float(row: Mapping[str, Any], sizes: Sequence[int]) -> str:
+    """Say how fast a network of 8-bit integers is beside the same .onnx in float32; nothing of other networks."""
+    if FLOAT not in row:
+        return ""
+    ratios = [f"{row[FLOAT][f'latency_{n}'] / row[f'latency_{n}']:.2f} at {n}" for n in sizes]
+    return f"times as fast as the same .onnx in float32, by images at once: {', '.join(ratios)}"
 
 
 def _file_bytes(job: Job, name: str) -> int:

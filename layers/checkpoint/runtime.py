@@ -106,6 +106,11 @@ class OnnxNetwork(nn.Module):
     def __deepcopy__(self, memo: dict) -> "OnnxNetwork":
         return OnnxNetwork(self.source, self.runtime, self.threads, self.precision)
 
+    @property
+    def content(self) -> bytes:
+        """What the file holds."""
+        return self.source if isinstance(self.source, bytes) else Path(self.source).read_bytes()
+
     def extra_repr(self) -> str:
         """Say what runs where."""
         return f"{self.name} in {self.runtime}, {self.threads} threads, precision {self.precision}"

@@ -8,6 +8,6 @@ from .cost import (
     traced_cost as traced_cost,
 )
 from .file import FLOAT as FLOAT, FileCost as FileCost, file_cost as file_cost
-from .memory import images_at_once as images_at_once, peak_memory as peak_memory
+from .memory import file_memory as file_memory, images_at_once as images_at_once, peak_memory as peak_memory
 from .timing import Timing as Timing, forward as forward, interleaved as interleaved, latency as latency
 from .trace import CONVS as CONVS, LINEARS as LINEARS, Call as Call, Trace as Trace, trace as trace

@@ -1,9 +1,14 @@
 """How much memory a forward pass takes."""
 
+import subprocess
+import sys
+import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -85,3 +90,32 @@ def peak_memory(model: nn.Module, x: Tensor) -> int:
         with Live(*state, x) as live:
             model(x)
     return live.peak
+
+
+PROGRAM = """
+import sys
+import numpy, onnxruntime
+
+def most():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+x, before = numpy.load("x.npy"), most()
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession("net.onnx", options, providers=["CPUExecutionProvider"])
+session.run(None, {session.get_inputs()[0].name: x})
+print(most() - before)
+"""
+
+
+def file_memory(file: bytes, x: Tensor) -> int:
+    """Measure by how many bytes a process grows at most, on Linux, that opens an .onnx file and runs x by onnxruntime.
+
+    The file and the runtime's own working memory are part of it; the libraries, which are loaded before, are not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "net.onnx").write_bytes(file)
+        np.save(Path(folder) / "x.npy", x.detach().cpu().numpy())
+        ran = subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, check=True, capture_output=True, text=True)
+    return int(ran.stdout)

@@ -9,6 +9,7 @@ from experiments.lab.steps.language import parse, row_name, written
 LISTS = [
     "channels 0.3, spatial macs=0.6, finetune 3, half",
     "auto",
+    "weights 0.5, int8 method=minmax images=64",
     "svd bytes=0.4 selector=energy layers=conv refit=no, weights 0.9 score=lamp, finetune 10, bf16",
     "channels 0.25 layers=conv, batchnorm, binary",
 ]
@@ -39,6 +40,9 @@ REFUSED = {
     "binary, auto macs=0.6": "compress must be 'auto macs=0.6, binary', for .* whose two values would be lost",
     "binary, weights 0.3": "compress must be 'weights 0.3, binary', for ",
     "svd, spatial": "compress must be 'svd', for spatial cannot come after svd, whose factors no other kernel takes",
+    "int8, finetune 3": "compress must be 'finetune 3, int8', for finetune 3 cannot come after int8, which nothing can",
+    "int8 images=0": "images of int8 must be at least 1: activations get their scales from them, got 0",
+    "int8 method=max": "method of int8 must be one of auto, minmax, entropy, percentile, nncf, got 'max'",
     "half, finetune 3": "compress must be 'finetune 3, half', for finetune 3 cannot come after half, which nothing can",
     "finetune 3, half, bf16": "compress must be 'finetune 3, half', for bf16 cannot come after half",
     "dct, weights 0.5": "kernel before weights 0.5 must be one that makes factors, not coefficients, got 'dct'",

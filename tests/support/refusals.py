@@ -163,6 +163,8 @@ REFUSALS = {
         "--checkpoint TMP/none --fractions 1.5 --out TMP": "budget macs must be a fraction above 0 and at most 1",
     },
     "bench": {
+        "int8": "checkpoint must be given, or --pretrained",
+        "int8 --checkpoint FILE --calibration-images 0": "calibration images must be at least 1, got 0",
         "planner": "checkpoint must be given, or --pretrained",
         "planner --checkpoint FILE --calibration-images 1070": "held out must be at most 7, the training images",
         "planner --checkpoint FILE --plans 1": "plans must be 0, or at least 2",

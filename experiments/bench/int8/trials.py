@@ -16,7 +16,7 @@ from layers.network import evaluating
 
 from ...lab.data import Dataset, Split, Stream
 from ...lab.data.batches import Batches
-from ...lab.recipes.calibration import Calibration, image_count
+from ...lab.evaluation.calibration import Calibration, image_count
 from ...lab.recipes.job import Job
 from .config import Int8Options
 

@@ -11,6 +11,7 @@ from .binary import Binary
 from .channels import Channels
 from .finetune import Finetune
 from .half import Bf16, Half
+from .int8 import Int8
 from .kernel import AUTO, Kernel
 from .weights import Weights
 
@@ -47,6 +48,7 @@ STEPS = {
     "binary": Row(Binary, {"binary": "which is done already"}, factors=True),
     "half": Row(Half, last=True, factors=True, reshapes=True),
     "bf16": Row(Bf16, last=True, factors=True, reshapes=True),
+    "int8": Row(Int8, last=True, reshapes=True),
     **dict.fromkeys(
         (*METHODS, AUTO), Row(Kernel, HELD | {"kernel": "whose factors no other kernel takes"}, reshapes=True)
     ),

@@ -35,8 +35,8 @@ class Step(Protocol):
     """A step makes a network of a network; a frozen dataclass whose fields are its options."""
 
     @property
-    def images(self) -> bool:
-        """Whether it takes calibration images."""
+    def images(self) -> int:
+        """How many calibration images it takes at most; True for all that there are, False for none."""
 
     def said(self, images: int) -> list[str]:
         """Say what it does, in phrases for a report; images: how many calibrate."""

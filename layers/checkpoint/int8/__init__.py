@@ -1,4 +1,4 @@
 """Make a network of 8-bit integers from calibration images."""
 
-from .quantise import check_int8 as check_int8, export_int8 as export_int8
+from .quantise import NNCF as NNCF, check_int8 as check_int8, export_int8 as export_int8, quantised as quantised
 from .ranges import METHODS as METHODS
