@@ -15,6 +15,7 @@ from checks import require
 
 from ..network import Layer, check_numbers, check_visible, frozen, images_of, observing
 from .eigenvalues import Basis
+from .first_look import first_look
 from .observer import IMAGES, Observer, Sums
 from .reservoir import Reservoir
 from .stats import Eigen, LayerStats, Stats, observed
@@ -22,7 +23,7 @@ from .stats import Eigen, LayerStats, Stats, observed
 WAITING = 256  # images, or half of them where they are fewer
 
 
-def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True, seed: int = 0) -> Stats:
+def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool | None = None, seed: int = 0) -> Stats:
     """Sum the second moments C of every layer's inputs and G of the loss's gradient at its outputs, in one pass.
 
     Labels are drawn from the network's own softmax, so that G is its Fisher information (Martens & Grosse 2015;
@@ -34,7 +35,8 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
         model: any network; its plain Conv2d and Linear layers are observed, not transposed convolutions.
         batches: images (n, ...), or (images, labels) whose labels are not read.
         loss_aware: False needs neither a backward pass nor a classifier: every output then counts alike, relative to
-            the mean power of its layer's outputs.
+            the mean power of its layer's outputs.  None: whether there are class scores in what the network answers,
+            a tensor, a tuple or a dictionary of tensors; a warning says where there are none.
         seed: of the positions and labels that are drawn.
 
     Returns:
@@ -53,6 +55,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool = True,
     """
     check_visible(model)
     check_numbers(model)
+    batches, loss_aware = first_look(model, batches, loss_aware)
     layers: dict[str, Any] = {n: m for n, m in model.named_modules() if observed(m) and m.weight.numel()}
     generator = torch.Generator().manual_seed(seed)
     waiting = Reservoir(WAITING if loss_aware else 0, generator)

@@ -74,6 +74,12 @@ def joint_moments(x: Tensor, y: Tensor) -> Joint:
     return Joint(xx, total[..., 0, :], yx, other[..., 0, :])
 
 
+def own_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum x x^T (..., m, m) and x (..., m) over rows (..., rows, m), read once."""
+    rest, total = _centred(x)
+    return _second(syrk(rest.mT), total, total, x.shape[-2]), total[..., 0, :]
+
+
 def second_moment(a: Tensor, b: Tensor | None = None) -> Tensor:
     """a^T b over rows, (..., m, n) in float64; the sum over batches is the caller's.
 

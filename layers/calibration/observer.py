@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from checks import require
 
-from ..network import Layer, answer, input_of, with_batch
+from ..network import Layer, answer, class_scores, input_of, with_batch
 from .eigenvalues import Basis
 from .followers import Followers
-from .moments import draw, inputs_at, outputs_at, second_moment
+from .moments import draw, inputs_at, outputs_at, own_moments, second_moment
 from .stats import blocks
 
 Sums = dict[tuple[str, str], Any]  # (layer's name, quantity) -> a tensor or a number
@@ -72,12 +72,11 @@ class Observer:
         def add(_: nn.Module, args: tuple, kwargs: dict[str, Any], y: Tensor) -> None:
             x, sums = input_of(args, kwargs).detach(), self.sums
             rows = inputs_at(layer, x, draw(layer, y, max(8, size // 16), self.generator))
-            require(
-                bool(rows.isfinite().all()), f"input of layer {name!r}", "NaN or infinity", "finite for every image"
-            )
-            split = rows.unflatten(2, (b, -1)).transpose(1, 2)
-            sums[name, "inputs"] += second_moment(split)
-            sums[name, "mean"] += rows.sum(1, dtype=torch.float64)
+            second, total = own_moments(rows.unflatten(2, (b, -1)).transpose(1, 2))
+            finite = bool(total.isfinite().all())  # as is every one of the numbers that it sums
+            require(finite, f"input of layer {name!r}", "NaN or infinity", "finite for every image")
+            sums[name, "inputs"] += second
+            sums[name, "mean"] += total.flatten(1)
             sums[name, "rows"] += rows.shape[1]
             images, positions = len(with_batch(layer, y)), y.numel() // len(layer.weight)
             if not self.loss_aware:
@@ -104,6 +103,8 @@ class Observer:
 
     def _add_gradients(self, scores: Any) -> None:
         """Take the gradients of the sum over images of -log p(label), the labels drawn from p."""
+        if not isinstance(scores, Tensor) and (found := class_scores(scores)) is not None:
+            scores = found
         log_p = _log_probabilities(scores, self.images)
         p = log_p.detach().exp()
         if self.last is not None and self.last[2] is scores:

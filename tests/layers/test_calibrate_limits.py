@@ -58,7 +58,7 @@ def test_without_the_loss_any_output_will_do_and_no_backward_pass_is_run(images,
     power = net.conv(images).square().mean() * 4  # of all four outputs
     torch.testing.assert_close(seen.outputs, torch.eye(4, dtype=torch.float64)[None] / power.detach())
     with pytest.raises(ValueError, match="output of layer 'conv' must be differentiable, or pass loss_aware=False"):
-        calibrate(net, [images])
+        calibrate(net, [images], loss_aware=True)
 
 
 def test_a_layer_that_never_runs_has_no_moments(net, images):
@@ -102,7 +102,7 @@ def test_no_classifier_is_refused_in_a_sentence(images):
     with pytest.raises(
         ValueError, match=r"the network's output must be scores .* pass loss_aware=False, got \[3, 4, 4, 1\]"
     ):
-        calibrate(nn.Conv2d(2, 4, 3, dtype=torch.float64), [images])
+        calibrate(nn.Conv2d(2, 4, 3, dtype=torch.float64), [images], loss_aware=True)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,50 @@ def test_one_image_and_constant_ones_are_no_reason_to_fail(net, images, kind, lo
     given = {"single": images[:1], "constant": torch.full_like(images, 3.7), "zero": torch.zeros_like(images)}[kind]
     for seen in calibrate(net, [given], loss_aware).layers.values():
         assert all(moment.isfinite().all() for moment in seen[:3])
+
+
+class Answers(nn.Module):
+    """A classifier that answers as it is told."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.conv, self.last, self.form = nn.Conv2d(2, 4, 3), nn.Linear(4, 5), form
+
+    def forward(self, x):
+        features = self.conv(x)
+        return self.form(features, self.last(features.relu().mean((2, 3))))
+
+
+FORMS = {
+    "tuple": lambda features, scores: (scores, features),
+    "tuple, features first": lambda features, scores: [features, scores],
+    "dictionary": lambda features, scores: {"features": features.mean((2, 3)), "logits": scores},
+    "nested": lambda features, scores: {"scores": scores, "more": {"features": features}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_are_found_in_what_a_network_answers(form):
+    torch.manual_seed(0)
+    net, images = Answers(FORMS[form]), torch.randn(6, 2, 6, 6)
+    seen = calibrate(net, iter([images]))
+    net.form = lambda features, scores: scores
+    plain = calibrate(net, [images], loss_aware=True)
+    assert seen.loss_aware
+    assert seen.images == 6
+    for name in plain.layers:
+        assert torch.equal(seen.layers[name].outputs, plain.layers[name].outputs)
+
+
+def test_without_scores_every_output_counts_alike_and_a_warning_says_so():
+    net, images = Answers(lambda features, scores: {"map": features}), torch.randn(6, 2, 6, 6)
+    with pytest.warns(UserWarning, match=r"no class scores \(n, classes\) in what Answers answers: loss_aware=False"):
+        seen = calibrate(net, [images])
+    assert not seen.loss_aware
+    assert torch.equal(seen.layers["conv"].outputs, calibrate(net, [images], False).layers["conv"].outputs)
+
+
+@pytest.mark.parametrize("answered", ["words", None, {"size": 3}])
+def test_a_network_that_returns_no_tensor_is_refused_in_a_sentence(answered):
+    with pytest.raises(ValueError, match="the network's output must be a tensor, or a tuple or dictionary of tensors"):
+        calibrate(Answers(lambda features, scores: answered), [torch.randn(6, 2, 6, 6)])

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from checks import require
+from layers.network import class_scores
 
 MODELS = {  # name -> module:factory, imported when used; a factory is called as CALLS says
     "lenet": "experiments.lab.models.lenet:LeNet",
@@ -55,6 +56,19 @@ def factory(name: str) -> Callable[..., Any]:
         ) from error
     require(callable(make), "model", name, "package.module:factory of something that can be called")
     return make
+
+
+def answer_scores(model: nn.Module, images: Tensor) -> Any:
+    """Return what the network answers; from now on, where that is a tuple or a dictionary, its class scores alone."""
+    answered = model(images)
+    if isinstance(answered, Tensor) or (scores := class_scores(answered)) is None:
+        return answered
+    model.register_forward_hook(_scores_alone)
+    return scores
+
+
+def _scores_alone(model: nn.Module, args: Any, answered: Any) -> Any:
+    return class_scores(answered)
 
 
 def _calls(make: Callable[..., Any], classes: int, channels: int, size: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from ..evaluation.calibration import Calibration, image_count
 from ..evaluation.first_look import warn_near_chance, warn_of_shared
 from ..evaluation.hands import Hands, layers_folder
 from ..evaluation.workshop import Workshop
-from ..models import build, factory
+from ..models import answer_scores, build, factory
 from ..models.weights import load_checkpoint, load_pretrained, shown_as_to
 from ..refusals import check_options
 from ..runs import record
@@ -132,7 +132,7 @@ def look_up(config: Config) -> Job:
     model, complete = _network(config, dataset, example.shape[-1])
     try:
         with evaluating(model):
-            logits = model(example[:1].clone())  # a network may work in place on its images
+            logits = answer_scores(model, example[:1].clone())  # a network may work in place on its images
     except Exception as error:  # whatever a network of the user's raises
         size = "x".join(map(str, example.shape[1:]))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
