@@ -40,6 +40,11 @@ class Data:
     data root), imagenet (train/ and val/), or folder (train/CLASS/*.jpg and test/CLASS/*.jpg)"""
     data_root: Path | None = None
     """where the dataset lies on disk; for imagenet and folder also WebDataset shards: 'DIR/{000..146}.tar'"""
+    classes: str | None = None
+    """the classes of the network, where folders are named otherwise or are only some of them: a file with a class a
+    line, or FOLDER NUMBER a line, or JSON of either; imagenet for the names of its 1,000 classes"""
+    calibration_root: Path | None = None
+    """a folder of images, without labels and at any depth, that calibrate instead of the training images"""
     image_size: int | None = None
     """resize the images to this many pixels a side (unset: as they are; 224 for imagenet and shards)"""
     mean: Numbers | Literal["none"] | None = None

@@ -84,7 +84,7 @@ def check(search: Search) -> tuple[Job, dict[str, Kernel]]:
         require(1 <= asked <= there, "validation images", asked, f"1 to {there}, the number of those that validate")
         part = val.part(drawn(there, asked, search.training.seed))
         job = job._replace(dataset=job.dataset._replace(val=lambda: part))
-    count = image_count(trials.calibration_images, len(job.dataset.train().labels), job.example.shape[-1])
+    count = image_count(trials.calibration_images, len(job.dataset.calibration().labels), job.example.shape[-1])
     return job._replace(calibration_images=count), recipes
 
 

@@ -66,7 +66,7 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
     A point out of a kernel's reach is logged and left out.  ValueError where measured points are of other files.
     """
     job, recipes = check(sweep)
-    train = job.dataset.train()
+    train = job.dataset.calibration()
     count = image_count(sweep.curves.calibration_images, len(train.labels), job.example.shape[-1])
     images = Calibration.draw(job.model, job.dataset, count, sweep.curves.seed, job.device)
     folder = record.make_folder(sweep.output.out, sweep.name)

@@ -1,7 +1,6 @@
 """Serve any nn.Module: find and swap its layers, run it, copy it, refuse it, fill it, store it whole and small."""
 
-from .answers import class_scores as class_scores
-from .calls import input_of as input_of, with_batch as with_batch
+from .calls import class_scores as class_scores, input_of as input_of, with_batch as with_batch
 from .copies import copy_of as copy_of
 from .files import (
     PARTIAL as PARTIAL,

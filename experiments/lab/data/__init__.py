@@ -1,5 +1,7 @@
 """Datasets by name, each split into train, validation and test, which never share an image."""
 
+from functools import cache, partial
+
 import torch
 from sklearn.datasets import load_digits
 from torchvision import datasets
@@ -9,7 +11,7 @@ from checks import require
 
 from ..config import Data
 from .dataset import Dataset, Split, halves
-from .folders import folder
+from .folders import folder, unlabelled
 from .imagenet_1k import imagenet
 from .preprocessing import Preprocessing, chosen, seen_whole
 from .public import DIGITS, cifar, idx, published, svhn
@@ -57,6 +59,12 @@ DATASETS = {
 def load_dataset(data: Data, seed: int) -> Dataset:
     """Load the dataset by name; ValueError with the choices, or with what was expected on disk and how to get it."""
     require(data.dataset in DATASETS, "dataset", data.dataset, f"one of {', '.join(DATASETS)}")
+    folders = data.dataset in ("folder", "imagenet") and (data.data_root is None or data.data_root.suffix != ".tar")
+    require(data.classes is None or folders, "classes", data.classes, "left out but for images in folders of classes")
     dataset = DATASETS[data.dataset](data, seed)
+    if data.calibration_root is not None:
+        coloured = dataset.channels == 3  # as all images of files are read
+        require(coloured, "calibration root", str(data.calibration_root), "left out for a dataset without colours")
+        dataset = dataset._replace(unlabelled=cache(partial(unlabelled, data, dataset.preprocessing)))
     require(len(dataset.classes) > 1, f"classes of {data.data_root}", dataset.classes, "two or more, to tell apart")
     return dataset

@@ -74,6 +74,12 @@ class Dataset(NamedTuple):
     classes: list[str]
     preprocessing: Preprocessing
     epochs: int  # that usually suffice
+    unlabelled: Callable[[], Split | Stream] | None = None  # images that calibrate, where they are no training images
+
+    @property
+    def calibration(self) -> Callable[[], Split | Stream]:
+        """Return what reads the images that calibrate; their labels, if they have any, are not read."""
+        return self.unlabelled or self.train
 
     @property
     def channels(self) -> int:
@@ -92,11 +98,11 @@ def halves(
 ) -> tuple[S, S]:
     """Divide a split into (rest, part), drawn by seed with the classes in the same proportions, each in its order.
 
-    Every class gives at least one image to either side; ValueError names one that has too few for that.
+    Every class of which there are images gives at least one to either side; ValueError names one that has too few.
     """
     for name, count in zip(classes, np.bincount(split.labels.numpy(), minlength=len(classes))):
-        require(count > 1, f"class {name!r}", str(count), f"one of 2 images or more, {purpose}")
-    size = max(math.ceil(part * len(split.labels)), len(classes))
+        require(count != 1, f"class {name!r}", str(count), f"one of 2 images or more, {purpose}")
+    size = max(math.ceil(part * len(split.labels)), len(split.labels.unique()))
     places = np.arange(len(split.labels))
     rest, drawn = train_test_split(places, test_size=size, random_state=seed, stratify=split.labels.numpy())
     # mypy forgets that `part` gives a split of its own kind

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from checks import require
 
 from ..config import SMALL, Data
+from ..models.classes import read_classes
 from .dataset import IMAGENET, Dataset, Split, divide, existing
-from .images import EXTENSIONS, decode
+from .images import EXTENSIONS, decode, opens
 from .preprocessing import Preprocessing, chosen, cut_from_the_middle, seen_whole
 from .reader import Reader, Request
 from .shards import shards
@@ -58,18 +60,19 @@ def counted_endings(names: list[str]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
 
 
-def files(root: Path, classes: list[str], like: str = "train") -> Stream:
+def files(root: Path, classes: list[str], like: str = "train", outputs: Mapping[str, int] | None = None) -> Stream:
     """List all images below CLASS/ of the root, as stored; ValueError names a class without images.
 
-    The classes must be those of the part `like`.  Hidden files and folders are passed over; of others that are no
-    images by their ending it is said how many there are.
+    The classes must be those of the part `like`; `outputs` says which of a network's outputs each of them is.  Hidden
+    files and folders are passed over; of others that are no images by their ending it is said how many there are.
     """
     there = classes_of(root)
     require(there == classes, f"classes in {root}", there, f"those of {like}: {classes}")
     paths: list[str] = []
     labels: list[int] = []
     left_out: list[str] = []
-    for label, name in enumerate(classes):
+    for number, name in enumerate(classes):
+        label = number if outputs is None else outputs[name]
         below = [os.path.join(name, path) for path in names_below(root / name)]
         images = [path for path in below if path.lower().endswith(EXTENSIONS)]
         others = [path for path in below if not path.lower().endswith(EXTENSIONS)]
@@ -178,7 +181,38 @@ def folder(data: Data, seed: int) -> Dataset:
         require(
             part in there or part == "all", "data root", str(root), f"one with {part}/CLASS/FILE to train or calibrate"
         )
-        return held(files(root if part == "all" else root / part, classes, there[0]), preprocessing, data.workers)
+        listed = files(root if part == "all" else root / part, classes, there[0], outputs)
+        return held(listed, preprocessing, data.workers)
 
-    train, val, test = divide(get, there, classes, 0.1, seed)
-    return Dataset(train, val, test, classes, preprocessing, epochs=30)
+    names, outputs = named(data, classes)
+    train, val, test = divide(get, there, names, 0.1, seed)
+    return Dataset(train, val, test, names, preprocessing, epochs=30)
+
+
+def named(data: Data, folders: list[str]) -> tuple[list[str], Mapping[str, int] | None]:
+    """Return (names of the network's classes, folder -> output); without --classes the folders are the classes."""
+    if data.classes is None:
+        return folders, None
+    known = read_classes(data.classes)
+    return known.names, known.of(folders, data.classes)
+
+
+def unlabelled(data: Data, preprocessing: Preprocessing) -> Split | Stream:
+    """Read the images below --calibration-root; those whose head cannot be read are left out aloud.
+
+    ValueError where the folder is none, holds no image, or none that can be read.
+    """
+    root = data.calibration_root
+    assert root is not None
+    require(root.is_dir(), "calibration root", str(root), "a folder of images")
+    below = names_below(root)
+    images = [name for name in below if name.lower().endswith(EXTENSIONS)]
+    got = f"{root} with {counted_endings(below)}" if below else f"{root}, which is empty"
+    require(bool(images), "calibration root", got, f"a folder of images that end in {', '.join(EXTENSIONS)}")
+    readable = [name for name in images if opens(root / name)]
+    none = f"{root}, of whose {len(images)} none can be read"
+    require(bool(readable), "calibration root", none, "a folder of images")
+    if (torn := len(images) - len(readable)) > 0:
+        log.warning("%d of %d images in %s cannot be read and are left out", torn, len(images), root)
+    labels = torch.zeros(len(readable), dtype=torch.int64)
+    return held(Stream(Files(root, readable), np.arange(len(readable)), labels), preprocessing, data.workers)

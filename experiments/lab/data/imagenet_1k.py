@@ -11,7 +11,7 @@ from checks import require
 
 from ..config import Data
 from .dataset import IMAGENET, Dataset, divide, existing
-from .folders import classes_of, files, inner
+from .folders import classes_of, files, inner, named
 from .preprocessing import chosen, cut_from_the_middle
 from .shards import shards
 from .stream import Stream
@@ -54,7 +54,8 @@ def imagenet(data: Data, seed: int) -> Dataset:
 
     def get(part: str) -> Stream:
         require((root / part).is_dir(), "data root", str(root), f"a folder with {part}/SYNSET/FILE, to train")
-        return files(root / part, classes, "val")._replace(preprocessing=preprocessing, workers=data.workers)
+        return files(root / part, classes, "val", outputs)._replace(preprocessing=preprocessing, workers=data.workers)
 
-    train, val, test = divide(get, ("train", "val"), classes, 0.04, seed)
-    return Dataset(train, val, test, classes, preprocessing, epochs=90)
+    known, outputs = named(data, classes)
+    train, val, test = divide(get, ("train", "val"), known, 0.04, seed)
+    return Dataset(train, val, test, known, preprocessing, epochs=90)

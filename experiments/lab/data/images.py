@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PpmImagePlugin import PpmImageFile
@@ -13,6 +14,15 @@ JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")  # Windows names downloaded JPEGs .jfi
 EXTENSIONS = (*JPEG, ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # else as torchvision's ImageFolder
 CONVERTED = ("1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer a channel
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+
+def opens(path: Path) -> bool:
+    """Tell whether the head of a file is that of an image; the rest is not read."""
+    try:
+        with Image.open(path):
+            return True
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        return False
 
 
 def bits(image: Image.Image, data: bytes) -> int:

@@ -52,7 +52,7 @@ class Calibration:
         cls, model: nn.Module, dataset: Dataset, count: int, seed: int, device: torch.device | str
     ) -> "Calibration":
         """Draw `count` training images."""
-        train = dataset.train()
+        train = dataset.calibration()
         return cls(model, train.part(drawn(len(train.labels), count, seed)), dataset, seed, device)
 
     def _batches(self, rank: int = 0, world: int = 1) -> list[tuple[Tensor, Tensor]]:

@@ -159,7 +159,7 @@ def look_up(config: Config) -> Job:
         dataset.train(), dataset.val()
     asked = config.compression.calibration_images
     if any(step.images for steps in lists.values() for step in steps):
-        there = len(dataset.train().labels)
+        there = len(dataset.calibration().labels)
         job = job._replace(calibration_images=image_count(asked, there, example.shape[-1]))
     else:
         require(asked is None, "calibration images", asked, "left out where no network is calibrated")

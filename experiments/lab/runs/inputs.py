@@ -24,6 +24,7 @@ MILLION = 2**20
 READ, SIZED = 2_000, 100_000  # files: of more than READ the names and sizes count, of more than SIZED the names alone
 
 EARLIER_FILES = {"checkpoint": "an earlier checkpoint", "data": "earlier images", "code": "earlier code of the network"}
+EARLIER_FILES |= {"classes": "an earlier list of classes", "calibration": "earlier images to calibrate"}
 EARLIER = {"selector": "energy", "fine-tuning": "lr / 4, the last of equal epochs"}  # the defaults before version 2
 NOW = {"selector": "loss", "fine-tuning": "lr / 20, or as it was where no epoch is better"}
 
@@ -35,6 +36,8 @@ def inputs(config: Config) -> dict[str, Any]:
         "checkpoint": None if network.checkpoint is None else of_file(network.checkpoint),
         "data": of_data(config.data),
         "code": of_code(network.model),
+        "classes": None if config.data.classes is None else of_file(Path(config.data.classes)),
+        "calibration": of_unlabelled(config.data),
     }
     return {name: digest for name, digest in digests.items() if digest} | {"defaults": defaults(config, NOW)}
 
@@ -63,6 +66,7 @@ def changes(config: Config, made: Mapping[str, Any] | None, since: float | None 
     """
     now, before = inputs(config), made or {}
     paths = {"checkpoint": config.network.checkpoint, "data": config.data.data_root, "code": config.network.model}
+    paths |= {"classes": config.data.classes, "calibration": config.data.calibration_root}
     phrases = [
         f"{EARLIER_FILES[name]} ({paths[name]} has changed since)"
         for name in paths
@@ -130,6 +134,15 @@ def of_data(data: Data) -> str | None:
         if len(paths) <= READ:
             _add(sha, path)
     return sha.hexdigest()[:16] if paths else None
+
+
+def of_unlabelled(data: Data) -> str | None:
+    """Return a digest of the names and sizes of the images below the calibration root; None without one."""
+    root = data.calibration_root
+    if root is None:
+        return None
+    names = sorted(name for name in names_below(root) if name.lower().endswith(EXTENSIONS))
+    return hashlib.sha256(repr([(name, (root / name).stat().st_size) for name in names]).encode()).hexdigest()[:16]
 
 
 def _files(root: Path, dataset: str) -> Iterator[Path]:
