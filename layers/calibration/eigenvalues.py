@@ -18,6 +18,7 @@ from .moments import Positions, inputs_at, outputs_at
 from .shrinkage import covariance
 from .stats import LayerStats, takes_mean
 
+WIDE = 512  # rows of a moment from which on its eigenvectors are computed in the precision of the weight
 NUMBERS = 2**23  # of patches and gradients that are worked on at once: 32 MiB
 
 
@@ -36,7 +37,7 @@ class Basis(NamedTuple):
             inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
         else:
             mean = torch.zeros_like(mean)
-        return cls(_eigenvectors(outputs).to(dtype), _eigenvectors(inputs).to(dtype), mean[:, None].to(dtype))
+        return cls(_eigenvectors(outputs, dtype), _eigenvectors(inputs, dtype), mean[:, None].to(dtype))
 
     def turned(self, rows: Tensor) -> Tensor:
         """X U_C of rows (g, ..., k)."""
@@ -90,10 +91,16 @@ class Basis(NamedTuple):
         return (scores.mT @ self.turned(self._centred(rows))[0].square())[None].double()
 
 
-def _eigenvectors(moment: Tensor) -> Tensor:
-    """Eigenvectors (..., n, n) in columns, of a moment whose size may be anything."""
+def _eigenvectors(moment: Tensor, dtype: torch.dtype) -> Tensor:
+    """Eigenvectors (..., n, n) in columns, of a moment whose size may be anything.
+
+    Of wide moments in the dtype itself, in half the time: lambda is right in any orthonormal basis, and what rounding
+    turns into one another are directions of next to no power.
+    """
     scale = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    return torch.linalg.eigh(moment / torch.where(scale > 0, scale, 1)).eigenvectors
+    moment = moment / torch.where(scale > 0, scale, 1)
+    moment = moment.to(dtype) if moment.shape[-1] >= WIDE else moment
+    return torch.linalg.eigh(moment).eigenvectors.to(dtype)
 
 
 def _everywhere(layer: Layer, y: Tensor) -> Positions | None:

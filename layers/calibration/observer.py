@@ -64,7 +64,8 @@ class Observer:
         with ExitStack() as hooks:
             calls = Followers(self.model, hooks)
             scores = answer(self.model, x, gradients=True)
-        return scores, calls.found(scores) if isinstance(scores, Tensor) else {}
+        traced = isinstance(scores, Tensor) and scores.grad_fn is not None
+        return scores, calls.found(scores) if traced else {}
 
     def _adder(self, name: str, layer: Layer) -> Callable[[nn.Module, tuple, dict[str, Any], Tensor], None]:
         size, b = layer.weight[0].numel(), blocks(layer)

@@ -49,9 +49,12 @@ class Task(NamedTuple):
         settings = {key: value for key, value in vars(self.layer).items() if not key.startswith("_")}
         digest.update(repr((type(self.layer).__name__, sorted(settings.items()))).encode())
         digest.update(repr((tuple(self.kernels), self.selector, self.rank_multiple, torch.__version__)).encode())
-        for tensor in _tensors((self.layer.weight, self.layer.bias, self.moments)):
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        for part in _leaves((self.layer.weight, self.layer.bias, self.moments)):
+            if isinstance(part, Tensor):
+                digest.update(repr((tuple(part.shape), part.dtype)).encode())
+                digest.update(part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            else:
+                digest.update(repr(part).encode())
         return digest.hexdigest()[:32]
 
 
@@ -62,12 +65,12 @@ def _code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, tuple):
+def _leaves(values: Any) -> Iterator[Any]:
+    if isinstance(values, tuple):
         for value in values:
-            yield from _tensors(value)
+            yield from _leaves(value)
+    else:
+        yield values
 
 
 def plain_copy(layer: Any) -> Layer:
