@@ -40,7 +40,7 @@ def act(search: Search) -> None:
         workers.work(studies[budget], database, trial.objective(site, recipe, log), options.trials, log)
     with outcome.alone(folder):
         results = outcome.write(search, site, recipes, studies, folder)
-    database.engine.dispose()
+    storage.close(database)
     out = Console()
     print_table(outcome.comparison(results), out)
     for words in results["said"]:

@@ -31,7 +31,7 @@ def act(tune: Tune) -> None:
     folder = record.make_folder(options.out, tune.name)
     workers.work(study, database, objective.objective(job, tune.space), options.trials, log)
     outcome.write(tune, study, folder)
-    database.engine.dispose()
+    storage.close(database)
     best = outcome.best(study)
     out = Console()
     out.print(outcome.summary(tune, study), markup=False, highlight=False)

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from experiments.lab.trials.storage import WORKER, open_storage, open_study
+from experiments.lab.trials.storage import WORKER, close, open_storage, open_study
 from experiments.lab.trials.workers import Lost, work
 from experiments.tune.sampler import SeededByTrial
 
@@ -175,7 +175,7 @@ def assert_no_trial_is_lost_or_doubled(url, folder):
     said = four_workers(url, folder)
     storage = open_storage(url, 60, 3)
     every = optuna.load_study(study_name="shared", storage=storage).get_trials()
-    storage.engine.dispose()
+    close(storage)
     complete = [t for t in every if t.state == TrialState.COMPLETE]
     assert len(complete) == 24
     assert sorted(said["did"]) == [t.number for t in complete]  # each once, and no work for nothing
@@ -239,3 +239,75 @@ def postgres():
 
 def test_four_processes_share_a_postgresql_server(postgres, tmp_path):
     assert_no_trial_is_lost_or_doubled(postgres, tmp_path)
+
+
+SERVE = """
+import sys, warnings
+import optuna
+warnings.simplefilter("ignore")
+storage = optuna.storages.RDBStorage(sys.argv[1])
+optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port=int(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def grpc_url(tmp_path):
+    """The URL of a server before a file, which lives as long as the test."""
+    pytest.importorskip("grpc", reason="grpcio is not installed: pip install -e '.[grpc]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (tmp_path / "server.log").open("w") as log:
+        command = [sys.executable, "-c", SERVE, f"sqlite:///{tmp_path / 'served.db'}", str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            with socket.socket() as there:
+                if there.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_a_study_behind_a_grpc_server_has_its_trials_and_takes_up_that_of_a_dead_worker(grpc_url):
+    storage = open_storage(grpc_url, 1, 3)
+    study = open_study(storage, "shared", {"a": 1}, optuna.samplers.RandomSampler(0), "none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a heartbeat is for Study.optimize
+        dead = study.ask()
+    dead.suggest_float("x", 0, 1)
+    storage.record_heartbeat(dead._trial_id)  # its last sign of life
+    dead.set_user_attr(WORKER, "gone:1")
+    work(study, storage, lambda trial: trial.suggest_float("x", 0, 1), 3)
+    trials = study.get_trials()
+    assert [trial.state.name for trial in trials].count("COMPLETE") == 3
+    assert trials[0].state.name == "FAIL"
+    assert any(trial.params == trials[0].params for trial in trials[1:])
+    again = open_storage(grpc_url, 1, 3)
+    with pytest.raises(ValueError, match="a was 1, is 2"):
+        open_study(again, "shared", {"a": 2}, optuna.samplers.RandomSampler(0), "none")
+    close(again)
+    close(storage)
+
+
+@pytest.mark.slow
+def test_four_processes_share_a_grpc_server(grpc_url, tmp_path):
+    assert_no_trial_is_lost_or_doubled(grpc_url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("grpc://nowhere", "storage must be DIALECT://.* or grpc://HOST:PORT, got 'grpc://nowhere'"),
+        ("grpc://127.0.0.1:1", "storage must be a server of Optuna's that answers, got 'grpc://127.0.0.1:1'"),
+    ],
+)
+def test_a_grpc_server_that_is_not_there_is_one_sentence(url, sentence, monkeypatch):
+    pytest.importorskip("grpc", reason="grpcio is not installed: pip install -e '.[grpc]'")
+    monkeypatch.setattr("experiments.lab.trials.proxy.ANSWERS", 0.5)
+    with pytest.raises(ValueError, match=sentence):
+        open_storage(url, 60, 3)

@@ -11,7 +11,8 @@ class Workers:
     trials: int = 50
     """of the study in all, by all workers; more of them later continue it"""
     storage: str | None = None
-    """a database that any number of machines share, postgresql://USER:PASSWORD@HOST/NAME say
+    """a database that any number of machines share, postgresql://USER:PASSWORD@HOST/NAME say, or grpc://HOST:PORT of
+    a server before one, which needs a single connection for all workers (docs/guides/many-machines.md)
     (unset: study.db in the study's folder, which any number of processes here share)"""
     study_name: str | None = None
     """in the storage (unset: made from the settings, so that the same command joins the same study)"""

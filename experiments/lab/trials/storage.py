@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from checks import require
 
+from .proxy import FORM, Proxy, open_proxy
 from .sqlite import sqlite_url as sqlite_url
 
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
@@ -21,6 +22,7 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "hyperband": optuna.pruners.HyperbandPruner,
     "none": optuna.pruners.NopPruner,
 }
+Storage = optuna.storages.RDBStorage | Proxy
 WORKER = "worker"  # attribute of a trial: who does it
 TRIES = 10  # to create the tables of an empty database, which several workers may try at once
 
@@ -58,15 +60,28 @@ def one_at_a_time(engine: sqlalchemy.Engine) -> None:
     engine.dispose()  # connections from before
 
 
-def open_storage(url: str, heartbeat: int, retries: int) -> optuna.storages.RDBStorage:
-    """Open the database, its tables created if need be; ValueError in one sentence if it cannot be used."""
+def close(storage: Storage) -> None:
+    """Give its connections back."""
+    if isinstance(storage, Proxy):
+        storage.close()
+    else:
+        storage.engine.dispose()
+
+
+def open_storage(url: str, heartbeat: int, retries: int) -> Storage:
+    """Open the database, its tables created if need be, or the server of one (grpc://HOST:PORT).
+
+    ValueError in one sentence if it cannot be used.
+    """
+    if url.startswith("grpc://"):
+        return open_proxy(url, heartbeat, retry(retries))
     try:
         parsed = sqlalchemy.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")  # whichever driver SQLAlchemy prefers by default
         hidden = parsed.render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:
-        raise ValueError(f"storage must be DIALECT://USER:PASSWORD@HOST/NAME or sqlite:///FILE, got {url!r}") from None
+        raise ValueError(f"storage must be {FORM}, got {url!r}") from None
     wait = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}}.get(parsed.get_backend_name(), {})
     for attempt in range(TRIES):
         try:

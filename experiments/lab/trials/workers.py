@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from ..progress import Pace
-from .storage import WORKER
+from .storage import WORKER, Storage
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -20,7 +20,7 @@ class Surplus(Exception):
     """This trial is one too many: another worker began the last one at the same moment."""
 
 
-def identity(study: Study, storage: optuna.storages.RDBStorage, number: int) -> int:
+def identity(study: Study, storage: Storage, number: int) -> int:
     """Return the storage's own number of a trial."""
     return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study.study_name), number)
 
@@ -36,7 +36,7 @@ class Lost:
         self.study, self.patience, self.clock = study, patience, clock
         self.since: dict[int, float] = {}
 
-    def give_up(self, storage: optuna.storages.RDBStorage) -> None:
+    def give_up(self, storage: Storage) -> None:
         """Fail, and queue again, each trial that gave no sign of life for `patience` seconds."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         silent = {trial.number: trial for trial in running if WORKER not in trial.user_attrs}
@@ -54,7 +54,7 @@ class Lost:
 
 def work(
     study: Study,
-    storage: optuna.storages.RDBStorage,
+    storage: Storage,
     objective: Callable[[Trial], float],
     trials: int,
     say: Callable[[str], None] = lambda words: None,
