@@ -14,7 +14,7 @@ VERBS = {
     "tune": "search for good training settings",
     "study": "how well each kernel holds trained weights",
     "bench": "our kernels, layers, training and planner against their peers",
-    "frequency": "one page from runs with --frequency",
+    "inspect": "what compression did to the weights, filter by filter",
     "conformance": "which kernel takes which option of a layer",
 }
 

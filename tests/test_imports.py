@@ -26,6 +26,7 @@ MAY = {  # package -> (our packages, third parties)
         CONTRACT | {"moved", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
         {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
         | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow", "submitit"}
+        | {"jinja2", "markupsafe", "onnx"}  # the pages, and what of a graph the inspector colours
         | {"scipy", "pywt", "torch_dct", "tensorly", "onnxruntime"},  # what the speed table measures against
     ),
 }

@@ -25,6 +25,8 @@ class Compare:
     """folder of the run folders"""
     dense: str | None = None
     """the run whose dense network all are held against (unset: each run's own)"""
+    frequency: bool = False
+    """of runs with --frequency: the page of docs/results/frequency.md, printed or written to a file .md"""
     out: Files = ()
     """files to write as well: .csv (plain numbers), .md, .tex (booktabs) or .html (with a figure)"""
 
@@ -37,6 +39,9 @@ def act(options: Compare) -> None:
     from ..lab.runs import record
     from . import formats
 
+    if options.frequency:
+        frequency_page(options)
+        return
     require(len(options.run) > 0, "run", options.run, "one or more run folders")
     for path in options.out:
         require(path.suffix in formats.FORMATS, "out", str(path), f"a file that ends in {', '.join(formats.FORMATS)}")
@@ -48,6 +53,33 @@ def act(options: Compare) -> None:
     for path in options.out:
         formats.write(shown, path)
     run_report.print_comparison(shown, Console())
+
+
+def frequency_page(options: Compare) -> None:
+    """Print or write the page of runs with --frequency."""
+    from layers.network import write_text
+
+    from ..lab.runs import record
+    from . import frequency
+
+    require(len(options.run) > 0, "run", options.run, "one or more folders of complete runs with --frequency")
+    require(options.dense is None, "dense", options.dense, "left out with --frequency")
+    for path in options.out:
+        require(path.suffix == ".md", "out", str(path), "a file that ends in .md")
+        check_file(path)
+    results = []
+    for name in options.run:
+        folder = run_folder(name, options.runs)
+        complete = (folder / record.COMPLETE).is_file()
+        result = record.read_results(folder) if complete else {"config": {}}
+        ours = bool(result["config"].get("frequency"))
+        require(ours, "run", str(folder), "the folder of a complete run with --frequency")
+        results.append(result)
+    text = frequency.page(results)
+    for path in options.out:
+        write_text(path, text)
+    if not options.out:
+        sys.stdout.write(text)
 
 
 def run_folder(name: str, runs: Path) -> Path:

@@ -16,19 +16,22 @@ from layers.costs import deflated, file_memory, peak_memory
 from layers.network import copy_of
 
 from ..lab.config import Config
-from ..lab.evaluation.evaluate import Accuracy, accuracy, latencies
+from ..lab.evaluation.evaluate import Accuracy, judge, latencies
+from ..lab.recipes import evidence
 from ..lab.recipes.job import Job
 from ..lab.recipes.rows import kernel_in, said
 from ..lab.reporting import run_report as report
+from ..lab.reporting.comparison import MANY
+from ..lab.reporting.page.chance import packed
 from ..lab.reporting.seeds import seeds_table
 from ..lab.reporting.tables import print_table
 from ..lab.runs import record
-from ..lab.runs.history import seconds
+from ..lab.runs.history import read as read_history, seconds
 from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.steps.state import State, Steps, stored
-from .ladder import ladder_text, print_ladders
+from .ladder import print_ladders
 from .rungs import Ladder, measured
 from .texts import widths_of_layers, zeros_of_layers
 
@@ -39,6 +42,7 @@ TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     """Compare the networks and write the report."""
     test, kept, rows = job.dataset.test(), Stages(job.folder), []
+    right: dict[str, str] = {}  # network -> which of the test images: what a paired test of two networks needs
     accuracies, ladders = kept.finished(), {name: Ladder(job, kept, name) for name in job.rows}
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
     given = job.config.compression  # where fewer bits are asked for, the bytes of all tensors say little
@@ -50,17 +54,21 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     def times(name: str) -> dict[str, Any]:
         return {f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()}
 
-    start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0) if ladders else None
+    start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0)[0] if ladders else None
     for name, model in models.items():
         ladder, beside = ladders.get(name), f"{name}/{FLOAT}"
         rungs = [] if ladder is None or start is None else [start, *ladder.rungs()]
-        right = rungs[-1] if rungs else accuracy(model, test, job.dataset, job.device)
+        if ladder is None:
+            judged = judge(model, test, job.dataset, job.device)
+            shown, right[name] = Accuracy.of(judged), packed(judged.first)
+        else:
+            shown, right[name] = Accuracy(*(getattr(rungs[-1], key) for key in Accuracy._fields)), ladder.right()
         costs = rungs[-1] if rungs else cost(model, example[:1])
         small = rungs[-1].deflated if rungs else deflated(model)
         row = {
             "network": name,
             **_origin(job.rows.get(name, ())),
-            **{key: getattr(right, key) for key in Accuracy._fields},
+            **shown._asdict(),
             "top1_before": accuracies[name].before,
             "val_top1": accuracies[name].val,
             **{key: getattr(costs, key) for key in Cost._fields},
@@ -81,12 +89,15 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
         "inputs": kept.inputs() or {},
         "test_images": len(test.labels),
         "classes": len(job.dataset.classes),
+        **({"class_names": list(job.dataset.classes)} if len(job.dataset.classes) <= MANY else {}),
         "preprocessing": job.dataset.preprocessing.record(),
         "latency_batches": sizes,
         "rows": rows,
+        "right": right,
     }
-    texts = {row["network"]: _text(job, row, models, sizes) for row in rows if row["network"] in job.rows}
-    report.write(results, texts, job.folder)
+    networks = [row for row in rows if row["network"] in job.rows]
+    made = {row["network"]: _made(job, row, models[row["network"]], sizes) for row in networks}
+    report.write(results, made, read_history(job.folder), job.folder)
     record.write_json(job.folder / record.COMPLETE, results)
     tracker.files("report.html", "results.csv", record.COMPLETE)
     for name in job.rows:
@@ -94,14 +105,13 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     kept.end()
 
 
-def _text(job: Job, row: dict[str, Any], models: dict[str, nn.Module], sizes: Sequence[int]) -> str:
-    """Say how a row was made, and what became of each layer and after each step."""
-    name, steps = row["network"], job.rows[row["network"]]
+def _made(job: Job, row: dict[str, Any], model: nn.Module, sizes: Sequence[int]) -> report.Made:
+    """Say how a row was made, and what became of each layer."""
+    name = row["network"]
     plan = Plan.load(job.folder / name / "plan.json")
-    parts = [said(steps, job.calibration_images), widths_of_layers(job.model, plan.widths)]
-    parts += [str(plan) if plan.layers else "", zeros_of_layers(models[name]), ladder_text(row, sizes)]
-    parts.append(beside_float(row, sizes))
-    return "\n\n".join(filter(None, parts))
+    texts = widths_of_layers(job.model, plan.widths), zeros_of_layers(model), beside_float(row, sizes)
+    known = evidence.read(job.folder).get(name, {})
+    return report.Made(said(job.rows[name], job.calibration_images), tuple(filter(None, texts)), plan, known)
 
 
 def _in_float(ladder: Ladder, example: Tensor) -> OnnxNetwork:

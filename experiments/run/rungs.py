@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 from layers import cost
 from layers.costs import deflated, file_cost
 
-from ..lab.evaluation.evaluate import accuracy
+from ..lab.evaluation.evaluate import Accuracy, accuracy, judge
 from ..lab.evaluation.workshop import Workshop
+from ..lab.recipes import evidence
 from ..lab.recipes.job import Job
+from ..lab.reporting.page.chance import packed
 from ..lab.runs import record
 from ..lab.runs.epochs import History
 from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.steps.finetune import Finetune
+from ..lab.steps.kernel import Kernel
 from ..lab.steps.language import row_of, step_name, written
 from ..lab.steps.state import State, stored
 from ..lab.training.distributed import agreed, rank
@@ -70,6 +73,11 @@ class Ladder:
         """Return what was measured after each step, the first one first."""
         return [Rung(**self._told(number)["rung"]) for number in range(1, len(self.steps) + 1)]
 
+    def right(self) -> str:
+        """Return which of the test images the last network has right, as `packed` writes it."""
+        right: str = self._told(len(self.steps))["right"]
+        return right
+
     def read(self, number: int) -> State:
         """Read the state after a step; 0 is the dense network."""
         if number == 0:
@@ -94,7 +102,12 @@ class Ladder:
                 clock = time.perf_counter()
                 made = step.apply(state, shop)
                 if rank() == 0:
-                    self._keep(number, made, time.perf_counter() - clock)
+                    seconds = time.perf_counter() - clock
+                    if isinstance(step, Kernel) and step.images:
+                        seen = shop.images(state.model, state.done)
+                        found = evidence.gather(state.model, made.plan, seen.stats, seen.batches)
+                        evidence.keep(self.job.folder, self.name, found)
+                    self._keep(number, made, seconds)
             agreed(None)
             state = self.read(number)
         return state
@@ -107,8 +120,8 @@ class Ladder:
         folder, job = self.folder(number), self.job
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed here
         made.keep(folder, job.dataset.preprocessing.record())
-        rung = measured(job, made, written(self.steps[number - 1]), stored(folder), seconds)
-        told = {"form": made.form, "binary": list(made.binary), "val": made.val, "rung": rung._asdict()}
+        rung, right = measured(job, made, written(self.steps[number - 1]), stored(folder), seconds)
+        told = {"form": made.form, "binary": list(made.binary), "val": made.val, "rung": rung._asdict(), "right": right}
         record.write_json(folder / STATE, told)
         self.kept.checkpoint(self.stage(number)).unlink(missing_ok=True)
 
@@ -136,17 +149,22 @@ class Ladder:
         return Accuracies(self._told(last)["val"], self.rungs()[last - 2].top1 if dense is None else dense)
 
 
-def measured(job: Job, state: State, words: str, size: int, seconds: float) -> Rung:
-    """Measure a network; size: the bytes of its file."""
+def measured(job: Job, state: State, words: str, size: int, seconds: float) -> tuple[Rung, str]:
+    """Measure a network; size: the bytes of its file.  Also which test images it has right, packed."""
     network = state.network().to(job.device)
-    test = accuracy(network, job.dataset.test(), job.dataset, job.device)
+    judged = judge(network, job.dataset.test(), job.dataset, job.device)
+    test, right = Accuracy.of(judged), packed(judged.first)
     val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1 if job.validated else None
     if state.onnx is not None:
         file, small = file_cost(state.onnx), len(zlib.compress(state.onnx, 1))
-        return Rung(
+        rung = Rung(
             words, *test, val, file.params, file.nonzeros, file.macs, file.bytes, file.bits, size, small, seconds
         )
+        return rung, right
     costs, params = cost(network, job.example[:1].to(job.device)), list(network.parameters())
     bits = 8 * sum(p.numel() * p.element_size() for p in params) / sum(p.numel() for p in params)
     full = sum(int(p.count_nonzero()) for p in params)
-    return Rung(words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, size, deflated(network), seconds)
+    return (
+        Rung(words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, size, deflated(network), seconds),
+        right,
+    )

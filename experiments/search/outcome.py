@@ -1,8 +1,6 @@
 """What a search found, in the study's folder: tables, figure, page, and the best network of each budget."""
 
-import base64
 import fcntl
-import html
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +16,11 @@ from layers import Plan, save
 from layers.network import write_text
 
 from ..lab.reporting.canvas import save as save_figure
-from ..lab.reporting.page import page
+from ..lab.reporting.page import render
 from ..lab.reporting.tables import Table
 from ..lab.runs import record
 from ..lab.steps.kernel import Kernel
-from . import figure, tables
+from . import figure, page, tables
 from .config import Search
 from .gain import Compared, Gain, compare, dense, words
 from .tables import KEPT
@@ -79,7 +77,9 @@ def _show(search: Search, table: pd.DataFrame, rows: list[Compared], said: list[
     name = f"{search.network.model} on {search.data.dataset}"
     title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
     save_figure(figure.draw(table, dense_top1, title), folder / "search")
-    write_text(folder / "report.html", _page(search, title, said, shown, folder))
+    plans = {row.budget: Plan.load(folder / row.budget / "plan.json") for row in rows[1:]}
+    found = {name: percentages(frame) for name, frame in shown.items()}
+    write_text(folder / "report.html", render(page.page(title, search.flat(""), said, rows, table, found, plans)))
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -107,26 +107,3 @@ def comparison(results: dict[str, Any]) -> Table:
     names = {"budget": "budget", "plan": "plan", "trial": "trial", "params": "parameters", "macs": "MACs"}
     names |= {"val_top1": "validation, %", "test_top1": "test top-1, %"}
     return Table([*names.values()], [list(map(str, row)) for row in rows[[*names]].to_numpy()], 2)
-
-
-HEADS = {
-    "comparison": "Search against selector loss, at the same budget",
-    "best": "The best configurations, by validation images",
-    "front": "The Pareto front: what no trial beats in MACs, parameters and validation accuracy at once",
-}
-
-
-def _page(search: Search, title: str, said: list[str], shown: dict[str, pd.DataFrame], folder: Path) -> str:
-    picture = base64.b64encode((folder / "search.png").read_bytes()).decode()
-    parts = [f"<p>{html.escape(sentence)}.</p>" for sentence in said]
-    parts.append(
-        f'<img alt="loss by trial, and the front" style="max-width: 100%" src="data:image/png;base64,{picture}">'
-    )
-    for name, head in HEADS.items():
-        parts += [f"<h2>{head}</h2>", percentages(shown[name]).to_html(index=False, border=0)]
-    for budget in shown["comparison"].budget[1:].unique():
-        plan = Plan.load(folder / budget / "plan.json")
-        parts += [f"<h2>The best plan, {html.escape(budget)}</h2>", f"<pre>{html.escape(str(plan))}</pre>"]
-    settings = json.dumps(search.flat(""), indent=1)
-    parts.append(f"<h2>Configuration</h2><pre>{html.escape(settings)}</pre>")
-    return page(title, "\n".join(parts), width=80)

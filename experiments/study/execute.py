@@ -14,9 +14,10 @@ from checks import require
 from layers.network import write_text
 
 from ..lab.progress import Pace
+from ..lab.reporting.page import render
 from ..lab.reporting.tables import FORMAT
 from ..lab.runs import record
-from . import figures, summary, tables
+from . import figures, page, summary, tables
 from .config import Study
 from .measuring.clock import timed_weight, times
 from .measuring.measure import Tables, measure
@@ -94,6 +95,7 @@ def execute(job: Prepared) -> None:
     tables.write(study, results, clock, facts, folder)
     figures.write(results, clock, facts, folder)
     write_text(folder / "summary.md", summary.text(study, results, clock, facts))
+    write_text(folder / "report.html", render(page.page(study, results, clock, facts)))
     record.write_json(folder / record.COMPLETE, facts)
 
 
@@ -101,5 +103,8 @@ def present(study: Study) -> None:
     """Print the summary of a complete study and where its tables and figures lie."""
     folder, console = study.output.out / study.name, Console()
     text = (folder / "summary.md").read_text(encoding="utf-8")
-    console.print(text if FORMAT.get() == "md" else Markdown(text), soft_wrap=True, markup=False, highlight=False)
+    plain = FORMAT.get() == "md"  # whose lines are the reader's to wrap
+    console.print(text if plain else Markdown(text), soft_wrap=plain, markup=False, highlight=False)
     console.print(f"tables and figures: {folder}", soft_wrap=True, markup=False, highlight=False)
+    if (shown := folder / "report.html").is_file():  # studies of before there was one are complete without
+        console.print(f"report: {shown}", soft_wrap=True, markup=False, highlight=False)

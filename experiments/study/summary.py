@@ -33,13 +33,13 @@ there the order has a meaning that it lacks between channels.
 """
 
 
-def _best(rows: pd.DataFrame) -> tuple[str, str, str]:
+def best_of(rows: pd.DataFrame) -> tuple[str, str, str]:
     """Return (kernel, axes, keep) of the least error."""
     row = rows.loc[rows.error.idxmin()]
     return row.kernel, row["axes"], row.keep
 
 
-def _groups(errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def groups(errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of transforms, of decompositions, and of the weights themselves, the largest kept."""
     plain, factors = errors.kernel == "none", errors.keep == "rank"
     return {"transform": errors[~factors & ~plain], "decomposition": errors[factors], "none": errors[plain]}
@@ -51,9 +51,9 @@ def _ranking(errors: pd.DataFrame, fractions: list[float]) -> Table:
     rows = []
     for fraction in sorted(fractions):
         cells = []
-        for name, group in _groups(trained[trained.fraction == fraction]).items():
+        for name, group in groups(trained[trained.fraction == fraction]).items():
             cells += (
-                [f"{group.error.min():.3f}"] if name == "none" else [label(*_best(group)), f"{group.error.min():.3f}"]
+                [f"{group.error.min():.3f}"] if name == "none" else [label(*best_of(group)), f"{group.error.min():.3f}"]
             )
         rows.append([fraction_name(fraction), cells[0], cells[2], cells[1], cells[3], cells[4]])
     header = ["stored", "best transform", "best decomposition", "error of transform", "of decomposition", "of none"]
@@ -63,7 +63,7 @@ def _ranking(errors: pd.DataFrame, fractions: list[float]) -> Table:
 def _conditions(at: pd.DataFrame) -> Table:
     """Return errors of the best of each group and of the dct along the channels, by condition."""
     trained = at[at.condition == "trained"]
-    chosen = [_best(group) for group in _groups(trained).values()]
+    chosen = [best_of(group) for group in groups(trained).values()]
     chosen += [("dct", "channels", keep) for keep in ("largest", "lowest")]
     table = wide(at, "condition", "error").reindex(columns=CONDITIONS)
     names = dict.fromkeys(label(*key) for key in chosen)

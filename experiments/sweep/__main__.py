@@ -14,7 +14,9 @@ def act(sweep: Sweep) -> None:
     from .points import execute
 
     folder = execute(sweep, log)
-    Console().print(f"sweep.csv, sweep.png, sweep.pdf: {folder}", soft_wrap=True, highlight=False)
+    console = Console()
+    console.print(f"sweep.csv, sweep.png, sweep.pdf: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 
 
 main = door("sweep", Sweep, act, resumes=True)

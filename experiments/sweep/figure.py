@@ -6,7 +6,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ..lab.reporting.canvas import canvas
 from ..lab.reporting.peers import Peer
-from ..lab.reporting.style import GREY, line_style
+from ..lab.reporting.style import GREY, kernel_style, line_style
 from .config import Sweep
 
 NAMES = {"macs": "multiply-accumulates", "params": "parameters", "bytes": "bytes"}
@@ -25,7 +25,8 @@ def draw(table: pd.DataFrame, beside: list[Peer], sweep: Sweep, tested: int, cal
         ax.axhline(dense, color=GREY, linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         for number, (kernel, selector, label) in enumerate(lines):
             line = table[(table.kernel == kernel) & (table.selector == selector)].sort_values("kept")
-            ax.plot(line.kept, line.top1, label=label, **line_style(number))
+            style = kernel_style(label) if label in curves.kernel else line_style(number)
+            ax.plot(line.kept, line.top1, label=label, **style)
         for number, peer in enumerate(beside):
             fractions = sorted(peer.top1)
             shifted = [peer.top1[fraction] - peer.dense + dense for fraction in fractions]

@@ -18,11 +18,12 @@ from ..lab.evaluation.evaluate import accuracy
 from ..lab.progress import Pace
 from ..lab.recipes.job import Job, job_of_trained_network
 from ..lab.reporting.canvas import save
+from ..lab.reporting.page import render
 from ..lab.reporting.peers import peers
 from ..lab.runs import record
 from ..lab.runs.inputs import changes, inputs
 from ..lab.steps.kernel import Kernel, predicted
-from . import figure
+from . import figure, page
 from .config import Sweep
 
 POINTS = "points.json"
@@ -105,8 +106,10 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
     table = pd.DataFrame(points.values())
     write_text(folder / "sweep.csv", table.to_csv(index=False))
     beside = peers(sweep.network.model, job.dataset.classes, sweep.curves.metric)
-    drawn = figure.draw(table, beside, sweep, len(job.dataset.test().labels), count)
-    save(drawn, folder / "sweep")
+    tested = len(job.dataset.test().labels)
+    save(figure.draw(table, beside, sweep, tested, count), folder / "sweep")
+    facts = json.loads((folder / record.CONFIG).read_text(encoding="utf-8"))
+    write_text(folder / "report.html", render(page.page(table, beside, sweep, facts, tested)))
     return folder
 
 

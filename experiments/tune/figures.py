@@ -1,6 +1,5 @@
 """The four figures of a study: optimisation history, parameter importance, parallel coordinates, contours."""
 
-import html
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from optuna.trial import TrialState
 
 from layers.network import whole, write_text
 
-from ..lab.reporting.page import page
+from ..lab.reporting.page import Code, Page, Plot, Prose, Section, render
 
 MOST = 4  # parameters in the contours: they take a panel for each pair
 TITLES = {
@@ -58,7 +57,7 @@ def _resized(name: str, figure: Figure) -> Figure:
     return figure
 
 
-def write(study: Study, folder: Path, summary: str) -> list[str]:
+def write(study: Study, folder: Path, headline: str, summary: str, again: str = "") -> list[str]:
     """Write NAME.png for each figure, and report.html with all; return the names of those that could be drawn."""
     with warnings.catch_warnings(), matplotlib.rc_context({"figure.max_open_warning": 0}):
         warnings.simplefilter("ignore")  # optuna's own: its matplotlib figures are called experimental
@@ -68,16 +67,19 @@ def write(study: Study, folder: Path, summary: str) -> list[str]:
             _png(_resized(name, figure), folder / f"{name}.png")
             pyplot.close(figure)  # optuna draws with pyplot, which keeps every figure until it is told not to
         plots: dict[str, go.Figure] = draw(study, optuna.visualization)
-    parts, scripts = [f"<p>{html.escape(summary)}</p>"], iter(["inline"])
+    sections = []
     for name, plot in plots.items():
-        height, margin = 900 if name == "contour" else 420, {"t": 30}
-        plot.update_layout(title=None, template="simple_white", height=height, margin=margin)
+        plot.update_layout(title=None, height=900 if name == "contour" else 420)
         if name == "parallel":
             colours = {"colorscale": "Viridis", "reversescale": True}  # its own fade into the page
             plot.update_traces(line=colours, selector={"type": "parcoords"})
-        parts += [f"<h2>{TITLES[name]}</h2>", plot.to_html(full_html=False, include_plotlyjs=next(scripts, False))]
+        sections.append(Section(TITLES[name], [Plot(plot, f"{TITLES[name]}. {summary}.")]))
     missing = [title for name, title in TITLES.items() if name not in plots]
     if missing:
-        parts.append(f"<p>Not drawn, for want of complete trials that differ: {html.escape('; '.join(missing))}.</p>")
-    write_text(folder / "report.html", page(f"Study {study.study_name}", "\n".join(parts), width=80))
+        why = "For want of complete trials that differ."
+        sections.append(Section("Not drawn", [Prose(f"{title}.") for title in missing], why))
+    if again:
+        sections.append(Section("Train with the best settings", [Code(again, "the command")]))
+    page = Page(f"Study {study.study_name}", headline, [f"{summary}."], sections)
+    write_text(folder / "report.html", render(page))
     return list(plots)

@@ -48,4 +48,6 @@ def write(tune: Tune, study: Study, folder: Path) -> None:
     if trial is not None:
         settings = {"validation_top1": trial.value, "settings": trial.params, "command": command(tune, trial)}
         record.write_json(folder / "best.json", {"trial": trial.number, **settings})
-    figures.write(study, folder, summary(tune, study))
+    headline = "No trial is complete." if trial is None else f"Trial {trial.number} is the best: {trial.value:.2f} %."
+    again = "" if trial is None else command(tune, trial)
+    figures.write(study, folder, headline, summary(tune, study), again)

@@ -1,9 +1,11 @@
 """`--frequency`: networks of frequency layers learn from scratch, under names and with a page of their own."""
 
+import json
+
 import pytest
 from quick_runs import results
 
-from experiments.frequency import main as frequency_page
+from experiments.compare.__main__ import main as compare
 from experiments.lab.config import Compression, Config
 from experiments.lab.models.lenet import LeNet5
 from experiments.run.__main__ import main
@@ -29,6 +31,10 @@ def test_networks_of_frequency_layers_learn_from_scratch_and_are_saved(scratch):
         net = load_frequency_layers(scratch / f"{row['network']}.safetensors", LeNet5())
         assert sum(p.numel() for p in net.parameters()) == row["params"]
     assert "Plotly.newPlot" in (scratch / "report.html").read_text()
+    drifts = [row["drift"] for row in json.loads((scratch / "history.json").read_text()) if row["network"] == "dct"]
+    assert len(drifts) == 6  # epochs
+    assert all(list(drift) == ["fc1", "fc2", "fc3"] for drift in drifts), drifts[0].keys()
+    assert all(low < high for low, *_, high in drifts[-1].values())  # some frequencies went down, or stayed, others up
 
 
 def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_own():
@@ -42,11 +48,11 @@ def test_the_synonyms_of_linear_name_one_run_and_frequency_has_kernels_of_its_ow
 
 def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path, capsys):
     page = tmp_path / "page.md"
-    assert frequency_page([str(scratch), "--out", str(page)]) == 0
+    assert compare([str(scratch), "--frequency", "--out", str(page)]) == 0
     text, row = page.read_text(), results(scratch)["rows"][1]
     assert f"| linear | dct | 6 | {row['top1']:.2f} (" in text
     assert "| 50,880 | 82.5% |" in text
     command = "experiments.run --model lenet5 --kernel dct shannon --layers linear --frequency --max-epochs 6 --lr 0.01"
     assert command in text
-    assert frequency_page([str(tmp_path)]) == 2
+    assert compare([str(tmp_path), "--frequency"]) == 2
     assert "error: run must be the folder of a complete run with --frequency, got" in capsys.readouterr().err

@@ -21,7 +21,7 @@ def epoch(callback, number, losses, clock, seconds, val=None):
     for loss in losses:
         callback.on_train_batch_end(trainer, None, {"loss": torch.tensor(loss)}, None, 0)
     clock[0] += seconds
-    callback.on_train_epoch_end(trainer, None)
+    callback.on_train_epoch_end(trainer, torch.nn.Identity())
 
 
 def test_history_of_a_run_that_was_killed_and_resumed(tmp_path):

@@ -43,6 +43,7 @@ def test_the_folder_holds_the_table_the_report_and_the_networks(run):
             "svd",
             "spatial",
             "history.json",
+            "evidence.json",
             "results.json",
             "results.csv",
             "report.html",

@@ -24,6 +24,7 @@ from experiments.lab.trials.storage import WORKER, open_storage, open_study
 from experiments.search import outcome, trial
 from experiments.search.__main__ import main
 from experiments.search.config import Search, Trials
+from experiments.search.page import HEADS
 from experiments.search.policy import LIMIT
 from experiments.search.sampler import PolicySampler
 from layers import Plan, cost, load
@@ -77,7 +78,7 @@ def test_the_tables_the_figure_and_the_page(found):
     for budget, group in table.groupby("budget"):
         assert best.loc[f"lowest validation loss, {budget}"].val_loss == group.val_loss.min()
     page = (folder / "report.html").read_text()
-    for words in (*outcome.HEADS.values(), "The best plan, params=0.3", "data:image/png;base64,"):
+    for words in (*HEADS.values(), "The best plan, params=0.3", "Ship the searched plan at params="):
         assert words in page
     with Image.open(folder / "search.png") as image:
         assert len(image.convert("RGB").getcolors(1 << 24)) > 50  # something is drawn

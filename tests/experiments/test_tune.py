@@ -51,8 +51,8 @@ def test_four_figures_as_html_and_png(found):
     folder, _ = found
     page = (folder / "report.html").read_text()
     for words in ("Optimisation history", "Which settings matter", "Parallel coordinates", "Contours"):
-        assert f"<h2>{words}" in page
-    assert page.count("Plotly.newPlot(") >= 4
+        assert f">{words}" in page
+    assert page.count('data-for="figure-') == 4
     assert "<script src=" not in page
     for name in ("history", "importance", "parallel", "contour"):
         with Image.open(folder / f"{name}.png") as image:

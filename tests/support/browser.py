@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+WAIT = 180_000  # milliseconds: the machine may have other work
+
 
 @contextmanager
 def opened(page: Path, width: int = 1400, dark: bool = False) -> Iterator:
@@ -23,6 +25,7 @@ def opened(page: Path, width: int = 1400, dark: bool = False) -> Iterator:
         try:
             scheme = "dark" if dark else "light"
             view = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+            view.set_default_timeout(WAIT)
             view.troubles = []
             view.on("request", lambda request: _leaves(view, request.url))
             view.on("pageerror", lambda error: view.troubles.append(str(error)))

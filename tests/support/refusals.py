@@ -238,8 +238,12 @@ REFUSALS = {
     "list": {
         "--runs TMP/none": "runs must be a folder of run folders: pass --runs, got ",
     },
-    "frequency": {
+    "inspect": {
+        "TMP/none": "subject must be a run folder, a folder that layers.save wrote, or a .safetensors file, got ",
         "TMP/runs/torn": "run must have a whole results.json, got ",
+        "TMP/runs/a --dense TMP/file": "dense must be left out for a run, which has its own, got ",
+        "TMP/runs/a --out TMP/page.pdf": "out must be a file that ends in .html, got ",
+        "TMP/runs/a --layers 0": "layers must be at least 1, got 0",
     },
     "conformance": {
         "--out TMP": "out must be a file, not a folder, got ",

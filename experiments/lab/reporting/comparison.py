@@ -89,7 +89,8 @@ class Comparison(NamedTuple):
         few = all(results.get("classes", MANY + 1) <= MANY for results in self.runs.values())
         tuned = any(row.get("top1_before") is not None for _, row, _ in self.rows)
         left_out = [*["top5"] * few, *["top1_before"] * (not tuned)]
-        return {key: column for key, column in every.items() if key not in left_out}
+        found = {key for _, row, _ in self.rows for key, value in row.items() if value is not None}
+        return {key: column for key, column in every.items() if key not in left_out and key in found}
 
     @property
     def units(self) -> dict[str, Unit]:

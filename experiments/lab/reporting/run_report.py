@@ -1,53 +1,123 @@
 """A run's results, which are a comparison of one run: printed, as CSV, and as one self-contained page of HTML."""
 
-import html
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from layers import Plan
 from layers.network import write_text
 
-from .comparison import Comparison, caption, cells, frame
-from .page import page
-from .panels import figure
-from .provenance import command, differences
-from .tables import print_table
+from .comparison import Comparison, caption, cells, frame, origin
+from .formats import commands, to_latex, to_markdown
+from .page import Block, Code, Fold, Grid, Page, Prose, Section, render
+from .page.curves import curves
+from .page.front import fronts
+from .page.ladder import ladders
+from .page.layers import layer_blocks
+from .page.ranking import ranking
+from .page.spectra import spectra_blocks
+from .page.verdict import Verdict, verdict
+from .provenance import differences
+from .tables import Table, print_table
 
-BODY = """<p>{summary}</p>
-{figure}
-{table}
-<h2>What became of each layer</h2>
-{plans}
-<h2>Again</h2>
-<pre>{command}</pre>
-<details><summary>Configuration and environment</summary><pre>{record}</pre></details>
-"""
-
-
-def html_table(comparison: Comparison) -> str:
-    """Return the table of the networks in HTML, two lines a cell."""
-    header, rows, *_ = cells(comparison, "\n")
-    return pd.DataFrame(rows, columns=header).to_html(index=False, border=0).replace("\\n", "<br>")
+FRONT = (
+    "Up and to the left is better. Bars: 95 % Wilson intervals of the accuracy, quartiles of a time. "
+    "Dotted: the Pareto front, what nothing here beats in both."
+)
+LAYERS = "Grey: the dense layer. In colour: what is left of it, by kernel. Ranks, costs and reasons: point at a bar."
 
 
-def write(results: dict[str, Any], plans: dict[str, str], folder: Path) -> None:
-    """Write results.csv and report.html."""
+class Made(NamedTuple):
+    """How one network came about: what was done in words, which text goes with it, and the plan."""
+
+    words: str
+    texts: Sequence[str] = ()
+    plan: Plan | None = None
+    evidence: Mapping[str, Any] = {}  # sensitivity and spectra, of lab/recipes/evidence.py
+
+
+def networks_grid(comparison: Comparison, judged: Verdict) -> Grid:
+    """Return the table of the networks, two lines a cell, sorted by the numbers themselves."""
+    table, several = cells(comparison, "\n"), len(comparison.runs) > 1
+    chosen = any(origin(row) for _, row, _ in comparison.rows)
+    order = [
+        [*[label] * several, row["network"], *[origin(row)] * chosen, *(row.get(key) for key in comparison.columns)]
+        for label, row, _ in comparison.rows
+    ]
+    rows = [(label, row["network"]) for label, row, _ in comparison.rows]
+    best = None if judged.choice is None else rows.index((judged.choice[0], judged.choice[1]["network"]))
+    copies = {
+        "CSV": frame(comparison).to_csv(index=False),
+        "Markdown": to_markdown(comparison),
+        "LaTeX": to_latex(comparison),
+    }
+    return Grid(table, "Accuracy and cost of every network", order, copies, names=int(several), best=best)
+
+
+def comparison_page(comparison: Comparison, title: str, sections: Sequence[Section] = ()) -> Page:
+    """Return the page of a comparison; `sections` of what only a single run has stand before how it was made."""
+    judged = verdict(comparison)
+    parts = [
+        Section("Accuracy against cost", [ranking(comparison), *fronts(comparison)], FRONT),
+        Section(
+            "All networks", [networks_grid(comparison, judged), Fold("How it was measured", _measured(comparison))]
+        ),
+    ]
+    name = "" if judged.choice is None else judged.choice[1]["network"]
+    if rungs := ladders(comparison, name):
+        parts.append(
+            Section("Step by step", rungs, "What each step gives or costs on the test images, which choose nothing.")
+        )
+    parts += [*sections, Section("Do it again", _again(comparison))]
+    return Page(title, judged.headline, judged.sentences, parts, judged.facts, name)
+
+
+def _measured(comparison: Comparison) -> list[Block]:
+    return [Prose(sentence) for sentence in caption(comparison)]
+
+
+def _again(comparison: Comparison) -> list[Block]:
+    """Return the commands, the machines as a table, and every setting."""
+    made = [Code(line.partition(": ")[2], f"the command of {line.partition(': ')[0]}") for line in commands(comparison)]
+    machines = {label: results["environment"] for label, results in comparison.runs.items()}
+    keys = list(dict.fromkeys(key for environment in machines.values() for key in environment))
+    rows = [[key, *("" if made.get(key) is None else str(made[key]) for made in machines.values())] for key in keys]
+    environment = Grid(Table(["", *machines], rows, 1 + len(machines)), "Machine and versions", controls=False)
+    settings = {label: results["config"] for label, results in comparison.runs.items()}
+    config = Code(json.dumps(settings, indent=1), "all settings")
+    return [*made, Fold("Machine and versions", [environment]), Fold("Every setting", [config])]
+
+
+def layer_section(made: Mapping[str, Made], first: str = "") -> Section:
+    """Return what became of each layer, a fold for each network; that of `first` is open."""
+    folds = []
+    for name, how in made.items():
+        blocks: list[Block] = [Prose(f"{how.words[:1].upper()}{how.words[1:]}.")] if how.words else []
+        if how.plan is not None:
+            blocks += layer_blocks(how.plan, how.evidence.get("sensitivity"))
+            blocks += spectra_blocks(how.plan, how.evidence.get("spectra", {}))
+        blocks += [Code(text, f"what was done to {name}") for text in how.texts]
+        folds.append(Fold(name, blocks, name == (first or next(iter(made))), name))
+    return Section("What became of each layer", folds, LAYERS)
+
+
+def write(
+    results: dict[str, Any], made: Mapping[str, Made], history: Sequence[Mapping[str, Any]], folder: Path
+) -> None:
+    """Write results.csv and report.html; `history`: a row per network and epoch."""
     comparison = Comparison({folder.name: results})
     write_text(folder / "results.csv", frame(comparison).to_csv(index=False))
-    title = f"{results['config']['model']} on {results['config']['dataset']}: accuracy against cost"
-    body = BODY.format(
-        summary=html.escape(f"Bars: 95 % Wilson intervals. {' '.join(caption(comparison))}"),
-        figure=figure(comparison).to_html(full_html=False, include_plotlyjs="inline"),
-        table=html_table(comparison),
-        plans="".join(f"<h3>{html.escape(k)}</h3><pre>{html.escape(plan)}</pre>" for k, plan in plans.items()),
-        command=html.escape(command(results["config"])),
-        record=html.escape(json.dumps({key: results[key] for key in ("config", "environment")}, indent=1)),
-    )
-    write_text(folder / "report.html", page(title, body, width=80))
+    choice = verdict(comparison).choice
+    sections = [layer_section(made, choice[1]["network"] if choice else "")] if made else []
+    if drawn := curves(history):
+        sections.append(Section("Training", drawn))
+    config = results["config"]
+    title = f"{config['model']} on {config['dataset']}, {results['test_images']:,} test images"
+    write_text(folder / "report.html", render(comparison_page(comparison, title, sections)))
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

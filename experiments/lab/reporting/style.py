@@ -1,10 +1,56 @@
-"""What all figures share: colours, markers, intervals of accuracies."""
+"""What all figures share: one colour and one marker for each kernel, intervals of accuracies."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 COLOURS = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011; the first: dense
 MARKERS = "osD^vPX"
 GREY = "#888888"  # what is there to compare with
+
+
+class Look(NamedTuple):
+    """How a network is drawn: its colour, and its marker as matplotlib and as plotly call it."""
+
+    colour: str
+    marker: str
+    symbol: str
+
+
+# Wong 2011, which the colour-blind can tell apart, then Tol 2021; each is seen on white and on near-black.
+LOOKS = {
+    "dense": Look("#7A808C", "D", "diamond"),
+    "auto": Look("#B5173A", "*", "star"),
+    "svd": Look("#0072B2", "o", "circle"),
+    "spatial": Look("#D55E00", "s", "square"),
+    "tucker": Look("#009E73", "^", "triangle-up"),
+    "ht": Look("#CC79A7", "v", "triangle-down"),
+    "cp": Look("#E69F00", "P", "cross"),
+    "dct": Look("#56B4E9", "X", "x"),
+    "dst": Look("#44AA99", "<", "triangle-left"),
+    "dft": Look("#999933", "p", "pentagon"),
+    "dht": Look("#AA4499", "h", "hexagon"),
+    "dwt": Look("#88AA22", ">", "triangle-right"),
+    "shannon": Look("#CC6677", "d", "diamond-tall"),
+    "complex_shannon": Look("#996655", "|", "diamond-wide"),
+    "search": Look("#B5173A", "*", "star"),  # what chooses among kernels, as auto does
+}
+OTHER = Look("#8C6D46", "H", "hexagram")  # no kernel: channels or weights alone, a plan that was given
+
+
+def look(network: str) -> Look:
+    """Return how a network, or a kernel, is drawn: by the first kernel that its name has.
+
+    >>> look("thin-svd-pruned") == LOOKS["svd"], look("pruned") == OTHER
+    (True, True)
+    """
+    words = re.split(r"[^a-z_]+", network.lower())
+    return next((LOOKS[word] for word in words if word in LOOKS), OTHER)
+
+
+def kernel_style(kernel: str) -> dict[str, Any]:
+    """Return colour and marker of a kernel's curve for matplotlib."""
+    colour, marker, _ = look(kernel)
+    return {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.4}
 
 
 def line_style(number: int) -> dict[str, Any]:

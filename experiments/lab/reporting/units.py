@@ -70,3 +70,12 @@ def counted(number: int, noun: str) -> str:
     ('1 run', '1,200 runs')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Write a share for a sentence, with a space that does not break.
+
+    >>> percent(0.482)
+    '48\\xa0%'
+    """
+    return f"{100 * share:.0f}\u00a0%"

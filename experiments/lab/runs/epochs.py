@@ -7,10 +7,26 @@ from typing import Any, Protocol
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from layers.frequency import FrequencyConv2d, FrequencyLinear
 
 from . import record
 from .history import FILE, read
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def drift(model: nn.Module) -> dict[str, list[float]]:
+    """Return layer -> quantiles of how far its learned frequencies are from where they began, in bins."""
+    moved = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, FrequencyLinear | FrequencyConv2d):
+            learned = layer.fc if isinstance(layer, FrequencyLinear) else layer.fcc
+            basis = layer.decoded.channels
+            bins = basis.at(learned.detach()).double().cpu() - basis.start()
+            moved[name] = torch.quantile(bins, torch.tensor(QUANTILES, dtype=bins.dtype)).tolist()
+    return moved
 
 
 class Follower(Protocol):
@@ -61,5 +77,7 @@ class History(lightning.Callback):
             metrics["val_top1"] = float(trainer.callback_metrics["val_top1"])
         number = self.first + trainer.current_epoch
         earlier = [row for row in read(self.folder) if row["network"] != self.network or row["epoch"] < number]
-        record.write_json(self.folder / FILE, [*earlier, {"network": self.network, "epoch": number, **metrics}])
+        moved = drift(module)
+        row = {"network": self.network, "epoch": number, **metrics, **({"drift": moved} if moved else {})}
+        record.write_json(self.folder / FILE, [*earlier, row])
         self.follower.epoch(self.network, number, metrics)

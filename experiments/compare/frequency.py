@@ -1,15 +1,11 @@
-"""`python -m experiments.frequency RUN ...`: one Markdown page from the folders of runs with --frequency."""
+"""One Markdown page from runs with --frequency, beside what was published of such layers."""
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from checks import require
-
-from .lab.command import check_file, door
+from ..lab.reporting.provenance import command
+from ..lab.reporting.style import wilson
+from ..lab.reporting.tables import Table, markdown
 
 PUBLISHED = {  # top-1 of LeNet in mir-pias/cnn_compression, models_datasets.csv; "shannon" is its RealShannon
     ("mnist", "conv", "dct"): 63.7,
@@ -39,21 +35,11 @@ DIR is the dataset's folder; FILE, the dense.safetensors of a run before, spares
 without it the command trains it too; {machines}.
 
 {commands}
-    python -m experiments.frequency runs/* --out PAGE
+    python -m experiments.compare --frequency runs/* --out PAGE
 """
 
 
 Network = tuple[str, str, str]  # its layers, kernel and epochs
-
-
-@dataclass(frozen=True)
-class Page:
-    """Write the table of complete runs with --frequency, with the commands that repeat them."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders"""
-    out: Path | None = None
-    """the Markdown file (unset: standard output)"""
 
 
 def dataset_name(config: dict[str, Any]) -> str:
@@ -63,8 +49,6 @@ def dataset_name(config: dict[str, Any]) -> str:
 
 def lines(result: dict[str, Any], published: str) -> dict[Network, list[str]]:
     """Map (layers, kernel, epochs) to the cells of each network of a run."""
-    from .lab.reporting.style import wilson  # late: --help needs neither pandas nor plotly
-
     config, dense = result["config"], result["rows"][0]
     cells: dict[Network, list[str]] = {}
     for row in result["rows"]:
@@ -81,9 +65,6 @@ def lines(result: dict[str, Any], published: str) -> dict[Network, list[str]]:
 
 def page(results: list[dict[str, Any]]) -> str:
     """Return the page from the contents of results.json of each run."""
-    from .lab.reporting.provenance import command
-    from .lab.reporting.tables import Table, markdown
-
     order = [(layers, kernel) for layers in ("none", "linear", "conv", "all") for kernel in ("dense", *ROWS)]
     header = ["layers", "network", "epochs", "top-1", "published", "parameters", "of dense"]
     parts = [HEADER]
@@ -100,31 +81,3 @@ def page(results: list[dict[str, Any]]) -> str:
     commands = dict.fromkeys(f"    {command(result['config'])}" for result in results)
     machines = {f"torch {r['environment']['torch']}, {r['environment']['gpu'] or 'CPU'}" for r in results}
     return "\n".join([*parts, AGAIN.format(machines="; ".join(sorted(machines)), commands="\n".join(commands))])
-
-
-def act(options: Page) -> None:
-    """Write the page, or print it."""
-    from layers.network import write_text
-
-    from .lab.runs.record import COMPLETE, read_results
-
-    if options.out is not None:
-        check_file(options.out)
-    require(len(options.runs) > 0, "runs", options.runs, "one or more folders of complete runs with --frequency")
-    results = []
-    for folder in options.runs:
-        result = read_results(folder) if (folder / COMPLETE).is_file() else {"config": {}}
-        ours = bool(result["config"].get("frequency"))
-        require(ours, "run", str(folder), "the folder of a complete run with --frequency")
-        results.append(result)
-    text = page(results)
-    if options.out is None:
-        sys.stdout.write(text)
-    else:
-        write_text(options.out, text)
-
-
-main = door("frequency", Page, act)
-
-if __name__ == "__main__":
-    sys.exit(main())

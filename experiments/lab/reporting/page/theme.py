@@ -1,0 +1,35 @@
+"""How every figure of a page looks; its text and its lines take the page's colours, dark or light, from page.css."""
+
+import plotly.graph_objects as go
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+AXIS = {
+    "showline": False,
+    "ticks": "",
+    "zeroline": False,
+    "gridwidth": 1,
+    "automargin": True,
+    "title": {"font": {"size": 13}, "standoff": 8},
+}
+CLEAR = "rgba(0,0,0,0)"
+LOOK = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 13},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "xaxis": AXIS,
+        "yaxis": AXIS,
+        "margin": {"l": 10, "r": 16, "t": 16, "b": 10},
+        "height": 320,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 13}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
+        "bargap": 0.35,
+        "colorway": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+    }
+)
+
+
+def dressed(figure: go.Figure) -> go.Figure:
+    """Return the figure in the page's look; what it sets itself stays."""
+    return go.Figure(figure).update_layout(template=LOOK)
