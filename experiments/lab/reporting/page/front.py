@@ -10,6 +10,7 @@ from ..peers import Peer, peers
 from ..style import GREY, look, wilson
 from ..units import Unit, digits
 from .blocks import Block, Columns, Legend, Plot
+from .layers import short
 
 COSTS = ("macs", "params", "bytes", "file_bytes", "compressed")
 VARIANTS = ("", "-open", "-dot", "-open-dot")  # of a marker, one a run
@@ -99,7 +100,7 @@ def places(points: Sequence[_Point], span: Sequence[float]) -> list[str]:
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
     chosen = []
     for point, (x, y) in zip(points, spots):
-        wide = 7.5 * len(point.label)
+        wide = 7.5 * len(short(point.label))
         boxes = {
             "top center": (x - wide / 2, y + 8, x + wide / 2, y + 24),
             "bottom center": (x - wide / 2, y - 24, x + wide / 2, y - 8),
@@ -133,7 +134,7 @@ def _add(figure: go.Figure, point: _Point, place: str) -> None:
         x=[point.x],
         y=[point.y],
         mode="markers+text",
-        text=[point.label],
+        text=[short(point.label)],
         textposition=place,
         cliponaxis=False,
         error_x=across,

@@ -6,6 +6,7 @@ from ..comparison import Comparison, ratio
 from ..style import GREY, look, wilson
 from ..units import percent
 from .blocks import Plot
+from .layers import short
 
 COSTS = {"macs": "MACs", "params": "parameters"}
 
@@ -23,7 +24,7 @@ def ranking(comparison: Comparison) -> Plot:
         beside = "" if row is dense or shares["MACs"] is None else f" · {percent(shares['MACs'])} MACs"
         figure.add_scatter(
             x=[row["top1"]],
-            y=[f"<b>{name}</b>{beside}"],
+            y=[f"<b>{short(name)}</b>{beside}"],
             mode="markers",
             marker={"size": 14, "color": style.colour, "symbol": style.symbol},
             error_x={
