@@ -1,4 +1,4 @@
-# make run: train, compress, compare, report.  make test: the tests.  make docs: these pages as a site.
+# make run: every kernel compresses a small network, in a minute.  make test: the tests.  make docs: docs/ as a site.
 # make thesis: the text as PDF and HTML.  All set up .venv first.
 PYTHON ?= python3
 BIN = .venv/bin
@@ -6,7 +6,7 @@ BIN = .venv/bin
 .PHONY: run test docs thesis check clean
 
 run: .venv/installed
-	$(BIN)/python -m experiments.run
+	$(BIN)/python -m experiments.run.first
 
 test: .venv/installed
 	$(BIN)/python -m pytest

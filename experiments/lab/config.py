@@ -23,8 +23,9 @@ class Network:
     """what is compressed"""
 
     model: str = "lenet"
-    """lenet, lenet5, alexnet, vgg16, resnet18, resnet34, resnet50, densenet121, mobilenet_v3_small, resnet20, resnet32,
-    resnet44, resnet56, resnet110, or package.module:factory of your own (called with classes= and channels=)"""
+    """lenet, lenet5, convnet, alexnet, vgg16, resnet18, resnet34, resnet50, densenet121, mobilenet_v3_small, resnet20,
+    resnet32, resnet44, resnet56, resnet110, or package.module:factory of your own (called with classes= and
+    channels=)"""
     checkpoint: Path | None = None
     """a safetensors or .pth file with the network's trained weights"""
     pretrained: bool = False

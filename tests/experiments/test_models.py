@@ -21,6 +21,7 @@ TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "densenet
 SMALL = {  # for ten classes of 32 x 32 colour images
     "lenet": 62_006,  # LeCun et al. 1998, with three image channels
     "lenet5": 62_006,  # the same, its third layer written as a convolution
+    "convnet": 57_130,  # three convolutions, 864 + 18,432 + 36,864, their BatchNorms, 320, and a Linear layer, 650
     "alexnet": 23_272_266,
     "vgg16": 14_728_266,  # kuangliu/pytorch-cifar, as are the ResNets and the DenseNet
     "resnet18": 11_173_962,

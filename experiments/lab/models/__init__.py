@@ -16,6 +16,7 @@ from layers.network import class_scores
 MODELS = {  # name -> module:factory, imported when used; a factory is called as CALLS says
     "lenet": "experiments.lab.models.lenet:LeNet",
     "lenet5": "experiments.lab.models.lenet:LeNet5",
+    "convnet": "experiments.lab.models.convnet:ConvNet",
     **{
         name: f"experiments.lab.models.imagenet:{name}"
         for name in ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121", "mobilenet_v3_small")
