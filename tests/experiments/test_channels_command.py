@@ -63,7 +63,7 @@ def test_a_plan_by_latency_counts_from_the_dense_network():
     model, x = network("lenet")
     shop = Workshop(model, x, None, "cpu", None, 1)
     dense = State.of(shop)
-    thin = Channels(0.5).apply(dense, shop)
+    thin = Channels(0.5, score="l2", refit=False).apply(dense, shop)
     plan = Plan((), Budget(latency=0.5), "energy", cost(thin.model, x), cost(thin.model, x), Seconds(1e-9, 4.0))
     found = from_dense(plan, thin, shop)
     assert found.seconds.after == 4

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lightning import Callback
 from little import PLAIN, little
 
 from experiments.lab.evaluation.workshop import Workshop
@@ -23,6 +24,8 @@ LISTS = [
     "binary, finetune 1, half",
     "dct params=0.5 selector=energy, finetune 1",
     "weights 0.5, batchnorm, bf16",
+    "channels macs=0.6 score=taylor, weights 0.8 per-layer gradual, finetune 2",
+    "weights 0.5, weights 0.8 gradual, finetune 1, half",
 ]
 
 
@@ -81,6 +84,65 @@ def test_what_is_held_stays_through_training(shop):
     weight = binary.plain().conv2.weight
     assert all(len(row.abs().unique()) <= 2 for row in weight)  # zero and one size, of either sign
     assert int((weight == 0).sum()) >= int((binary.masks["conv2"] == 0).sum()) > 0
+
+
+def test_weights_that_go_gradually_end_at_their_share_and_count_only_then(shop):
+    shares = []
+
+    class Seen(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            layers = [m for m in module.model.modules() if hasattr(m, "parametrizations")]
+            kept = torch.cat([m.parametrizations.weight[0].mask.flatten() for m in layers])
+            shares.append(1 - float(kept.mean()))
+
+    watched = replace(shop, callbacks=[Seen()])
+    before, after = climbed(parse("weights 0.8 gradual, finetune 3"), watched)
+    assert not before.masks
+    assert before.growing is not None
+    assert shares == pytest.approx([0.7, 0.8, 0.8], abs=1e-3)  # 0.8 (1 - 1 / 8) of a rise over two epochs of three
+    assert after.growing is None
+    zeros = sum(int((after.plain().get_submodule(name).weight == 0).sum()) for name in after.masks)
+    assert zeros == sum(int((mask == 0).sum()) for mask in after.masks.values())
+    assert zeros / sum(mask.numel() for mask in after.masks.values()) == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_training_in_which_weights_go_is_gone_on_with_to_the_same_bits(ema, shop, tmp_path):
+    class Stop(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1 and trainer.global_step:
+                raise KeyboardInterrupt
+
+    steps = parse("weights 0.8 gradual per-layer, finetune 3")
+    shop = replace(shop, training=replace(shop.training, ema=ema))
+    *_, whole = climbed(steps, shop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        climbed(steps, replace(shop, checkpoint=tmp_path / "last.ckpt", callbacks=[Stop()]))
+    assert (tmp_path / "last.ckpt").is_file()
+    *_, resumed = climbed(steps, replace(shop, checkpoint=tmp_path / "last.ckpt"))
+    assert_same(whole.held(), resumed.held())
+
+
+def test_what_would_stop_too_early_is_refused_with_weights_that_go_gradually(shop):
+    step, _ = parse("weights 0.8 gradual, finetune 3")
+    impatient = replace(shop, training=replace(shop.training, patience=1))
+    with pytest.raises(ValueError, match=r"patience must be left out with weights that go gradually: .*, got 1"):
+        step.check(State.of(impatient), impatient)
+    assert step.check(State.of(shop), shop).growing is step
+
+
+def test_channels_are_taken_out_by_loss_within_a_budget_and_refitted(shop):
+    plain, fitted = (climbed(parse(f"channels macs=0.6 {words}"), shop)[0] for words in ("refit=no", ""))
+    assert plain.plan.after == fitted.plan.after
+    assert plain.plan.after.macs <= 0.6 * plain.plan.before.macs
+    assert plain.plan.widths == fitted.plan.widths
+    assert not torch.equal(plain.model.conv2.weight, fitted.model.conv2.weight)
+    step = parse("channels macs=0.6")[0]
+    assert step.images
+    assert step.check(State.of(shop), shop).guessed
+    assert not parse("channels 0.3 score=l1 refit=no")[0].images
+    with pytest.raises(ValueError, match=r"macs must be at least 0\.[0-9]*: then each layer has the fewest"):
+        parse("channels macs=0.01")[0].check(State.of(shop), shop)
 
 
 def test_a_step_leaves_the_state_before_it_as_it_was(shop):

@@ -51,7 +51,7 @@ def rows(compression: Compression, epochs: int) -> dict[str, Steps]:
 
 def _channels(compression: Compression) -> Steps:
     share = compression.prune_channels
-    return () if share is None else (Channels(share, _layers(compression)),)
+    return () if share is None else (Channels(share, score="l2", round=1, layers=_layers(compression), refit=False),)
 
 
 def _layers(compression: Compression) -> Any:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 
+from lightning import Callback
 from torch import nn
 
 from checks import require
 
 from ..evaluation.workshop import Workshop
 from ..training.train import train
-from .state import State
+from .state import State, masks_of
 
 SHARE = 1 / 20  # of the peak learning rate: what refitted factors gain by it is less than a larger step destroys
 
@@ -29,17 +30,27 @@ class Finetune:
 
     def check(self, state: State, shop: Workshop) -> State:
         """Nothing of the network can be wrong that its first batch will not show."""
-        return replace(state, guessed=True)
+        return replace(state, guessed=True, growing=None)
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Return the network with other weights, and its validation accuracy."""
+        growing = state.growing
+        if growing is None:
+            model = state.held()
+            val = tune(model, shop, self.epochs)
+            return replace(state.released(model), val=val)
+        state = replace(state.all_masked(growing.layers), growing=None)
         model = state.held()
-        val = tune(model, shop, self.epochs)
-        return replace(state.released(model), val=val)
+        val = tune(model, shop, self.epochs, growing.callback(self.epochs))
+        masks = masks_of(model, state.masks)
+        return replace(state.released(model), masks=masks, val=val)
 
 
-def tune(model: nn.Module, shop: Workshop, epochs: int) -> float:
-    """Train a compressed network in place, on from the checkpoint; the validation accuracy of its best epoch."""
+def tune(model: nn.Module, shop: Workshop, epochs: int, growing: Callback | None = None) -> float:
+    """Train a compressed network in place, on from the checkpoint; the validation accuracy of its best epoch.
+
+    The network as it is given competes with its epochs, but for `growing`, which takes weights out of it.
+    """
     training = shop.training
     return train(
         model,
@@ -50,7 +61,7 @@ def tune(model: nn.Module, shop: Workshop, epochs: int) -> float:
         batch_size=shop.batch_size,
         seed=training.seed,
         teacher=shop.dense,
-        keep_start=True,
+        keep_start=growing is None,
         checkpoint=shop.checkpoint,
-        callbacks=shop.callbacks,
+        callbacks=shop.callbacks if growing is None else [*shop.callbacks, growing],
     )

@@ -13,6 +13,7 @@ from checks import require
 from . import STEPS, Row
 from .kernel import FACTORS, Kernel
 from .state import Step, Steps
+from .weights import Weights
 
 LONGEST = 80  # characters of a row's name
 ANSWERS = {"yes": True, "no": False}
@@ -30,7 +31,7 @@ def written(step: Step) -> str:
     words = [] if isinstance(step, Kernel) else [name_of(step)]
     for option in _options(type(step)):
         value = getattr(step, option.name)
-        if option.default is MISSING:
+        if option.default is MISSING or (option.metadata.get("place") and value is not None):
             words.append(_number(value))
         elif value != option.default:
             named = option.name.replace("_", "-")
@@ -83,6 +84,9 @@ def check_order(steps: Steps) -> None:
                 better = better if same else [*better, *steps[place + 1 :]]
                 allowed = f"{', '.join(map(written, better))!r}, for {written(step)} cannot come after"
                 require(False, "compress", got, f"{allowed} {written(earlier)}, {why}")
+        if isinstance(step, Weights) and step.gradual:
+            after = step_name(steps[place + 1]) if place + 1 < len(steps) else "nothing"
+            require(after == "finetune", f"step after {written(step)}", after, "finetune, over whose epochs weights go")
         coded = [s for s in steps[:place] if isinstance(s, Kernel) and not s.factors]
         require(
             not row.factors or not coded, f"kernel before {written(step)}", *(coded[0].kernel if coded else "", FACTORS)
@@ -96,7 +100,7 @@ def _parse_step(text: str) -> Step:
     require(name in STEPS, "step", name, f"{near[0]!r}, or another of {', '.join(STEPS)}" if near else "a name")
     kind = STEPS[name].step
     options, hints = {option.name: option for option in _options(kind)}, get_type_hints(kind)
-    places = [key for key, option in options.items() if option.default is MISSING]
+    places = [key for key, option in options.items() if option.default is MISSING or option.metadata.get("place")]
     given: dict[str, Any] = {}
     if kind is Kernel:
         given[places.pop(0)] = name
@@ -107,10 +111,13 @@ def _parse_step(text: str) -> Step:
             place = places.pop(0)
             given[place] = _value(f"{place} of {name}", hints[place], word)
             continue
-        own = [option for option in options if options[option].default is not MISSING]
+        own = [
+            key for key, option in options.items() if option.default is not MISSING and "place" not in option.metadata
+        ]
         _check_own(name, word, key, own)
         require(key not in given, f"option {key} of {name}", word, "given once")
         given[key] = _value(f"{key} of {name}", hints[key], value if equals else "yes")
+    places = [key for key in places if options[key].default is MISSING]
     require(not places, f"step {name}", text.strip(), f"followed by its {' and '.join(places)}")
     step: Step = kind(**given)
     return step

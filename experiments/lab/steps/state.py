@@ -1,7 +1,7 @@
 """A network between two steps: its weights, its plan, what is held of them while it is trained; stored and read."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from layers import Budget, Plan, code, cost, fold, load, save
 from layers.checkpoint import OnnxNetwork
-from layers.network import copy_of, read_tensors, whole
+from layers.network import copy_of, read_tensors, weighted, whole
 from layers.thinning import Binary, Half, mask
 
 from ..evaluation.workshop import Workshop
@@ -65,6 +65,7 @@ class State:
         val: validation accuracy at the end of the training that led here.
         guessed: the numbers are not those that will come, only their shapes.
         onnx: what an .onnx file holds that is the network from here on; `model` is what it was made of.
+        growing: the step of weights that go in the fine-tuning which comes next.
     """
 
     model: nn.Module
@@ -76,6 +77,7 @@ class State:
     val: float | None = None
     guessed: bool = False
     onnx: bytes | None = None
+    growing: Any = None
 
     @classmethod
     def of(cls, shop: Workshop) -> "State":
@@ -95,6 +97,12 @@ class State:
         for name in {*self.binary, *self.masks}:
             parametrize.remove_parametrizations(model.get_submodule(name), "weight", leave_parametrized=False)
         return replace(self, model=model)
+
+    def all_masked(self, layers: Layers) -> "State":
+        """Return this state with masks of its own, which may grow, for each of these layers: ones where it has none."""
+        ones = {name: torch.ones_like(_weight(self.model, name)) for name in weighted(self.model, KINDS[layers])}
+        own = {name: kept.clone() for name, kept in self.masks.items()}
+        return replace(self, masks=dict(sorted({**ones, **own}.items())))
 
     def plain(self) -> nn.Module:
         """Return the network in float32, of plain layers where weights are held."""
@@ -130,9 +138,11 @@ class State:
     @classmethod
     def read(cls, folder: Path, dense: nn.Module, done: Steps, form: str, binary: Sequence[str]) -> "State":
         """Read what `keep` wrote, bit for bit; `dense` is untouched."""
+        plan = Plan.load(folder / "plan.json")
         if (folder / ONNX).is_file():
-            return cls(dense, Plan.load(folder / "plan.json"), done, onnx=(folder / ONNX).read_bytes())
-        state = cls(load(folder, dense), Plan.load(folder / "plan.json"), done, {}, tuple(binary), form)
+            return cls(dense, plan, done, onnx=(folder / ONNX).read_bytes())
+        growing = done[-1] if done and getattr(done[-1], "gradual", False) else None
+        state = cls(load(folder, dense), plan, done, {}, tuple(binary), form, growing=growing)
         if not (folder / HELD).is_file():
             return state
         tensors, masks = read_tensors(folder / HELD), {}
@@ -144,6 +154,11 @@ class State:
             else:
                 masks[name] = tensor.to(weight.dtype)
         return replace(state, masks=dict(sorted(masks.items())))
+
+
+def masks_of(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return the masks that these layers, held by nothing else, have now."""
+    return {name: model.get_submodule(name).parametrizations.weight[0].mask.clone() for name in names}  # type: ignore[union-attr,index]
 
 
 def _weight(model: nn.Module, name: str) -> Tensor:
