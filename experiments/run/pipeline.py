@@ -22,8 +22,8 @@ from ..lab.runs.inputs import changes, inputs
 from ..lab.runs.lock import alone
 from ..lab.runs.stages import Accuracies, Stages
 from ..lab.runs.tracking import Tracker
-from ..lab.training.batchnorm import statistics
 from ..lab.training.distributed import agreed, processes, rank
+from ..lab.training.trainer import statistics
 from .measure import measure
 from .rungs import Ladder
 

@@ -14,9 +14,9 @@ from layers.calibration import measure_batchnorm
 
 from ..config import Training
 from .average import averaged
-from .batchnorm import REESTIMATE
 from .loss import Loss, ordered
 from .schedules import OPTIMIZERS, make_schedule
+from .trainer import REESTIMATE
 from .watch import Watch
 
 

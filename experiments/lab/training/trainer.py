@@ -8,6 +8,8 @@ import lightning
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import FSDPStrategy
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from checks import require
 
@@ -17,6 +19,7 @@ from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
 
+REESTIMATE = 10_000  # images suffice for BatchNorm's statistics (Wu & Johnson 2021, section 3)
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -74,3 +77,15 @@ def make_trainer(
         plugins=plugins,
         callbacks=[*own, *callbacks],
     )
+
+
+def statistics(model: nn.Module, config: Training) -> str:
+    """Say which statistics the network will keep; empty without BatchNorm."""
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return ""
+    words = {
+        "local": "running averages of each process's own batches, the first one's kept",
+        "sync": "running averages over the batches of all processes",
+        "reestimate": "measured anew on training images before each validation",
+    }
+    return f"BatchNorm statistics: {words[config.batchnorm]}"
