@@ -118,20 +118,20 @@ def refit(
             sums = _sums(_solved(dense, part), inputs, wanted.pop(name))
             finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
             require(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
-            if not isinstance(part, nn.Sequential):
-                weight, bias = _least_squares(part, sums)
-                set_weights(nn.Sequential(part), [weight], bias)
-                progress(name)
-                trim()
-                continue
             moments = None if stats is None else stats.layers.get(name)
-            gradients = None if moments is None else shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
             norm = "" if moments is None or dense.bias is not None else moments.norm
-            change = _refit_factors(dense, part, sums, gradients, norm)
+            if isinstance(part, nn.Sequential):
+                gradients = None
+                if moments is not None:
+                    gradients = shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
+                change = _refit_factors(dense, part, sums, gradients, norm)
+            else:
+                change = _refit_plain(part, sums, norm)
             if norm:
                 before: Any = model.get_submodule(norm)
                 after: Any = small.get_submodule(norm)
-                after.running_mean.copy_(before.running_mean + change)
+                mean = before.running_mean[left[name].to(change.device)] if name in left else before.running_mean
+                after.running_mean.copy_(mean + change)
             progress(name)
             trim()
     if not aside:
@@ -240,10 +240,12 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: 
     return change
 
 
-def _least_squares(layer: Layer, sums: Sums) -> tuple[Tensor, Tensor | None]:
-    """W* (g, o, i, h, w) and its bias."""
-    target = _solution(layer, sums, layer.bias is not None)[1]
-    return target, None if layer.bias is None else -_above(target, sums)
+def _refit_plain(layer: Any, sums: Sums, norm: str) -> Tensor:
+    """Set W* and its bias in place; return as `_refit_factors` does."""
+    target = _solution(layer, sums, takes_mean(layer, norm))[1]
+    change = _above(target, sums)
+    set_weights(nn.Sequential(layer), [target], None if layer.bias is None else -change)
+    return change
 
 
 def _solution(solved: Layer, sums: Sums, absorbed: bool) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from checks import require
 
-from ..calibration import LayerStats, Stats, covariance, observed, ridge, root, shrinkage, shrunk
+from ..calibration import LayerStats, Stats, covariance, observed, ridge, root, shrinkage, shrunk, takes_mean
 from .coupled import Coupled
 
 ROUNDS = 64  # in which units are taken out, the cheapest of them at once: exact below that many
@@ -78,12 +78,28 @@ def removal_path(coupled: Coupled, model: nn.Module, stats: Stats) -> Path:
     return Path(order, lost)
 
 
+def _gradients(layer: Any, moments: LayerStats) -> Tensor:
+    """G (g, o, o); where single images' gradients are known, of the eigenvalues that they have: sum_j lambda_ij / tr C.
+
+    A channel is gone at all positions of an image alike, so that what it changes adds up in the pooling after it.
+    """
+    outputs = moments.outputs.to("cpu", torch.float64)
+    if moments.eigen is None:
+        return shrunk(outputs, shrinkage(outputs, moments.rows))
+    left, values = (part.to("cpu", torch.float64) for part in (moments.eigen.outputs, moments.eigen.values))
+    power = moments.inputs.diagonal(dim1=2, dim2=3).sum((1, 2))
+    if layer.bias is not None:  # the eigenvalues are of inputs less their mean
+        power = power - moments.mean.square().sum(1)
+    scales = values.sum(2) / power.to("cpu", torch.float64).clamp_min(torch.finfo(torch.float64).tiny)[:, None]
+    return (left * scales[:, None, :]) @ left.mT
+
+
 def _blocks(layer: Any, moments: LayerStats, read: Sequence[Sequence[int]]) -> list[Inputs]:
     """Split what a layer reads into its groups and the blocks that their second moments are kept in."""
-    inputs, mean, outputs = (moment.to("cpu", torch.float64) for moment in moments[:3])
-    if layer.bias is not None:
+    inputs, mean = (moment.to("cpu", torch.float64) for moment in moments[:2])
+    if takes_mean(layer, moments.norm):
         inputs = covariance(inputs, mean.unflatten(1, (inputs.shape[1], -1)))
-    inputs, outputs = (shrunk(moment, shrinkage(moment, moments.rows)) for moment in (inputs, outputs))
+    inputs, outputs = shrunk(inputs, shrinkage(inputs, moments.rows)), _gradients(layer, moments)
     groups, count, size = inputs.shape[:3]
     weight = layer.weight.detach().to("cpu", torch.float64).flatten(1).unflatten(0, (groups, -1))
     whitened = (root(outputs, DAMPING).mT @ weight).unflatten(2, (count, size))

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from layers import Budget, calibrate, compress, cost, make_plan, prune_channels, refit
+from layers.calibration import Eigen
 from layers.thinning import removal
 from layers.thinning.coupled import Graph
 from layers.thinning.importance import CHANNEL_SCORES, taylor
@@ -70,6 +72,8 @@ def test_the_predicted_rise_is_that_of_the_best_change_of_what_reads_the_channel
     monkeypatch.setattr(removal, "RIDGE", 1e-9)
     monkeypatch.setattr(removal, "shrinkage", lambda moment, rows: torch.zeros(1, dtype=torch.float64))
     stats = calibrate(model, [x])
+    plain = {name: moments._replace(eigen=None) for name, moments in stats.layers.items()}  # C and G, as below
+    stats = replace(stats, layers=plain)
     groups = Graph(copy.deepcopy(model), x[:1].clone()).coupled(nn.Module)
     coupled = next(one for one in groups if "grouped" in one.read)
     assert (coupled.units, coupled.repeats, len(coupled.read)) == (4, 2, 3)  # a channel of either group at once
@@ -229,3 +233,33 @@ def test_a_thin_network_from_elsewhere_is_not_refitted():
     del thin.outputs_left_of_layers  # as a checkpoint reads it
     with pytest.raises(ValueError, match="small must be with 6, as prune_channels left it"):
         refit(thin, model, [x])
+
+
+def test_batchnorm_takes_the_mean_that_a_thinner_layer_cannot():
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3, bias=False)]
+    model = nn.Sequential(*parts, nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 4, 4))
+    x = torch.randn(600, 3, 6, 6)
+    for layer in (model[1], model[4]):
+        nn.init.normal_(layer.bias)
+    model(x)  # statistics that are its own
+    model.eval()
+    stats = calibrate(model, [x])
+    thin = prune_channels(model, 0.5, x, score="loss", round=1, stats=stats).model
+    assert thin[4].num_features == 3
+    with_norm, without = (refit(thin, model, [x], stats=s, held_out=0) for s in (stats, None))
+    assert torch.equal(without[4].running_mean, thin[4].running_mean)
+    assert not torch.equal(with_norm[4].running_mean, thin[4].running_mean)
+    assert apart(with_norm, model, x) < apart(without, model, x)
+
+
+def test_gradients_of_single_images_say_how_much_an_output_counts():
+    model, x = redundant()
+    moments = calibrate(model, [x], loss_aware=False).layers["2"]
+    g = torch.tensor([[[2.0, 1.0], [1.0, 3.0]]], dtype=torch.float64)
+    basis = torch.linalg.eigh(g)
+    c = moments.inputs[0, 0] - moments.mean[0].outer(moments.mean[0])
+    left, right = basis.eigenvectors, torch.linalg.eigh(c)
+    values = basis.eigenvalues[:, :, None] * right.eigenvalues
+    known = moments._replace(outputs=g, eigen=Eigen(left, right.eigenvectors[None, None], 4 * values, 9))
+    torch.testing.assert_close(removal._gradients(nn.Linear(54, 2), known), 4 * g)

@@ -70,7 +70,7 @@ class Channels:
     def apply(self, state: State, shop: Workshop) -> State:
         """Return the thinner network, its costs and widths in the plan; the first of several processes alone does."""
         images = shop.images(state.model, state.done) if self.images else None
-        stats = images.stats if images is not None and self.score == "loss" else None  # by all processes together
+        stats = None if images is None else images.stats  # by all processes together
         if images is not None and rank():
             return state
         batches = None if images is None or self.score != "taylor" else [x for x, _ in images.batches]
@@ -89,6 +89,6 @@ class Channels:
             ).model
         if self.refit and images is not None:
             with stage("refit"):
-                thin = refit(thin, state.model, images.batches, seed=images.seed)
+                thin = refit(thin, state.model, images.batches, stats=stats, seed=images.seed)
         after = cost(thin, shop.example[:1].to(next(thin.parameters()).device))
         return replace(state, model=thin, plan=replace(state.plan, after=after, widths=widths_of(thin)))
