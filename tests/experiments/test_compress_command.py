@@ -14,7 +14,7 @@ from experiments.run import rungs
 from experiments.run.__main__ import main
 from layers import load
 
-LIST = "channels 0.3, svd params=0.8, finetune 1, weights 0.5, finetune 1, half"
+LIST = "channels 0.3, svd params=0.8, finetune 1, weights 0.5 per-layer, finetune 1, half"
 ARGUMENTS = ["--compress", LIST, "--max-epochs", "1", "--latency-batches", "1", "--rep", "--no-track"]
 
 
@@ -54,7 +54,7 @@ def test_every_step_is_a_rung(whole, capsys):
     assert dense["params"] == params[0] > params[1] > params[2] == params[-1] == row["params"]
     assert ladder[4]["nonzeros"] < 0.6 * ladder[3]["nonzeros"]
     assert [rung["bits"] for rung in ladder] == [32] * 6 + [16]
-    name = "channels-0.3-svd-params0.8-finetune-1-weights-0.5-finetune-1-half"
+    name = "channels-0.3-svd-params0.8-finetune-1-weights-0.5-per-layer-finetune-1-half"
     assert row["network"] == name
     assert ladder[-1]["file_bytes"] == row["file_bytes"] == (folder / name / "model.safetensors").stat().st_size
     assert ladder[-1]["top1"] == row["top1"]

@@ -85,7 +85,7 @@ class Channels:
                 round=self.round,
                 stats=stats,
                 batches=batches,
-                seed=shop.training.seed,
+                seed=0 if images is None else images.seed,
             ).model
         if self.refit and images is not None:
             with stage("refit"):
