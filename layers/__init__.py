@@ -13,6 +13,7 @@ from .checkpoint import (
     export as export,
     export_int8 as export_int8,
     load as load,
+    on_grid as on_grid,
     save as save,
 )
 from .coded import (

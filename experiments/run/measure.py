@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from layers import Cost, Plan, cost, export
+from layers import Plan, export
 from layers.checkpoint import OnnxNetwork
-from layers.costs import deflated, file_memory, peak_memory
+from layers.costs import Scale, file_memory, peak_memory, scale, score
 from layers.network import copy_of
 
 from ..lab.config import Config
@@ -30,12 +30,15 @@ from ..lab.runs.history import read as read_history, seconds
 from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
+from ..lab.steps.bits import Bits
+from ..lab.steps.language import step_name
 from ..lab.steps.state import State, Steps, stored
 from .ladder import print_ladders
-from .rungs import Ladder, measured
+from .rungs import Ladder, Rung, measured
 from .texts import widths_of_layers, zeros_of_layers
 
 FLOAT = "float32_onnx"  # the network that 8-bit integers were made of, in the same runtime
+WORDS = {"half": (16, 16), "bf16": (16, 16), "int8": (8, 8), "binary": (1, 32)}  # bits of weights and of activations
 TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 
 
@@ -45,8 +48,6 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     right: dict[str, str] = {}  # network -> which of the test images: what a paired test of two networks needs
     accuracies, ladders = kept.finished(), {name: Ladder(job, kept, name) for name in job.rows}
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
-    given = job.config.compression  # where fewer bits are asked for, the bytes of all tensors say little
-    treated = bool(given.compress or given.prune or given.quantise)
     between = {form: ladder.read(n).network() for ladder in ladders.values() for n, form in ladder.between().items()}
     floats = {f"{n}/{FLOAT}": _in_float(ladders[n], example) for n in models if isinstance(models[n], OnnxNetwork)}
     timing = latencies({**models, **between, **floats}, example, sizes)
@@ -63,16 +64,15 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
             shown, right[name] = Accuracy.of(judged), packed(judged.first)
         else:
             shown, right[name] = Accuracy(*(getattr(rungs[-1], key) for key in Accuracy._fields)), ladder.right()
-        costs = rungs[-1] if rungs else cost(model, example[:1])
-        small = rungs[-1].deflated if rungs else deflated(model)
+        counts = rungs[-1] if rungs else scale(model, example[:1])._replace(bytes=_file_bytes(job, name))
         row = {
             "network": name,
             **_origin(job.rows.get(name, ())),
             **shown._asdict(),
             "top1_before": accuracies[name].before,
             "val_top1": accuracies[name].val,
-            **{key: getattr(costs, key) for key in Cost._fields},
-            **({"file_bytes": _file_bytes(job, name), "deflated": small} if treated else {}),
+            **{key: getattr(counts, key) for key in Scale._fields},
+            **(_score(rungs, job.rows[name]) if rungs else {}),
             **times(name),
             **({FLOAT: times(beside)} if beside in floats else {}),
             "peak_memory": _memory(model, example),
@@ -109,7 +109,10 @@ def _made(job: Job, row: dict[str, Any], model: nn.Module, sizes: Sequence[int])
     """Say how a row was made, and what became of each layer."""
     name = row["network"]
     plan = Plan.load(job.folder / name / "plan.json")
-    texts = widths_of_layers(job.model, plan.widths), zeros_of_layers(model), beside_float(row, sizes)
+    told = "numbers and operations in 32-bit words, added up, lower is better"
+    first = "by the formula that takes some shares off twice"
+    scored = f"score {row['score']:.4g} ({told}), {row['score_doubled']:.4g} {first}"
+    texts = widths_of_layers(job.model, plan.widths), zeros_of_layers(model), beside_float(row, sizes), scored
     known = evidence.read(job.folder).get(name, {})
     return report.Made(said(job.rows[name], job.calibration_images), tuple(filter(None, texts)), plan, known)
 
@@ -138,6 +141,14 @@ def beside_float(row: Mapping[str, Any], sizes: Sequence[int]) -> str:
 def _file_bytes(job: Job, name: str) -> int:
     """Return the size on the disk of the file that holds the network's weights."""
     return (job.folder / "dense.safetensors").stat().st_size if name == "dense" else stored(job.folder / name)
+
+
+def _score(rungs: Sequence[Rung], steps: Steps) -> dict[str, float]:
+    """Return the network's score and the value that its formula first had, which takes some shares off twice."""
+    dense, small = (Scale(*(getattr(rung, key) for key in Scale._fields)) for rung in (rungs[0], rungs[-1]))
+    bits = [(step.width, 32) if isinstance(step, Bits) else WORDS.get(step_name(step), (32, 32)) for step in steps]
+    right, doubled = score(small, dense, *(min(column) for column in zip(*bits)))
+    return {"score": right, "score_doubled": doubled}
 
 
 def _origin(steps: Steps) -> dict[str, object]:

@@ -3,13 +3,11 @@
 import json
 import shutil
 import time
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layers import cost
-from layers.costs import deflated, file_cost
+from layers.costs import scale
 
 from ..lab.evaluation.evaluate import Accuracy, accuracy, judge
 from ..lab.evaluation.workshop import Workshop
@@ -40,10 +38,9 @@ class Rung(NamedTuple):
     params: int
     nonzeros: int
     macs: int
-    bytes: int
-    bits: float  # per weight, as they are in memory
-    file_bytes: int  # of model.safetensors as `save` writes it
-    deflated: int
+    bits: float  # per parameter, as they are stored
+    bytes: int  # of the file that `save` writes
+    compressed: int  # by brotli
     seconds: float  # that the step took, without this measurement
 
 
@@ -155,16 +152,6 @@ def measured(job: Job, state: State, words: str, size: int, seconds: float) -> t
     judged = judge(network, job.dataset.test(), job.dataset, job.device)
     test, right = Accuracy.of(judged), packed(judged.first)
     val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1 if job.validated else None
-    if state.onnx is not None:
-        file, small = file_cost(state.onnx), len(zlib.compress(state.onnx, 1))
-        rung = Rung(
-            words, *test, val, file.params, file.nonzeros, file.macs, file.bytes, file.bits, size, small, seconds
-        )
-        return rung, right
-    costs, params = cost(network, job.example[:1].to(job.device)), list(network.parameters())
-    bits = 8 * sum(p.numel() * p.element_size() for p in params) / sum(p.numel() for p in params)
-    full = sum(int(p.count_nonzero()) for p in params)
-    return (
-        Rung(words, *test, val, costs.params, full, costs.macs, costs.bytes, bits, size, deflated(network), seconds),
-        right,
-    )
+    counts = scale(network, job.example[:1].to(job.device), state.kept())
+    counts = counts._replace(bytes=size, compressed=size if state.compact else counts.compressed)
+    return Rung(step=words, **test._asdict(), val_top1=val, **counts._asdict(), seconds=seconds), right

@@ -45,7 +45,7 @@ def save(
         example: an input (n, ...), for program.pt2 as well, which torch.export.load reads without the model's code.
         preprocessing: how images become inputs, plain values for preprocessing.json, which program.pt2 has as well.
         compressed: model.safetensors by brotli, bit for bit, which loader.py then needs as well: 8 bits a weight and
-            fewer come close to their entropy, float32 loses a sixth, and writing takes 2 s a MB (from 8 MB on 0.04).
+            fewer come close to their entropy, float32 loses a sixth, and writing takes 2 s a MB (from 4 MB on 0.04).
 
     Raises:
         ValueError: for a folder that holds anything else, in which nothing is changed; for a network that is not one

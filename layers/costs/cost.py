@@ -1,16 +1,16 @@
 """What a network costs: parameters, multiply-accumulates, bytes."""
 
-import zlib
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from .trace import Trace, trace
 
 
 class Cost(NamedTuple):
-    """Parameters, multiply-accumulates for the given input, and bytes of the checkpoint; costs add and subtract.
+    """Parameters, multiply-accumulates for the given input, and bytes of the tensors; costs add and subtract.
+
+    What a file takes is no sum over layers: `scale` weighs it.
 
     Example:
         >>> Cost(10, 100, 40) - Cost(4, 50, 16)
@@ -37,19 +37,6 @@ def _stored(model: nn.Module) -> list[Tensor]:
 def storage(model: nn.Module) -> tuple[int, int]:
     """(parameters, bytes of the state_dict's tensors), tied tensors counted once."""
     return sum(p.numel() for p in model.parameters()), sum(t.numel() * t.element_size() for t in _stored(model))
-
-
-def deflated(model: nn.Module) -> int:
-    """Bytes of the state_dict compressed by zlib, tensor by tensor: what zeros and few distinct values save.
-
-    Huffman coding and repeats (RFC 1951), as for a checkpoint that is sent or archived (Han et al. 2016, section 4).
-    """
-    return sum(len(zlib.compress(_octets(t), 1)) for t in _stored(model))
-
-
-def _octets(tensor: Tensor) -> bytes:
-    """The bytes of a tensor of any type: NumPy has no bfloat16."""
-    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def cost(model: nn.Module, x: Tensor) -> Cost:

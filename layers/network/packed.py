@@ -13,7 +13,7 @@ from .files import tensors_of, whole
 from .packing import compressed_size_of, pack, size_of
 
 SMALLEST = 1024  # bytes of a tensor that is not left as it is, for any reader of safetensors
-LARGE = 2**23  # bytes from which brotli's best takes too long: 2 s a MB, against 0.04 s for 1 to 5 % more bytes
+LARGE = 2**22  # bytes from which brotli's best takes too long: 2 s a MB, against 0.04 s for 1 to 5 % more bytes
 BEST, FAST, WINDOW = 11, 9, 24  # qualities of brotli; the logarithm of how far back it looks
 
 

@@ -51,6 +51,13 @@ REFUSED = {
     "int8, finetune 3": "compress must be 'finetune 3, int8', for finetune 3 cannot come after int8, which nothing can",
     "int8 images=0": "images of int8 must be at least 1: activations get their scales from them, got 0",
     "int8 method=max": "method of int8 must be one of auto, minmax, entropy, percentile, nncf, got 'max'",
+    "bits 9": "bits must be a whole number from 2 to 8, got 9",
+    "bits": "step bits must be followed by its width, got 'bits'",
+    "bits 6 bytes=2": "bytes of bits must be above 0 and at most 1, got 2.0",
+    "bits 6 bytes=0.1 rounding=nearest": "rounding of bits must be loss, where bytes are given, got 'nearest'",
+    "binary, bits 4": "compress must be 'binary', for bits 4 cannot come after binary, whose weights have one bit",
+    "bits 6, finetune 3": "compress must be 'finetune 3, bits 6', for finetune 3 cannot come after bits 6, ",
+    "dct, bits 4": "kernel before bits 4 must be one that makes factors, not coefficients, got 'dct'",
     "half, finetune 3": "compress must be 'finetune 3, half', for finetune 3 cannot come after half, which nothing can",
     "finetune 3, half, bf16": "compress must be 'finetune 3, half', for bf16 cannot come after half",
     "dct, weights 0.5": "kernel before weights 0.5 must be one that makes factors, not coefficients, got 'dct'",
@@ -80,7 +87,7 @@ def test_names_of_rows_are_safe_and_differ():
 
 
 def test_every_row_of_the_table_can_be_written():
-    needs = {"channels": " 0.3", "weights": " 0.3", "finetune": " 1"}
+    needs = {"bits": " 6", "channels": " 0.3", "weights": " 0.3", "finetune": " 1"}
     for name, row in STEPS.items():
         words = name + needs.get(name, "")
         assert written(parse(words)[0]) == words

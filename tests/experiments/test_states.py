@@ -26,6 +26,8 @@ LISTS = [
     "weights 0.5, batchnorm, bf16",
     "channels macs=0.6 score=taylor, weights 0.8 per-layer gradual, finetune 2",
     "weights 0.5, weights 0.8 gradual, finetune 1, half",
+    "weights 0.5, bits 4 rounding=nearest",
+    "svd params=0.6 selector=energy, bits 5",
 ]
 
 

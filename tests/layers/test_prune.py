@@ -17,7 +17,7 @@ from experiments.lab.steps import half
 from experiments.lab.steps.state import State
 from experiments.run.__main__ import main
 from layers import fold, load
-from layers.costs import deflated
+from layers.network import network_bytes
 from layers.thinning import Half, binarise, gradual, mask, masks, zeros
 from layers.thinning.weights import SCORES, lamp
 
@@ -84,7 +84,7 @@ def test_masked_weights_stay_zero_in_training_and_fold_to_plain_layers(score):
         assert not torch.equal(weight, before[f"{name}.weight"] * one)  # the others have moved
     shares = zeros(plain)
     assert shares.keys() == chosen.keys()
-    assert deflated(plain) < 0.75 * deflated(LeNet(2))
+    assert len(network_bytes(plain)) < 0.36 * len(network_bytes(LeNet(2)))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_binary_networks_learn_and_keep_two_values_per_filter():
     for module in plain.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             assert all(len(row.abs().unique()) == 1 for row in module.weight.flatten(1))
-    assert deflated(plain) < 0.15 * deflated(LeNet(2))
+    assert len(network_bytes(plain)) < 0.06 * len(network_bytes(LeNet(2)))
     with pytest.raises(ValueError, match="one with convolutions or Linear layers to binarise"):
         binarise(nn.ReLU())
 
@@ -166,14 +166,14 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert main([*f"{QUICK} --kernel None --prune 0.6 --prune-score lamp --out {tmp_path}".split()]) == 0
     folder, (dense, pruned) = rows(tmp_path)
     heads = capsys.readouterr().out.split("dense")[0]
-    assert {"file", "before", "tuning,"} <= set(heads.split())  # the sizes that are on the disk; accuracy before
-    assert pruned["file_bytes"] == (folder / "pruned" / "model.safetensors").stat().st_size
-    assert pruned["file_bytes"] < 0.46 * dense["file_bytes"]  # 40 % of the numbers and their places
+    assert {"size,", "before", "tuning,"} <= set(heads.split())
+    assert pruned["bytes"] == (folder / "pruned" / "model.safetensors").stat().st_size
+    assert pruned["bytes"] < 0.46 * dense["bytes"]  # 40 % of the numbers and their places
     assert 0 <= pruned["top1_before"] <= 100
     assert dense["top1_before"] is None
     assert (dense["network"], pruned["network"], pruned["budget"]) == ("dense", "pruned", "")
     assert pruned["top1"] > 30  # of ten classes, after two epochs
-    assert pruned["deflated"] < 0.8 * dense["deflated"]
+    assert pruned["compressed"] == pruned["bytes"] < dense["compressed"] < dense["bytes"]
     assert pruned["params"] == dense["params"]
     saved = load(folder / "pruned", LeNet())
     weights = [m.weight for m in saved.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
@@ -185,7 +185,7 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert compare([folder.name, "--runs", str(tmp_path), "--out", str(tmp_path / "table.csv")]) == 0
     header, _, line = (tmp_path / "table.csv").read_text().splitlines()
     cells = dict(zip(header.split(","), line.split(",")))
-    assert float(cells["file_bytes / dense"]) == pytest.approx(pruned["file_bytes"] / dense["file_bytes"])
+    assert float(cells["bytes / dense"]) == pytest.approx(pruned["bytes"] / dense["bytes"])
 
 
 @pytest.mark.parametrize("bits", ["half", "binary"])
@@ -196,7 +196,7 @@ def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
     assert small["network"] == f"svd-pruned-{bits}"
     assert small["params"] <= 0.7 * dense["params"]
     assert small["top1"] > 20
-    assert small["deflated"] < 0.6 * dense["deflated"]
+    assert small["compressed"] < 0.6 * dense["compressed"]
     saved = load(folder / small["network"], LeNet())
     assert saved.fc1[0].weight.dtype == torch.float32
     if bits == "half":

@@ -6,7 +6,7 @@ import types
 import layers
 
 PUBLIC = {
-    *("METHODS", "SELECTORS", "Budget", "Plan", "compress", "cost", "latency", "make_plan", "replace"),
+    *("METHODS", "SELECTORS", "Budget", "Plan", "compress", "cost", "latency", "make_plan", "on_grid", "replace"),
     *("Cost", "Timing", "interleaved", "LayerStats", "Stats", "calibrate", "reestimate_batchnorm", "refit"),
     *("Coded", "Transform", "TransformLinear", "code", "fold", "Thin", "prune_channels", "export", "load", "save"),
     *("OnnxNetwork", "export_int8"),

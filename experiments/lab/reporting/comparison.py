@@ -48,8 +48,8 @@ class Column(NamedTuple):
         return digits(value / unit.size) if self.decimals is None else brief(f"{value:.{self.decimals}f}", value)
 
 
-def columns(batches: Sequence[int], files: bool = False) -> dict[str, Column]:
-    """Return key of a row -> its column; `files`: with the sizes of files, where a network is pruned or quantised."""
+def columns(batches: Sequence[int]) -> dict[str, Column]:
+    """Return key of a row -> its column."""
     return {
         "top1": Column("top-1, %", _points, decimals=2),
         "top1_before": Column("before tuning, %", _points, decimals=2),
@@ -57,8 +57,7 @@ def columns(batches: Sequence[int], files: bool = False) -> dict[str, Column]:
         "loss": Column("loss", _difference, decimals=3),
         "params": Column("params", _percent, COUNTS),
         "macs": Column("MACs", _percent, COUNTS),
-        "bytes": Column("size", _percent, BYTES),
-        **({"file_bytes": Column("file size", _percent, BYTES)} if files else {}),
+        "bytes": Column("size", _percent, BYTES),  # of the file
         **{f"latency_{n}": Column(f"batch {n}", _times, SECONDS) for n in batches},
         "peak_memory": Column("peak memory", _percent, BYTES),
         "training_seconds": Column("training", _times, SECONDS[:1]),
@@ -85,7 +84,7 @@ class Comparison(NamedTuple):
     @property
     def columns(self) -> dict[str, Column]:
         """Return the columns that any of the runs has something in."""
-        every = columns(self.batches, any("file_bytes" in results["rows"][0] for results in self.runs.values()))
+        every = columns(self.batches)
         few = all(results.get("classes", MANY + 1) <= MANY for results in self.runs.values())
         tuned = any(row.get("top1_before") is not None for _, row, _ in self.rows)
         left_out = [*["top5"] * few, *["top1_before"] * (not tuned)]

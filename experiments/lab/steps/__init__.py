@@ -8,6 +8,7 @@ from layers import METHODS
 
 from .batchnorm import Batchnorm
 from .binary import Binary
+from .bits import Bits
 from .channels import Channels
 from .finetune import Finetune
 from .half import Bf16, Half
@@ -46,6 +47,7 @@ STEPS = {
     "finetune": Row(Finetune),
     "batchnorm": Row(Batchnorm),
     "binary": Row(Binary, {"binary": "which is done already"}, factors=True),
+    "bits": Row(Bits, {"binary": "whose weights have one bit already"}, last=True, factors=True),
     "half": Row(Half, last=True, factors=True, reshapes=True),
     "bf16": Row(Bf16, last=True, factors=True, reshapes=True),
     "int8": Row(Int8, last=True, reshapes=True),

@@ -77,7 +77,7 @@ def check_order(steps: Steps) -> None:
             why = "which nothing can follow" if row_of(earlier).last else row.never_after.get(name_of(earlier))
             if why is not None:
                 got = ", ".join(map(written, steps))
-                same = name_of(step) == name_of(earlier) or (row.last and row_of(earlier).last)
+                same = name_of(step) == name_of(earlier) or row.last  # nor can it come before
                 better = (
                     [*steps[:place], *steps[place + 1 :]] if same else [*steps[:before], step, *steps[before:place]]
                 )

@@ -61,7 +61,7 @@ class State:
         done: the steps that led here.
         masks: by layer, what of its weight stays zero.
         binary: layers whose weights have two values per filter.
-        form: of FORMS, or empty: float32.
+        form: of FORMS, bits where weights are whole numbers times a step, or empty: float32.
         val: validation accuracy at the end of the training that led here.
         guessed: the numbers are not those that will come, only their shapes.
         onnx: what an .onnx file holds that is the network from here on; `model` is what it was made of.
@@ -108,11 +108,20 @@ class State:
         """Return the network in float32, of plain layers where weights are held."""
         return fold(self.held()) if self.masks or self.binary else self.model
 
+    def kept(self) -> nn.Module:
+        """Return the network whose numbers are saved."""
+        return copy_of(self.plain()).to(FORMS[self.form]) if self.form in FORMS else self.plain()
+
+    @property
+    def compact(self) -> bool:
+        """Whether few values or many zeros are among its weights, so that its file is worth compressing."""
+        return bool(self.masks or self.binary or self.form == "bits")
+
     def network(self) -> nn.Module:
         """Return the network that is measured."""
         if self.onnx is not None:
             return OnnxNetwork(self.onnx, threads=torch.get_num_threads())
-        return Half(copy_of(self.plain()), FORMS[self.form]) if self.form else self.plain()
+        return Half(copy_of(self.plain()), FORMS[self.form]) if self.form in FORMS else self.plain()
 
     def save(self, folder: Path, preprocessing: Mapping[str, Any] | None = None) -> None:
         """Write the network as `layers.save` does, or its .onnx file and the plan: what a user gets."""
@@ -122,8 +131,7 @@ class State:
             with whole(folder / ONNX) as temporary:
                 temporary.write_bytes(self.onnx)
             return
-        plain = copy_of(self.plain()).to(FORMS[self.form]) if self.form else self.plain()
-        save(plain, self.plan, folder, preprocessing=preprocessing)
+        save(self.kept(), self.plan, folder, preprocessing=preprocessing, compressed=self.compact)
 
     def keep(self, folder: Path, preprocessing: Mapping[str, Any] | None = None) -> None:
         """Write all that the next step needs, beside what `save` writes."""

@@ -12,7 +12,7 @@ from ..units import Unit, digits
 from .blocks import Block, Columns, Legend, Plot
 from .layers import short
 
-COSTS = ("macs", "params", "bytes", "file_bytes", "compressed")
+COSTS = ("macs", "params", "bytes", "compressed")
 VARIANTS = ("", "-open", "-dot", "-open-dot")  # of a marker, one a run
 
 
@@ -31,8 +31,6 @@ class _Point(NamedTuple):
 def fronts(comparison: Comparison) -> list[Block]:
     """Return the legend and a figure for each cost; shares of dense, or numbers where each run has its own dense."""
     keys = [key for key in COSTS if key in comparison.columns]
-    if len(keys) > 3:
-        keys.remove("bytes")  # the file is what a user gets of networks that are pruned or quantised
     keys += [f"latency_{n}" for n in comparison.batches[-1:]]
     names = list(dict.fromkeys(row["network"] for _, row, _ in comparison.rows))
     plots = [plot for key in keys if (plot := _front(comparison, key)) is not None]

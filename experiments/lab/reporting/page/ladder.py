@@ -20,8 +20,8 @@ COLUMNS: dict[str, tuple[str, tuple[Unit, ...] | None]] = {  # key of a rung -> 
     "nonzeros": ("non-zeros", COUNTS),
     "macs": ("MACs", COUNTS),
     "bits": ("bits", None),
-    "file_bytes": ("stored", BYTES),
-    "deflated": ("deflated", BYTES),
+    "bytes": ("stored", BYTES),
+    "compressed": ("compressed", BYTES),
     "seconds": ("took", SECONDS),
 }
 

@@ -13,7 +13,6 @@ COSTS = {  # in the order in which they are looked at; the first that is saved i
     "macs": "multiply-accumulates",
     "params": "parameters",
     "compressed": "stored bytes",
-    "file_bytes": "stored bytes",
     "bytes": "stored bytes",
 }
 
@@ -149,7 +148,7 @@ def _difference(comparison: Comparison, one: _Candidate, rival: _Candidate | Non
 
 def _facts(comparison: Comparison, best: _Candidate, time: float | None) -> tuple[tuple[str, str], ...]:
     facts = [(f"{best.row['top1']:.2f}\u00a0%", f"top-1, dense {best.dense['top1']:.2f}\u00a0%")]
-    stored = next((key for key in ("compressed", "file_bytes", "bytes") if best.row.get(key) is not None), "bytes")
+    stored = next((key for key in ("compressed", "bytes") if best.row.get(key) is not None), "bytes")
     for key in ("macs", "params", stored):
         if (share := ratio(best.row, best.dense, key)) is not None:
             facts.append((percent(share), f"of the dense network's {COSTS[key]}"))

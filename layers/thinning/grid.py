@@ -1,0 +1,70 @@
+"""Weights on a uniform grid, a whole number of steps: rounded to the nearest, or so that errors make up for another."""
+
+import torch
+from torch import Tensor
+
+from checks import require
+
+DAMPING = 1e-2  # of the mean of the diagonal of the inputs' moments: directions that calibration hardly saw
+BITS = range(2, 9)  # that a whole number may take
+
+
+def largest(bits: int) -> int:
+    """2^(bits - 1) - 1: whole numbers go from minus this to this, zero among them."""
+    require(bits in BITS, "bits", bits, f"a whole number from {BITS[0]} to {BITS[-1]}")
+    return int(2 ** (bits - 1) - 1)
+
+
+def steps(weight: Tensor, bits: int) -> Tensor:
+    """max |w| / (2^(bits - 1) - 1) of each filter (o, 1, ...), in the weight's dtype, so that all fit; 1 for zeros."""
+    most = weight.detach().flatten(1).abs().amax(1) / largest(bits)
+    return torch.where(most > 0, most, 1).reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def nearest(weight: Tensor, step: Tensor, most: int) -> Tensor:
+    """step round(w / step): each weight for itself."""
+    return step * ((weight / step).round().clamp(-most, most) + 0.0)  # + 0: no -0
+
+
+def compensated(weight: Tensor, step: Tensor, most: int, moments: Tensor) -> Tensor:
+    """Round so that |(W - W_hat) C^(1/2)|^2 is small: what rounding an entry loses, the entries after it make up for.
+
+    Entries are rounded one after another; with H = C + damping and U upper triangular, U^T U = H^-1, the error e of
+    entry i is spread over those after it as e U_i / U_ii, the least squares solution (Optimal Brain Surgeon: Hassibi &
+    Stork 1993; by Cholesky: Frantar et al. 2023, GPTQ).  What is zero stays zero.
+
+    Args:
+        weight: (groups, o, k).
+        step: of a shape that broadcasts to (groups, o, 1), in the dtype in which the result is stored.
+        most: the largest whole number.
+        moments: (groups, blocks, k / blocks, k / blocks) = E[x x^T] of the layer's inputs.
+
+    Returns:
+        step times whole numbers, of the step's dtype.
+
+    Example:
+        >>> w, moments = torch.tensor([[[0.4, 0.4]]]), torch.ones(1, 1, 2, 2, dtype=torch.float64)
+        >>> nearest(w, torch.ones(1, 1, 1), 7), compensated(w, torch.ones(1, 1, 1), 7, moments)
+        (tensor([[[0., 0.]]]), tensor([[[0., 1.]]]))
+    """
+    blocks = moments.shape[1]
+    numbers = [
+        _numbers(part, step.double(), most, moments[:, block])
+        for block, part in enumerate(weight.double().chunk(blocks, 2))
+    ]
+    return step * (torch.cat(numbers, 2).to(step.dtype) + 0.0)
+
+
+def _numbers(left: Tensor, step: Tensor, most: int, moments: Tensor) -> Tensor:
+    """The whole numbers of one block (g, o, k)."""
+    eye = torch.eye(moments.shape[-1], dtype=torch.float64, device=moments.device)
+    mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    damped = moments + eye * torch.where(mean > 0, DAMPING * mean, 1)
+    upper = torch.linalg.cholesky(torch.linalg.inv(damped)).mT
+    kept, left, numbers = left != 0, left.clone(), torch.empty_like(left)
+    for i in range(left.shape[2]):
+        entry = left[:, :, i : i + 1]
+        numbers[:, :, i : i + 1] = (entry / step).round().clamp(-most, most) * kept[:, :, i : i + 1]
+        error = (entry - step * numbers[:, :, i : i + 1]) / upper[:, i : i + 1, i : i + 1]
+        left[:, :, i:] -= error * upper[:, i : i + 1, i:]
+    return numbers
