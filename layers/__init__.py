@@ -47,6 +47,7 @@ from .planning import (
     compress as compress,
     make_plan as make_plan,
 )
+from .shrinking import Shrunk as Shrunk, shrink as shrink
 from .thinning import Thin as Thin, prune_channels as prune_channels
 
 __version__ = "0.1.0"

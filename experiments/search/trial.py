@@ -13,13 +13,13 @@ from torch import nn
 from checks import require
 from layers import Budget, Plan
 from layers.costs import Cost
-from layers.planning import Survey
+from layers.planning import MIXED, Survey
 
 from ..lab.evaluation.calibration import Calibration, drawn, image_count
 from ..lab.evaluation.evaluate import accuracy
 from ..lab.recipes.fit import fine_tune
 from ..lab.recipes.job import Job, job_of_trained_network
-from ..lab.steps.kernel import AUTO, MIXED, Kernel
+from ..lab.steps.kernel import AUTO, Kernel
 from ..lab.training.stopped import Diverged, NoRoom
 from ..lab.trials.report import Report
 from .config import Search

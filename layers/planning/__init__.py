@@ -6,6 +6,7 @@ from .methods import METHODS as METHODS, Method as Method, method as method
 from .offers import ignored as ignored
 from .plan import LayerPlan as LayerPlan, Plan as Plan
 from .planner import (
+    MIXED as MIXED,
     Request as Request,
     check_kernels as check_kernels,
     make_plan as make_plan,

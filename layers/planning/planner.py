@@ -29,6 +29,10 @@ UNREACHED = "the example does not reach it"
 MEASURED = 8  # forms of a kernel whose latency is measured
 
 
+MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # each the best of some layer where the loss is known
+SIMPLE = ("svd", "spatial")
+
+
 def everywhere(name: str, layer: nn.Module) -> bool:
     """Say of every layer that it may be compressed."""
     return True
@@ -39,7 +43,7 @@ class Request:
     """What a plan is asked for: the arguments of `make_plan`, checked; ValueError for what cannot be asked for."""
 
     budget: Budget
-    kernels: Sequence[str] = ("svd", "spatial")
+    kernels: Sequence[str] = SIMPLE
     selector: str = ""  # loss where there are stats, else energy
     _: KW_ONLY
     example: Tensor
@@ -88,7 +92,7 @@ def check_kernels(kernels: Sequence[str], budget: Budget, selector: str) -> None
 def make_plan(
     model: nn.Module,
     budget: Budget,
-    kernels: Sequence[str] = ("svd", "spatial"),
+    kernels: Sequence[str] | None = None,
     selector: str | None = None,
     *,
     example: Tensor,
@@ -106,7 +110,8 @@ def make_plan(
     Args:
         model: Any network; it is not changed.
         budget: What may be kept of it, as Budget(macs=0.5).
-        kernels: Names of rows of METHODS; every layer takes one of them or stays dense.
+        kernels: Names of rows of METHODS; every layer takes one of them or stays dense.  By default svd, spatial,
+            tucker, ht and cp where `stats` are given, else svd and spatial.
         selector: Name of a row of SELECTORS, which says what is minimised; by default `loss` where `stats` are given,
             else `energy`.
         example: One input batch (n, ...), read for the sizes of the feature maps, and run where a latency is measured.
@@ -138,6 +143,8 @@ def make_plan(
         >>> [(row.name, row.kernel, row.spec) for row in plan.layers]
         [('1', 'svd', {'rank': 8}), ('2', None, {})]
     """
+    if kernels is None:
+        kernels = SIMPLE if stats is None else MIXED
     request = Request(
         budget,
         kernels,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from checks import require
 from layers import Budget, Plan, Stats, compress, interleaved, refit
 from layers.network import copy_of, evaluating
-from layers.planning import SELECTORS, Request, Survey, carry_out, check_kernels, method, survey_network
+from layers.planning import MIXED, SELECTORS, Request, Survey, carry_out, check_kernels, method, survey_network
 
 from ..evaluation.calibration import Calibration
 from ..evaluation.hands import Hands
@@ -19,7 +19,6 @@ from ..training.distributed import rank
 from .state import KINDS, Layers, State
 
 AUTO, PLANNED = "auto", "planned"
-MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # what `auto` chooses from, layer by layer
 ALONE = Hands()  # this process, and nothing kept
 FACTORS = "one that makes factors, not coefficients"
 
