@@ -105,7 +105,8 @@ class Compression:
     quantise: Literal["half", "binary"] | None = None
     """half: 16 bits after fine-tuning; binary: two values per filter, trained like that (BinaryConnect)"""
     reestimate_batchnorm: bool = False
-    """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so"""
+    """measure BatchNorm statistics anew on the calibration images, before any fine-tuning; the report says so.
+    After a refit this has lost 1.8 points, which a warning says"""
     plan: Path | None = None
     """carry out this plan, which `experiments.plan --out` or an earlier run wrote, instead of choosing one"""
     compress: StepLists = ()

@@ -15,11 +15,12 @@ from layers import Budget, Plan, calibrate
 from layers.planning import survey_network
 
 
-def test_all_rows_are_made_by_predicted_loss_with_a_refit(tmp_path, capsys):
+def test_all_rows_are_made_by_predicted_loss_with_a_refit(tmp_path, capsys, caplog):
     arguments = f"--kernel auto svd --budget macs=0.5 --reestimate-batchnorm --out {tmp_path}"
     assert main([*arguments.split(), *QUICK]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "BatchNorm statistics of compressed networks measured anew" in printed
+    assert caplog.text.count("BatchNorm is measured anew after a refit, which has fitted it already") == 2
     assert "auto, svd: ranks by selector loss, refit" in printed
     (folder,) = tmp_path.iterdir()
     dense, auto, svd = results(folder)["rows"]

@@ -1,5 +1,6 @@
 """`batchnorm`: statistics measured anew."""
 
+import logging
 from dataclasses import dataclass
 
 from layers import reestimate_batchnorm
@@ -7,6 +8,8 @@ from layers import reestimate_batchnorm
 from ..evaluation.workshop import Workshop
 from ..progress import tracked
 from .state import State
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Batchnorm:
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Return the network with other statistics."""
+        if any(getattr(step, "refits", False) for step in state.done):
+            log.warning(
+                "BatchNorm is measured anew after a refit, which has fitted it already: this has lost 1.8 points"
+            )
         batches = shop.images(state.model, state.done).batches
         model = reestimate_batchnorm(state.held().to(shop.device), tracked(batches, "measure BatchNorm anew, batch"))
         return state.released(model)
