@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from experiments import plan
 from experiments.bench import __main__ as bench
 from experiments.bench.planner import table as planner_table
+from experiments.bench.planner.alone import Alone, show
 from experiments.bench.planner.random_plans import Ranking
 from experiments.bench.planner.trials import Trial
 from experiments.lab.evaluation.evaluate import Accuracy
@@ -169,6 +170,28 @@ def test_the_bench_measures_every_budget_and_ranks_random_plans(checkpoint, tmp_
     printed = capsys.readouterr().out
     assert "Spearman" in printed
     assert printed.count("foreign") - printed.count("--foreign") == 3  # the command names it too
+
+
+def test_the_bench_compares_what_is_foreseen_of_single_layers(checkpoint, tmp_path, capsys):
+    options = f"--model lenet --dataset digits --held-out 100 --alone 60 900 --threads 1 --checkpoint {checkpoint}"
+    bench.main(["planner", *options.split(), "--out", str(tmp_path / "t.md")])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (tmp_path / "t.md").read_text().splitlines()]
+    header, _, *layers, near = [line for line in lines if line]
+    assert header == ["foreseen / measured, images", "60", "900"]
+    assert [line[0] for line in layers] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    for column in (1, 2):
+        pairs = [[float(part) for part in line[column].split(" / ")] for line in layers]
+        assert all(foreseen >= 0 and measured >= -1e-3 for foreseen, measured in pairs)
+        assert near[column].endswith(" of 5")
+    assert "within 1.5" in capsys.readouterr().out
+
+
+def test_single_layers_that_are_near_are_within_a_factor():
+    near = [Alone("a", foreseen, 0.3).near for foreseen in (0.19, 0.21, 0.44, 0.46)]
+    assert near == [False, True, True, False]
+    rows = [Alone(str(n), 0.1, 0.1 if n else 1.0) for n in range(10)]
+    assert show({50: rows}, "", None)
+    assert not show({50: rows, 60: rows[:9]}, "", None)
 
 
 def test_what_falls_short_is_bold_and_fails():

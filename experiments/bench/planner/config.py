@@ -19,6 +19,9 @@ class Accuracies:
     """random plans whose predicted and measured rise of the loss are compared; 0 for none"""
     held_out: int = 2000
     """training images, not among those that calibrate, on which that rise is measured"""
+    alone: tuple[int, ...] = ()
+    """instead of all else: numbers of calibration images for which every layer is compressed alone, to 0.7 of its MACs,
+    and its foreseen rise of the loss compared with the measured one"""
     foreign: Path | None = None
     """a folder of images of another kind, CLASS/FILE: also what is kept when these calibrate instead"""
     threads: int = 2

@@ -52,7 +52,7 @@ def rank(job: Job, calibrating: int, held_out: int, plans: int, seed: int, log: 
     for number in range(plans):
         share = float(np.geomspace(*SHARES, plans)[number])
         choice = [_draw(layer, share * float(np.exp(SPREAD * generator.normal())), generator) for layer in layers]
-        small = recipe.build(job.model, _plan(job, layers, choice), images)
+        small = recipe.build(job.model, plan_of(job, layers, choice), images)
         predicted.append(sum(form.error for form in choice))
         measured.append(accuracy(small, held, job.dataset, job.device).loss - dense)
         log(f"random plan {pace(number + 1)}: predicted {predicted[-1]:.4g}, measured {measured[-1]:.4g}")
@@ -70,7 +70,8 @@ def _draw(layer: LayerForms, share: float, generator: np.random.Generator) -> Fo
     return min(offered, key=lambda form: abs(np.log(form.price / (share * dense.price))))
 
 
-def _plan(job: Job, layers: list[LayerForms], choice: list[Form]) -> Plan:
+def plan_of(job: Job, layers: list[LayerForms], choice: list[Form]) -> Plan:
+    """Return the plan by which every layer takes its form of the choice."""
     rows, before = [], cost(job.model, job.example[:1].to(job.device))
     after = before
     for layer, form in zip(layers, choice):

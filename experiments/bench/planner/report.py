@@ -12,10 +12,11 @@ from ...lab.recipes.job import job_of_trained_network
 from ...lab.reporting.provenance import command_of, provenance
 from ...lab.reporting.units import counted
 from ...lab.runs.record import environment
-from . import random_plans, table as planner_table
+from . import alone, random_plans, table as planner_table
 from .trials import others, tested, trials
 
 if TYPE_CHECKING:
+    from ...lab.recipes.job import Job
     from .config import PlannerBench
 
 
@@ -29,6 +30,8 @@ def report(bench: "PlannerBench") -> bool:
     torch.set_num_threads(options.threads)
     try:
         job = job_of_trained_network(config)
+        if options.alone:
+            return _alone(job, bench)
         there, side = len(job.dataset.train().labels), job.example.shape[-1]
         count = image_count(options.calibration_images, there, side)
         enough = not options.plans or options.held_out <= there - count
@@ -54,3 +57,16 @@ def report(bench: "PlannerBench") -> bool:
         return planner_table.show(rows, conditions, options.out, measured)
     finally:
         torch.set_num_threads(before)
+
+
+def _alone(job: "Job", bench: "PlannerBench") -> bool:
+    """Compare what is foreseen of single layers with what is measured, for each number of calibration images."""
+    options, there = bench.measurement, len(job.dataset.train().labels)
+    most = there - options.held_out
+    fits = all(1 <= count <= most for count in options.alone)
+    require(fits, "alone", options.alone, f"from 1 to {most}, the training images that are not held out")
+    measured = {count: alone.alone(job, count, options.held_out, 0, log) for count in options.alone}
+    sample = (
+        f"{bench.network.model}, each layer alone at {alone.SHARE:g} of its MACs; {options.held_out:,} images measure"
+    )
+    return alone.show(measured, provenance(command_of("bench planner", bench), environment(), sample), options.out)
