@@ -1,6 +1,6 @@
 """Every layer compressed alone: is the rise of the loss that is foreseen for it the one that is measured?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ def best(layer: LayerForms) -> Form | None:
     return min(fitting, key=lambda form: form.error, default=None)
 
 
-def show(measured: dict[int, Sequence[Alone]], conditions: str, out: Path | None) -> bool:
+def show(measured: Mapping[int, Sequence[Alone]], conditions: str, out: Path | None) -> bool:
     """Print a column for each number of images, and write it as Markdown if asked to; whether nine of ten are near."""
     names = list(dict.fromkeys(row.layer for rows in measured.values() for row in rows))
     by_name = {count: {row.layer: row for row in rows} for count, rows in measured.items()}
