@@ -23,11 +23,10 @@ class Shrunk(NamedTuple):
 def shrink(model: nn.Module, batches: Iterable[Any], macs: float = 0.5, *, seed: int = 0) -> Shrunk:
     """Calibrate, plan with all kernels under one budget, compress and refit: no label is read, no gradient step taken.
 
-    For another budget, kernel or selector, or a network that is no classifier, call the four yourself:
-    `calibrate`, `make_plan`, `compress` and `refit`.
+    For another budget, kernel or selector call the four yourself: `calibrate`, `make_plan`, `compress` and `refit`.
 
     Args:
-        model: A trained classifier, which is not changed.
+        model: A trained network, which is not changed; of one without class scores every output counts alike.
         batches: Images (n, ...) as the network was trained on, or (images, labels) whose labels are not read.
             Some hundreds are few, thousands are better.
         macs: Which part of the multiply-accumulates is kept.
@@ -37,8 +36,8 @@ def shrink(model: nn.Module, batches: Iterable[Any], macs: float = 0.5, *, seed:
         The network and its plan.
 
     Raises:
-        ValueError: For a budget outside 0 to 1 or out of reach, without images, and for a network that is no
-            classifier or cannot be observed.
+        ValueError: For a budget outside 0 to 1 or out of reach, without images, and for a network that cannot be
+            observed.
 
     Example:
         >>> import torch
