@@ -19,7 +19,7 @@ from ...lab.reporting.tables import Table, markdown, print_table
 from ...lab.reporting.units import counted
 from ...lab.runs.record import environment
 from .config import Int8Bench, Int8Options
-from .trials import FLOAT, Trial, check, installed, trials
+from .trials import FLOAT, Trial, check, installed, parts, trials
 
 
 def report(bench: Int8Bench) -> None:
@@ -30,18 +30,20 @@ def report(bench: Int8Bench) -> None:
     torch.set_num_threads(options.threads)
     try:
         job = job_of_trained_network(config)
+        calibrating, test = parts(job, options)
+        sample = _sample(bench, len(calibrating.labels), len(test.labels))
+        conditions = provenance(command_of("bench int8", bench), environment(), sample)
         with tempfile.TemporaryDirectory() as folder:
-            measured = trials(job, options, Path(folder), log)
+            measured = trials(job, options, calibrating, test, Path(folder), log)
     finally:
         torch.set_num_threads(before)
     table = Table(header(options), lines(measured, options.batches), 3)
-    print_table(table, Console())
-    conditions = provenance(command_of("bench int8", bench), environment(), _sample(bench, measured))
-    Console().print(Text(conditions, style="italic"))
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         page = f"{markdown(table)}\n{conditions}\n"
         write_text(options.out, page if options.out.suffix == ".md" else _csv(measured, options.batches))
+    print_table(table, Console())
+    Console().print(Text(conditions, style="italic"))
 
 
 def header(options: Int8Options) -> list[str]:
@@ -68,12 +70,12 @@ def lines(measured: Sequence[Trial], batches: Sequence[int]) -> list[list[str]]:
     return rows
 
 
-def _sample(bench: Int8Bench, measured: Sequence[Trial]) -> str:
+def _sample(bench: Int8Bench, calibrating: int, tested: int) -> str:
     options, config = bench.measurement, bench.run()
     source = "other test images" if options.halves else "training images"
     versions = ", ".join(f"{name} {_version(name)}" for name in (*installed(), *_nncf(options)))
     return (
-        f"{config.network.model} on {measured[0].images:,} test images; scales from {options.calibration_images:,} "
+        f"{config.network.model} on {tested:,} test images; scales from {calibrating:,} "
         f"{source}, seed {options.seed}; medians of {counted(options.rounds, 'round')} with every file in turn, "
         f"{counted(options.threads, 'thread')} of {processor()}; {versions}"
     )

@@ -68,9 +68,15 @@ def networks(job: Job, options: Int8Options, images: Calibration) -> Iterator[tu
         yield options.budget, refit(small, job.model, images.batches, stats=images.stats, seed=options.seed)
 
 
-def trials(job: Job, options: Int8Options, folder: Path, log: Callable[[str], None]) -> list[Trial]:
+def trials(
+    job: Job,
+    options: Int8Options,
+    calibrating: Split | Stream,
+    test: Split | Stream,
+    folder: Path,
+    log: Callable[[str], None],
+) -> list[Trial]:
     """Measure every file of every network; the files stay in the folder."""
-    calibrating, test = parts(job, options)
     images = Calibration(job.model, calibrating, job.dataset, options.seed, "cpu")
     measured: list[Trial] = []
     for name, model in networks(job, options, images):
