@@ -17,7 +17,7 @@ from ...costs import FLOAT, cost
 from ...network import images_of, whole
 from ..export import export
 from .bias_corrected import bias_corrected
-from .graph import check_operators, check_quantised, layers_of, prepared, tidied
+from .graph import check_operators, check_quantised, layers_of, outputs_in_float, prepared, tidied
 from .ranges import METHODS, calibrate_ranges
 
 NNCF = "nncf"
@@ -80,7 +80,7 @@ def quantised(
     ready = prepared(model)
     whole_graph = bias_corrected(ready, images) if method == NNCF else _by_onnxruntime(ready, images, method)
     check_quantised(whole_graph, layers)
-    tidy = tidied(whole_graph, layers)
+    tidy = tidied(outputs_in_float(whole_graph), layers)
     facts = {**(metadata or {}), FLOAT: json.dumps({"params": price.params, "macs": price.macs})}
     for key, text in facts.items():
         tidy.metadata_props.add(key=key, value=text)
