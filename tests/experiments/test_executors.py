@@ -1,8 +1,12 @@
 """Layers are judged by processes or by jobs; a worker that died, a Slurm that is not there, what is kept of a plan."""
 
 import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,3 +63,40 @@ def test_large_networks_go_to_processes_and_small_ones_to_threads(case, monkeypa
         assert executor is not None
     with Hands("threads").at_work(case[0]) as executor:
         assert executor is None
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from torch import nn
+from layers import Budget, make_plan
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
+done = []
+def progress(name):
+    done.append(name)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.set_num_threads(1)
+kept = len(list(Path(sys.argv[1]).glob("*.json")))
+plan = make_plan(net, Budget(params=0.5), ("svd", "tucker"), example=torch.zeros(1, 3, 8, 8), cache=Path(sys.argv[1]),
+                 progress=progress)
+print(kept, [row.spec for row in plan.layers])
+"""
+
+
+def test_planning_that_was_killed_goes_on_with_what_was_judged(tmp_path):
+    def run(how):
+        command = [sys.executable, "-c", KILLED, str(tmp_path), how]
+        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+
+    assert run("killed").returncode == -signal.SIGKILL
+    assert list(tmp_path.glob("*.json"))
+    whole = run("whole")
+    kept, plan = whole.stdout.split(maxsplit=1)
+    assert int(kept) >= 1
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert run("whole").stdout.split(maxsplit=1) == ["0", plan]
