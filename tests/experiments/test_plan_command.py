@@ -93,7 +93,7 @@ def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(checkpoint, tm
     assert said.count("left out: budget must be within reach") == 3  # 0.02 of each curve
     (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {
-        *("points.json", "sweep.csv", "sweep.png", "sweep.pdf", "config.json")
+        *("points.json", "sweep.csv", "sweep.png", "sweep.pdf", "config.json", "report.html")
     }
     table = pd.read_csv(folder / "sweep.csv")
     curves = [("dense", ""), *[("svd", "loss")] * 2, *[("spatial", "loss")] * 2, *[("svd", "uniform")] * 2]
