@@ -19,6 +19,7 @@ from ..lab.config import Config
 from ..lab.evaluation.evaluate import Accuracy, judge, latencies
 from ..lab.recipes import evidence
 from ..lab.recipes.job import Job
+from ..lab.recipes.ladder import Ladder, measured
 from ..lab.recipes.rows import kernel_in, said
 from ..lab.reporting import run_report as report
 from ..lab.reporting.comparison import MANY
@@ -34,7 +35,6 @@ from ..lab.steps.bits import Bits
 from ..lab.steps.language import step_name
 from ..lab.steps.state import State, Steps, stored
 from .ladder import print_ladders
-from .rungs import Ladder, Rung, measured
 from .texts import widths_of_layers, zeros_of_layers
 
 FLOAT = "float32_onnx"  # the network that 8-bit integers were made of, in the same runtime
@@ -46,7 +46,7 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     """Compare the networks and write the report."""
     test, kept, rows = job.dataset.test(), Stages(job.folder), []
     right: dict[str, str] = {}  # network -> which of the test images: what a paired test of two networks needs
-    accuracies, ladders = kept.finished(), {name: Ladder(job, kept, name) for name in job.rows}
+    accuracies, ladders = kept.finished(), {name: Ladder.of_row(job, kept, name) for name in job.rows}
     example, sizes = job.example.to(job.device), sorted(job.config.measurement.latency_batches)
     between = {form: ladder.read(n).network() for ladder in ladders.values() for n, form in ladder.between().items()}
     floats = {f"{n}/{FLOAT}": _in_float(ladders[n], example) for n in models if isinstance(models[n], OnnxNetwork)}

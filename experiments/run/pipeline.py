@@ -16,6 +16,7 @@ from layers.network import load_tensors, write_tensors
 
 from ..lab.recipes.fit import fit
 from ..lab.recipes.job import Job, finished
+from ..lab.recipes.ladder import Ladder
 from ..lab.runs import record
 from ..lab.runs.epochs import History
 from ..lab.runs.inputs import changes, inputs
@@ -25,7 +26,6 @@ from ..lab.runs.tracking import Tracker
 from ..lab.training.distributed import agreed, processes, rank
 from ..lab.training.trainer import statistics
 from .measure import measure
-from .rungs import Ladder
 
 
 class Trained(NamedTuple):
@@ -124,7 +124,7 @@ def _networks(job: Job, tracker: Tracker) -> dict[str, nn.Module]:
         agreed(None)
         models[stage.name] = stage.load()
     for name in job.rows:
-        ladder = Ladder(job, kept, name)
+        ladder = Ladder.of_row(job, kept, name)
         say(f"{name}: {'finished before' if name in done else ladder.words()}")
         state = ladder.climb(shop, tracker)
         if rank() == 0 and name not in done:

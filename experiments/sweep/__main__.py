@@ -3,7 +3,7 @@
 import sys
 
 from ..lab.command import door
-from .config import Sweep
+from .config import Sweep, check_options
 
 
 def act(sweep: Sweep) -> None:
@@ -11,10 +11,16 @@ def act(sweep: Sweep) -> None:
     from rich.console import Console
 
     from ..lab.progress import log
-    from .points import execute
+    from . import orders, points
 
-    folder = execute(sweep, log)
+    check_options(sweep)
     console = Console()
+    if sweep.curves.compress:
+        folder = orders.execute(sweep, log)
+        console.print((folder / "orders.md").read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
+        console.print(f"orders.csv, orders.png, orders.pdf: {folder}", soft_wrap=True, highlight=False)
+        return
+    folder = points.execute(sweep, log)
     console.print(f"sweep.csv, sweep.png, sweep.pdf: {folder}", soft_wrap=True, highlight=False)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 

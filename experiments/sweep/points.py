@@ -69,7 +69,7 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
     job, recipes = check(sweep)
     train = job.dataset.calibration()
     count = image_count(sweep.curves.calibration_images, len(train.labels), job.example.shape[-1])
-    images = Calibration.draw(job.model, job.dataset, count, sweep.curves.seed, job.device)
+    images = Calibration.draw(job.model, job.dataset, count, sweep.training.seed, job.device)
     folder = record.make_folder(sweep.output.out, sweep.name)
     known = {} if sweep.output.force else _read(folder / POINTS)
     if known:

@@ -40,7 +40,8 @@ def save(
 
     Args:
         small: what `compress` made of the network that the plan is of; also pruned, refitted or trained on.
-        plan: the plan; the widths that `prune_channels` changed beforehand are added where it has none.
+        plan: the plan; the widths that `prune_channels` changed beforehand are added where it has none; those that
+            it changed after `compress` must stand in `narrowed`.
         folder: a folder that is new, empty, or was written by `save`.
         example: an input (n, ...), for program.pt2 as well, which torch.export.load reads without the model's code.
         preprocessing: how images become inputs, plain values for preprocessing.json, which program.pt2 has as well.
@@ -63,7 +64,8 @@ def save(
         True
     """
     _check_folder(Path(folder))
-    plan = dataclasses.replace(plan, widths=widths_of(small) or plan.widths)
+    if not plan.narrowed:
+        plan = dataclasses.replace(plan, widths=widths_of(small) or plan.widths)
     modules = describe(small, plan)
     facts = {} if preprocessing is None else {"preprocessing.json": _json(preprocessing)}
     with whole_folder(folder, FILES) as temporary:
@@ -126,5 +128,6 @@ def load(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     dense = copy_of(model)
     materialise(dense)
     small = carry_out(resize(dense, plan.widths), plan, lambda _, method, layer, spec: method.shell(layer, spec))
+    small = resize(small, plan.narrowed)
     load_tensors(small, folder / "model.safetensors")
     return small

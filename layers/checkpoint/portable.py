@@ -44,8 +44,8 @@ def describe(small: nn.Module, plan: Plan) -> dict[str, Any]:
             require(isinstance(transform, Transform), about, type(module).__name__, "as the plan says: compress first")
             values, inside = f"{prefix}{CODE}.original0", f"{prefix}{CODE}.0."
             codes[f"{prefix}weight"] = _code(transform, values, inside, tables)
-    for name in plan.widths:
-        if f"{name}." not in rows:
+    for name in {**plan.widths, **plan.narrowed}:
+        if not any(f"{name}.".startswith(prefix) for prefix in rows):
             module = modules[name]
             rows[f"{name}."] = [_constructed(module.materialize() if isinstance(module, TransformLinear) else module)]
     for name, module in modules.items():

@@ -59,6 +59,7 @@ class Plan:
         after: Costs of the compressed one.
         seconds: Where the budget is a latency, the measured seconds of both.
         widths: Channels of the layers that `prune_channels` made thinner beforehand.
+        narrowed: Channels of the layers and factors that it made thinner afterwards.
 
     Example:
         >>> import torch
@@ -78,10 +79,14 @@ class Plan:
     after: Cost
     seconds: Seconds | None = None  # where the budget is a latency
     widths: Widths = field(default_factory=dict)  # of layers that `prune_channels` made thinner, beforehand
+    narrowed: Widths = field(default_factory=dict)  # of what it made thinner afterwards, factors too
 
     def save(self, path: str | os.PathLike[str], modules: Mapping[str, Any] | None = None) -> None:
         """Write the plan as JSON, whole or not at all; `modules` is for loader.py alone, `load` does not read it."""
-        text = json.dumps({"version": VERSION, **asdict(self)}, indent=1)
+        fields = asdict(self)
+        if not self.narrowed:
+            del fields["narrowed"]  # a plan without is the same file as before there was any
+        text = json.dumps({"version": VERSION, **fields}, indent=1)
         if modules is not None:  # in one line: for no reader but the loader
             text = text.removesuffix("\n}") + f',\n "modules": {json.dumps(modules, separators=(",", ":"))}\n}}'
         write_text(Path(path), text + "\n")
@@ -102,6 +107,7 @@ class Plan:
                 _cost(data["after"]),
                 _seconds(data.get("seconds")),
                 _widths(data.get("widths", {})),
+                _widths(data.get("narrowed", {})),
             )
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"plan must be the JSON that Plan.save writes, got {path} ({error!r})") from None

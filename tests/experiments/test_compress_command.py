@@ -7,10 +7,10 @@ import pytest
 from kills import exit_code, kill_at
 
 from experiments.lab.models.lenet import LeNet
+from experiments.lab.recipes import ladder
 from experiments.lab.runs import record
 from experiments.lab.runs.stages import UNFINISHED
 from experiments.plan import main as plan_main
-from experiments.run import rungs
 from experiments.run.__main__ import main
 from layers import load
 
@@ -24,7 +24,7 @@ def run(out, *more):
 
 def killed_run(out, count):
     """End as by `kill -9` when the count-th state.json is about to be written."""
-    rungs.record.write_json = kill_at(count, record.write_json)
+    ladder.record.write_json = kill_at(count, record.write_json)
     run(out)
 
 

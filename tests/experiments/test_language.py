@@ -43,6 +43,7 @@ REFUSED = {
     "finetune 0": "epochs of finetune must be at least 1, got 0",
     "finetune 1.5": "epochs of finetune must be an integer, got '1.5'",
     "weights 0.5 score=l3": "score of weights must be one of l1, .*, got 'l3'",
+    "dct, channels 0.5": "kernel before channels 0.5 must be one that makes factors, not coefficients, got 'dct'",
     "weights 0.5, svd": "compress must be 'svd, weights 0.5', for svd cannot come after weights 0.5, whose zeros would",
     "weights 0.5, channels 0.3, finetune 3": "compress must be 'channels 0.3, weights 0.5, finetune 3', for ",
     "binary, auto macs=0.6": "compress must be 'auto macs=0.6, binary', for .* whose two values would be lost",

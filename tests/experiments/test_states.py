@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning import Callback
 from little import PLAIN, little
+from loaders import loader
 
 from experiments.lab.evaluation.workshop import Workshop
 from experiments.lab.models.lenet import LeNet
@@ -18,6 +19,7 @@ IMAGE = torch.zeros(1, 1, 32, 32)
 LISTS = [
     "svd params=0.6 selector=energy, finetune 1",
     "channels 0.3, svd params=0.6 selector=energy",
+    "channels 0.2, spatial params=0.8 selector=energy, channels 0.3, finetune 1, weights 0.5",
     "weights 0.5, finetune 1",
     "weights 0.5 score=lamp layers=linear, finetune 1, weights 0.8, finetune 1",
     "svd params=0.6 selector=energy, weights 0.5, binary, finetune 1",
@@ -74,6 +76,8 @@ def test_a_network_that_was_stored_goes_on_as_one_that_was_not(words, shop, tmp_
     with torch.no_grad():
         read = load(tmp_path / "first", shop.dense).eval()(IMAGE)
         assert torch.allclose(read, b.network().eval()(IMAGE), atol=0.05 if b.form else 1e-6)
+        elsewhere = loader(tmp_path / "first")(tmp_path / "first", LeNet(2)).eval()
+        assert torch.equal(elsewhere(IMAGE), read)
 
 
 def test_what_is_held_stays_through_training(shop):

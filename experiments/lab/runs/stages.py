@@ -63,9 +63,9 @@ class Stages:
         """Return where the stage's training is saved."""
         return self.folder / f"{stage}.ckpt"
 
-    def step(self, row: str, number: int, name: str) -> str:
-        """Return the stage of a step of a row, by its number from 1."""
-        return f"{row}/{number}-{name}"
+    def step(self, row: str, number: int, name: str) -> Path:
+        """Return where the network lies after a step of a row, by its number from 1."""
+        return self.folder / row / f"{number}-{name}"
 
     def finish(self, stage: str, accuracies: Accuracies) -> None:
         """Note that the stage's results are on the disk: never repeat it, and drop what it left under way."""

@@ -38,11 +38,7 @@ class Row:
 
 HELD = {"weights": "whose zeros would be lost", "binary": "whose two values would be lost"}
 STEPS = {
-    "channels": Row(
-        Channels,
-        HELD | {"kernel": "whose factors have the widths of the layers that they were made of"},
-        reshapes=True,
-    ),
+    "channels": Row(Channels, HELD, factors=True, reshapes=True),
     "weights": Row(Weights, {"binary": "whose weights are all of one size"}, factors=True),
     "finetune": Row(Finetune),
     "batchnorm": Row(Batchnorm),

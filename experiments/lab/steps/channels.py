@@ -91,4 +91,8 @@ class Channels:
             with stage("refit"):
                 thin = refit(thin, state.model, images.batches, stats=stats, seed=images.seed)
         after = cost(thin, shop.example[:1].to(next(thin.parameters()).device))
-        return replace(state, model=thin, plan=replace(state.plan, after=after, widths=widths_of(thin)))
+        plan, widths = state.plan, widths_of(thin)
+        if not plan.layers:
+            return replace(state, model=thin, plan=replace(plan, after=after, widths=widths))
+        new = {name: width for name, width in widths.items() if dict(width) != dict(plan.widths.get(name, {}))}
+        return replace(state, model=thin, plan=replace(plan, after=after, narrowed=new))

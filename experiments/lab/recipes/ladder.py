@@ -1,28 +1,31 @@
-"""Make the networks of one row step by step, each stored whole and measured: the ladder that a compression climbs."""
+"""Make the networks of one list step by step, each stored whole and measured: the ladder that a compression climbs."""
 
 import json
 import shutil
 import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from layers.costs import scale
 
-from ..lab.evaluation.evaluate import Accuracy, accuracy, judge
-from ..lab.evaluation.workshop import Workshop
-from ..lab.recipes import evidence
-from ..lab.recipes.job import Job
-from ..lab.reporting.page.chance import packed
-from ..lab.runs import record
-from ..lab.runs.epochs import History
-from ..lab.runs.stages import Accuracies, Stages
-from ..lab.runs.tracking import Tracker
-from ..lab.steps.finetune import Finetune
-from ..lab.steps.kernel import Kernel
-from ..lab.steps.language import row_of, step_name, written
-from ..lab.steps.state import State, stored
-from ..lab.training.distributed import agreed, rank
+from ..evaluation.evaluate import Accuracy, accuracy, judge
+from ..evaluation.workshop import Workshop
+from ..reporting.page.chance import packed
+from ..runs import record
+from ..runs.epochs import Follower, History
+from ..runs.lock import in_turn
+from ..runs.stages import Accuracies, Stages
+from ..steps.finetune import Finetune
+from ..steps.kernel import Kernel
+from ..steps.language import row_of, step_name, written
+from ..steps.state import State, Steps, stored
+from ..training.distributed import agreed, rank
+from . import evidence
+from .job import Job
 
 STATE = "state.json"  # written last: a step without it is done again
 
@@ -45,18 +48,23 @@ class Rung(NamedTuple):
 
 
 class Ladder:
-    """The steps of one row: where each network lies while the run is under way, and what was measured of it."""
+    """The steps of one list: where each network lies while it is under way, and what was measured of it.
 
-    def __init__(self, job: Job, kept: Stages, name: str) -> None:
-        self.job, self.kept, self.name, self.steps = job, kept, name, job.rows[name]
+    folder: number of a step, from 1 -> where the network lies after it; whoever works in a folder holds the one above.
+    """
 
-    def stage(self, number: int) -> str:
-        """Return the stage of a step, counted from 1."""
-        return self.kept.step(self.name, number, step_name(self.steps[number - 1]))
+    def __init__(self, job: Job, name: str, steps: Steps, folder: Callable[[int], Path]) -> None:
+        self.job, self.name, self.steps, self.folder = job, name, steps, folder
 
-    def folder(self, number: int) -> Path:
-        """Return where the network lies after a step."""
-        return self.kept.folder / self.stage(number)
+    @classmethod
+    def of_row(cls, job: Job, kept: Stages, name: str) -> "Ladder":
+        """Return the ladder of a run's row."""
+        steps = job.rows[name]
+        return cls(job, name, steps, lambda n: kept.step(name, n, step_name(steps[n - 1])))
+
+    def checkpoint(self, number: int) -> Path:
+        """Return where the training of a step is saved."""
+        return self.folder(number).with_name(f"{self.folder(number).name}.ckpt")
 
     def finished(self, number: int) -> bool:
         """Whether this step is done and need not be repeated."""
@@ -86,28 +94,44 @@ class Ladder:
     def words(self) -> str:
         """Say what there is to do, and from where it goes on."""
         done = sum(map(self.finished, range(1, len(self.steps) + 1)))
-        begun = done or any(self.kept.checkpoint(self.stage(n + 1)).is_file() for n in range(len(self.steps)))
+        begun = done or any(self.checkpoint(n + 1).is_file() for n in range(len(self.steps)))
         return f"{', '.join(map(written, self.steps))}{', goes on' if begun else ''}"
 
-    def climb(self, shop: Workshop, tracker: Tracker) -> State:
-        """Do the steps that are not done; every network is read back, so that one that was killed goes on alike."""
+    def climb(self, shop: Workshop, follower: Follower | None = None) -> State:
+        """Do the steps that are not done; every network is read back, so that one that was killed goes on alike.
+
+        follower: whoever wants to be told of each epoch, which the folder's history then has too.
+        """
         state = self.read(0)
         for number, step in enumerate(self.steps, 1):
-            if agreed(not self.finished(number)):
-                shop.checkpoint = self.kept.checkpoint(self.stage(number))
-                shop.callbacks = [History(self.job.folder, self.name, tracker, first=self._epochs_before(number))]
-                clock = time.perf_counter()
-                made = step.apply(state, shop)
-                if rank() == 0:
-                    seconds = time.perf_counter() - clock
-                    if isinstance(step, Kernel) and step.images:
-                        seen = shop.images(state.model, state.done)
-                        found = evidence.gather(state.model, made.plan, seen.stats, seen.batches)
-                        evidence.keep(self.job.folder, self.name, found)
-                    self._keep(number, made, seconds)
-            agreed(None)
+            with self._held(number):
+                if agreed(not self.finished(number)):
+                    first, folder = self._epochs_before(number), self.job.folder
+                    shop.checkpoint = self.checkpoint(number)
+                    shop.callbacks = [History(folder, self.name, follower, first=first)] if follower else []
+                    clock = time.perf_counter()
+                    made = step.apply(state, shop)
+                    if rank() == 0:
+                        seconds = time.perf_counter() - clock
+                        if follower and isinstance(step, Kernel) and step.images:
+                            seen = shop.images(state.model, state.done)
+                            found = evidence.gather(state.model, made.plan, seen.stats, seen.batches)
+                            evidence.keep(folder, self.name, found)
+                        self._keep(number, made, seconds)
+                agreed(None)
             state = self.read(number)
         return state
+
+    @contextmanager
+    def _held(self, number: int) -> Iterator[None]:
+        """Hold what the step is written to: another worker may begin a list with the same steps."""
+        if rank() > 0:
+            yield
+            return
+        place = self.folder(number).parent
+        place.mkdir(parents=True, exist_ok=True)
+        with in_turn(place):
+            yield
 
     def _epochs_before(self, number: int) -> int:
         return sum(step.epochs for step in self.steps[: number - 1] if isinstance(step, Finetune))
@@ -120,7 +144,7 @@ class Ladder:
         rung, right = measured(job, made, written(self.steps[number - 1]), stored(folder), seconds)
         told = {"form": made.form, "binary": list(made.binary), "val": made.val, "rung": rung._asdict(), "right": right}
         record.write_json(folder / STATE, told)
-        self.kept.checkpoint(self.stage(number)).unlink(missing_ok=True)
+        self.checkpoint(number).unlink(missing_ok=True)
 
     def forms(self) -> list[str]:
         """Name the network that is timed for the dense one and for each step: the same where a step changes no time."""
