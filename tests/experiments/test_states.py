@@ -19,7 +19,7 @@ IMAGE = torch.zeros(1, 1, 32, 32)
 LISTS = [
     "svd params=0.6 selector=energy, finetune 1",
     "channels 0.3, svd params=0.6 selector=energy",
-    "channels 0.2, spatial params=0.8 selector=energy, channels 0.3, finetune 1, weights 0.5",
+    "channels 0.2, svd params=0.8 selector=energy, channels 0.3, finetune 1, weights 0.5",
     "weights 0.5, finetune 1",
     "weights 0.5 score=lamp layers=linear, finetune 1, weights 0.8, finetune 1",
     "svd params=0.6 selector=energy, weights 0.5, binary, finetune 1",
