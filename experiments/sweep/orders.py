@@ -125,5 +125,5 @@ def execute(sweep: Sweep, log: Callable[[str], None]) -> Path:
         over = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
         workers.work(study, database, run, over + len(left), log)
     write(sweep, job, study, folder)
-    database.engine.dispose()
+    storage.close(database)
     return folder
