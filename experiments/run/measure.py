@@ -19,7 +19,7 @@ from ..lab.config import Config
 from ..lab.evaluation.evaluate import Accuracy, judge, latencies
 from ..lab.recipes import evidence
 from ..lab.recipes.job import Job
-from ..lab.recipes.ladder import Ladder, measured
+from ..lab.recipes.ladder import Ladder, Rung, measured
 from ..lab.recipes.rows import kernel_in, said
 from ..lab.reporting import run_report as report
 from ..lab.reporting.comparison import MANY

@@ -37,7 +37,8 @@ class Followers:
 
     def found(self, scores: Tensor) -> dict[str, str]:
         """Layer -> the BatchNorm after it, where each is called once and nothing else reads what is between them."""
-        readers = Counter(below for node in _graph(scores.grad_fn) for below, _ in node.next_functions)
+        nodes = [] if scores.grad_fn is None else _graph(scores.grad_fn)  # no gradient: the backward pass will say so
+        readers = Counter(below for node in nodes for below, _ in node.next_functions)
         made = {calls[0]: name for name, calls in self.outputs.items() if len(calls) == 1 and calls[0] is not None}
         pairs = {}
         for norm, calls in self.inputs.items():

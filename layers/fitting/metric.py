@@ -72,8 +72,10 @@ class Metric:
         values = (eigen.images * values + PRIOR * foreseen) / (eigen.images + PRIOR)
         values = values.clamp_min(LEAST * float(values.mean()))
         logs = values.log()
-        c = logs.mean(1).unflatten(1, (right.shape[1], -1)).exp()
-        e = (logs.mean(2) - logs.mean((1, 2))[:, None]).exp()
+        # G keeps its size: what C and G have of the product is what the factors that are fitted have of the weight
+        size = out.mean(1).clamp_min(torch.finfo(values.dtype).tiny).log()[:, None]
+        c = (logs.mean(1) - size).unflatten(1, (right.shape[1], -1)).exp()
+        e = (logs.mean(2) - logs.mean((1, 2))[:, None] + size).exp()
         inputs, outputs = (right * c[..., None, :]) @ right.mT, (left * e[:, None, :]) @ left.mT
         return Metric(inputs, outputs, self.mean, eigen._replace(outputs=left, inputs=right, values=values))
 

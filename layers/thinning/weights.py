@@ -110,7 +110,7 @@ def gradual(epoch: int, epochs: int, fraction: float) -> float:
 
     Example:
         >>> [round(gradual(epoch, 4, 0.8), 3) for epoch in range(4)]
-        [0.463, 0.7, 0.787, 0.8]
+        [0.463, 0.7, 0.788, 0.8]
     """
     require(0 <= epoch < epochs, "epoch", epoch, f"from 0 to {epochs - 1}")
     require(0 < fraction < 1, "fraction to prune", fraction, "above 0 and below 1")

@@ -84,7 +84,12 @@ def test_a_run_killed_in_every_part_of_its_work_ends_with_the_same_bits(whole, t
 def test_what_is_finished_is_not_repeated(tmp_path, monkeypatch, capsys):
     assert exit_code(killed_run, tmp_path, "training", 17 * 3 + 17 + 5) == -signal.SIGKILL  # in fine-tuning
     (folder,) = tmp_path.iterdir()
-    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {"inputs.json", "stages.json", "svd"}
+    assert {path.name for path in (folder / UNFINISHED).iterdir()} == {
+        "inputs.json",
+        "layers",  # what was judged of each
+        "stages.json",
+        "svd",
+    }
     assert {path.name for path in (folder / UNFINISHED / "svd").iterdir()} == {"1-svd", "2-finetune.ckpt"}
     steps = []
     step = Classifier.training_step

@@ -48,7 +48,7 @@ def test_the_value_is_the_loss_of_the_refitted_plan_on_validation_images(surveye
     done = study.trials[1]
     small = how.build(site.job.model, site.plan(how, done.params), site.images)
     assert done.value == accuracy(small, site.job.dataset.val(), site.job.dataset, "cpu").loss
-    assert how.refit
+    assert how.refits
 
 
 def test_validation_images_are_a_part_of_those_that_validate(checkpoint):

@@ -23,7 +23,7 @@ import stage3_torch
 from contract import KERNELS, leaves
 from layers import FrequencyConv2d, FrequencyLinear, calibrate, code
 from layers.coded import Coded
-from layers.fitting.refit import _refit_layer
+from layers.fitting.refit import _refit_factors
 from layers.planning import METHODS
 from layers.thinning import binarise, mask, masks
 from stage3_torch import tables
@@ -173,7 +173,7 @@ def refitted() -> None:
         "y": torch.empty(1, 12, **double),
         "rows": 100,
     }
-    _refit_layer(layer, parts, sums, torch.empty(1, 12, 12, **double))
+    _refit_factors(layer, parts, sums, torch.empty(1, 12, 12, **double), "")
     check(*parts.parameters())
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
