@@ -9,6 +9,7 @@ VERBS = {
     "plan": "the kernels and ranks that run would choose; trains nothing",
     "sweep": "accuracy against cost, for each kernel and selector; trains nothing",
     "search": "a better plan than selector loss makes, at the same budget",
+    "deploy": "the networks of a run as files, measured in every runtime that is here",
     "list": "the runs in a folder",
     "compare": "the networks of several runs side by side",
     "tune": "search for good training settings",

@@ -61,10 +61,8 @@ LAB = [
     "progress",
     "config",
 ]
-ENTRIES, OF_ROOMS = (
-    12,
-    14,
-)  # the most files and folders in a room; in layers/, experiments/ and its lab, which hold rooms
+# the most files and folders in a room; in layers/, experiments/ and its lab, which hold rooms
+ENTRIES, OF_ROOMS = 12, 18
 
 
 def imported(path):

@@ -3,17 +3,14 @@
 import json
 from pathlib import Path
 
-from torch import nn
-
-from layers import Plan, export, load, load_frequency_layers
+from layers import export
 from layers.checkpoint import OnnxNetwork
 from layers.network import load_tensors
 
 from ..lab.config import Config
-from ..lab.recipes.job import Job, look_up
+from ..lab.recipes.job import look_up
+from ..lab.recipes.saved import read_network
 from ..lab.runs import record
-from ..lab.steps.language import step_name
-from ..lab.steps.state import FORMS, ONNX, State
 
 
 def export_networks(config: Config, suffix: str) -> list[Path]:
@@ -31,22 +28,11 @@ def export_networks(config: Config, suffix: str) -> list[Path]:
     }
     written = []
     for row in record.read_results(folder)["rows"]:
-        network, path = _read(job, folder, row["network"])
+        name = row["network"]
+        network = read_network(job, folder, name)
         if isinstance(network, OnnxNetwork):
             continue  # it is an .onnx file, and can be nothing else
+        path = folder / name if name == "dense" or name in job.scratch else folder / name / "model"
         written.append(path.with_suffix(f".{suffix}"))
-        export(network.cpu(), job.example[:2], written[-1], {**facts, "network": row["network"]})
+        export(network.cpu(), job.example[:2], written[-1], {**facts, "network": name})
     return written
-
-
-def _read(job: Job, folder: Path, name: str) -> tuple[nn.Module, Path]:
-    """Read the network as the run saved it; also where it is exported to, but for the suffix."""
-    if name == "dense":
-        return job.model, folder / "dense"
-    if name in job.scratch:
-        return load_frequency_layers(folder / f"{name}.safetensors", job.model), folder / name
-    if (folder / name / ONNX).is_file():
-        return OnnxNetwork(folder / name / ONNX), folder / name / "model"
-    form = next((form for form in map(step_name, job.rows[name]) if form in FORMS), "")
-    state = State(load(folder / name, job.model), Plan.load(folder / name / "plan.json"), form=form)
-    return state.network(), folder / name / "model"

@@ -1,0 +1,131 @@
+"""Write the files, measure every cell, print one table, and say which promises are broken."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from checks import require
+from layers.network import load_tensors, write_text
+
+from ..lab.evaluation.calibration import Calibration, image_count
+from ..lab.recipes.job import Job, look_up
+from ..lab.recipes.saved import configuration, read_network
+from ..lab.reporting.tables import Table, markdown, print_table
+from ..lab.reporting.units import BYTES, SECONDS, with_unit
+from ..lab.runs import record
+from . import files, measure, promises
+from .blame import blamed
+from .cells import FLOAT, QUANTISED, Cell, cells
+from .config import Deploy
+
+RESULTS = "deploy.json"
+SHOWN = 64  # images by which a layer is blamed
+
+
+def execute(options: Deploy, run: Path) -> int:
+    """Return the exit code: 1 where a file breaks a promise."""
+    results = record.read_results(run)
+    promised = {row["network"]: float(row["top1"]) for row in results["rows"]}
+    unknown = sorted(set(options.networks) - set(promised))
+    require(not unknown, "networks", ", ".join(unknown), f"of the run: {', '.join(promised)}")
+    names = [name for name in promised if name == "dense" or not options.networks or name in options.networks]
+    chosen, out = cells(options.runtimes, options.precisions), options.out or run / "deploy"
+    require(not out.is_file(), "out", str(out), "a folder, not a file")
+    job = look_up(configuration(run))
+    load_tensors(job.model, run / "dense.safetensors")
+    torch.set_num_threads(options.threads)
+
+    networks = {name: read_network(job, run, name).cpu().eval() for name in names}
+    folders = {name: out / name for name in names}
+    for name, network in networks.items():
+        files.write(network, name, job, _calibration(job, network, chosen), chosen, folders[name])
+    rows = _rows(options, job, networks, folders, chosen)
+    broken = promises.broken(rows, promised, options.batches, options.tolerance)
+    broken += _layers_to_blame(rows, promised, options, folders, job)
+    table = _table(rows, options)
+    told = {
+        "command": shlex.join(["python", "-m", "experiments.deploy", *sys.argv[1:]]),
+        "environment": record.environment() | {"threads": options.threads},
+        "rows": rows,
+        "broken": broken,
+    }
+    record.write_json(out / RESULTS, told)
+    write_text(out / "table.md", markdown(table))
+    console = Console()
+    print_table(table, console)
+    told_where = f"{out}: the files, serve.py (python serve.py IMAGE) beside each, table.md, {RESULTS}"
+    console.print("", *broken or ["Every promise is kept."], told_where, sep="\n", markup=False, highlight=False)
+    return 1 if broken else 0
+
+
+def _calibration(job: Job, network: nn.Module, chosen: list[Cell]) -> Calibration | None:
+    """Draw the images that 8-bit integers are calibrated with, as the run would."""
+    if not any(cell.precision == "int8" for cell in chosen):
+        return None
+    asked, side = job.config.compression.calibration_images, job.example.shape[-1]
+    count = image_count(asked, len(job.dataset.train().labels), side)
+    return Calibration.draw(network, job.dataset, count, job.config.training.seed, "cpu")
+
+
+def _rows(
+    options: Deploy, job: Job, networks: dict[str, nn.Module], folders: dict[str, Path], chosen: list[Cell]
+) -> list[dict[str, Any]]:
+    """Measure every network in every cell."""
+    most = max(options.batches)
+    example = job.example[torch.arange(most) % len(job.example)]
+    right = {name: measure.answers(network, job) for name, network in networks.items()}
+    rows = []
+    for cell in chosen:
+        there = {name: folder for name, folder in folders.items() if (folder / cell.file).is_file()}
+        times = measure.timed(cell, there, example, options.batches, options.threads)
+        for name, folder in there.items():
+            wanted, labels = right[name]
+            scores, _ = measure.answers(cell.start(folder, options.threads), job)
+            row = {
+                "network": name,
+                **cell._asdict(),
+                **measure.quality(scores, wanted, labels),
+                **times[name],
+                **measure.probed(cell, folder, most, example.shape[1:], options.threads),
+                "file_bytes": (folder / cell.file).stat().st_size,
+            }
+            rows.append(row)
+    return rows
+
+
+def _layers_to_blame(
+    rows: list[dict[str, Any]], promised: dict[str, float], options: Deploy, folders: dict[str, Path], job: Job
+) -> list[str]:
+    """Name the layer after which 8-bit integers err most, for each network that lost more than is allowed."""
+    sentences = []
+    for name, folder in folders.items():
+        own = [row for row in rows if row["network"] == name and row["precision"] == "int8"]
+        lost = any(promised[name] - row["top1"] > options.tolerance for row in own)
+        if lost and (folder / FLOAT).is_file():
+            layer = blamed(folder / FLOAT, folder / QUANTISED, job.example[:SHOWN])
+            sentences += [f"{name} in int8: look at {layer}"] if layer is not None else []
+    return sentences
+
+
+def _table(rows: list[dict[str, Any]], options: Deploy) -> Table:
+    """Return the table: a row for each network in each cell, times with their ratio to the dense network's there."""
+    dense = {(row["runtime"], row["precision"]): row for row in rows if row["network"] == "dense"}
+    times = [f"batch {n}" for n in options.batches]
+    header = ["network", "runtime", "top-1, %", "same answers, %", *times, "memory", "file", "load"]
+    cells = []
+    for row in rows:
+        other, shown = dense[row["runtime"], row["precision"]], []
+        for n in options.batches:
+            busy = row[f"latency_{n}_noisy"] or other[f"latency_{n}_noisy"]
+            ratio = "busy" if busy else f"{row[f'latency_{n}'] / other[f'latency_{n}']:.2f}x"
+            shown.append(f"{with_unit(row[f'latency_{n}'], SECONDS)}\n{ratio}")
+        quality = [f"{row['top1']:.2f}", f"{row['agreement']:.2f}"]
+        sizes = [with_unit(row[key], BYTES) for key in ("peak_memory", "file_bytes")]
+        load = with_unit(row["load_seconds"], SECONDS)
+        cells.append([row["network"], f"{row['runtime']} {row['precision']}", *quality, *shown, *sizes, load])
+    return Table(header, cells, 2)

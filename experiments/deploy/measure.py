@@ -1,0 +1,72 @@
+"""What a file does in its runtime: its answers on the test images, its time beside the dense network's, its size."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from checks import require
+from layers.network import evaluating
+
+from ..lab.data.batches import Batches
+from ..lab.evaluation.evaluate import latencies
+from ..lab.progress import tracked
+from ..lab.recipes.job import Job
+from .cells import Cell
+
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
+AT_ONCE = 64  # images, to answer for all test images
+
+
+def answers(network: nn.Module, job: Job) -> tuple[Tensor, Tensor]:
+    """Return the scores (n, classes) of all test images, and the labels (n,), on the CPU."""
+    scores, truth = [], []
+    with evaluating(network):
+        for images, labels in tracked(Batches(job.dataset.test(), job.dataset, AT_ONCE), "answer, batch"):
+            scores.append(network(images).float())
+            truth.append(labels)
+    return torch.cat(scores), torch.cat(truth)
+
+
+def quality(scores: Tensor, wanted: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compare answers with the labels, and with those of the network in torch's float32.
+
+    agreement: percent of images with the same likeliest class.  deviation: the largest difference of two scores, in
+    units of the largest score.
+    """
+    first = scores.argmax(1)
+    return {
+        "top1": 100 * float((first == labels).double().mean()),
+        "loss": float(cross_entropy(scores, labels)),
+        "agreement": 100 * float((first == wanted.argmax(1)).double().mean()),
+        "deviation": float((scores - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12)),
+    }
+
+
+def timed(
+    cell: Cell, folders: Mapping[str, Path], example: Tensor, batches: Sequence[int], threads: int
+) -> dict[str, dict[str, Any]]:
+    """Return network -> latencies of its file in one cell, all networks in turn."""
+    networks = {name: cell.start(folder, threads) for name, folder in folders.items()}
+    timing = latencies(networks, example, sorted(batches))
+    return {
+        name: {f"latency_{n}{end}": getattr(timing[n][name], key) for n in batches for end, key in TIMES.items()}
+        for name in networks
+    }
+
+
+def probed(cell: Cell, folder: Path, batch: int, shape: Sequence[int], threads: int) -> dict[str, float]:
+    """Return seconds to load and peak memory, of a process of its own."""
+    words = [str(folder), cell.runtime, cell.precision, str(threads), str(batch), "x".join(map(str, shape))]
+    command = [sys.executable, "-m", "experiments.deploy.probe", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    require(done.returncode == 0, f"{folder / cell.file}", last, f"a file that {cell} runs in a process of its own")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result

@@ -1,0 +1,165 @@
+"""`experiments.deploy`: files that run elsewhere, one table, and no broken promise that ends in exit code 0."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from experiments.deploy import promises
+from experiments.deploy.__main__ import main
+from experiments.deploy.blame import blamed
+from experiments.deploy.cells import cells
+from experiments.run.__main__ import main as run
+from layers import export, export_int8
+
+ROW = {
+    "network": "svd",
+    "runtime": "torch",
+    "precision": "32",
+    "top1": 90.0,
+    "deviation": 1e-6,
+    "latency_1": 1.0,
+    "latency_1_low": 0.9,
+    "latency_1_high": 1.1,
+    "latency_1_noisy": False,
+}
+DENSE = {**ROW, "network": "dense"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    words = ["--max-epochs", "1", "--finetune-epochs", "0", "--kernel", "svd", "--latency-batches", "1", "--no-track"]
+    assert run([*words, "--out", str(out)]) == 0
+    return next(out.glob("digits-*"))
+
+
+@pytest.fixture(scope="module")
+def deployed(folder):
+    words = ["--runtimes", "torch", "onnxruntime", "--batches", "1", "2", "--tolerance", "100"]
+    code = main([str(folder), *words])
+    return code, json.loads((folder / "deploy" / "deploy.json").read_text(encoding="utf-8"))
+
+
+def test_every_file_answers_as_torch_does(folder, deployed):
+    _, told = deployed
+    cell = {(row["network"], row["runtime"], row["precision"]): row for row in told["rows"]}
+    names = {name for name, _, _ in cell}
+    assert names == {"dense", "svd"}
+    for (name, runtime, precision), row in cell.items():
+        assert row["file_bytes"] == (folder / "deploy" / name / _file(runtime, precision)).stat().st_size
+        assert row["load_seconds"] > 0
+        assert row["latency_1"] > 0
+        if precision == "32":
+            assert row["agreement"] == 100
+            assert row["deviation"] < promises.EXACT
+    assert cell["dense", "onnxruntime", "int8"]["file_bytes"] < cell["dense", "onnxruntime", "32"]["file_bytes"] / 2
+    promised = {row["network"]: row["top1"] for row in json.loads((folder / "results.json").read_text())["rows"]}
+    assert all(cell[name, "torch", "32"]["top1"] == pytest.approx(promised[name]) for name in names)
+
+
+def _file(runtime, precision):
+    return "model-int8.onnx" if precision == "int8" else "model.pt2" if runtime == "torch" else "model.onnx"
+
+
+def test_broken_promises_and_the_exit_code_agree(deployed):
+    code, told = deployed
+    assert code == (1 if told["broken"] else 0)
+    assert all("times as slow" in sentence for sentence in told["broken"])
+
+
+def test_a_file_that_lost_more_than_is_allowed_is_exit_code_1(folder, deployed, monkeypatch, capsys):
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    raised = {**results, "rows": [{**row, "top1": row["top1"] + 5} for row in results["rows"]]}
+    monkeypatch.setattr("experiments.lab.runs.record.read_results", lambda _: raised)
+    words = [
+        "--runtimes",
+        "onnxruntime",
+        "--precisions",
+        "int8",
+        "--batches",
+        "1",
+        "--networks",
+        "svd",
+        "--tolerance",
+        "1",
+    ]
+    assert main([str(folder), *words, "--out", str(folder / "again")]) == 1
+    printed = capsys.readouterr().out
+    assert "points below what the run measured" in printed
+    assert "look at layer" in printed
+
+
+def test_the_server_says_what_is_on_an_image(folder, deployed, tmp_path):
+    def serve(side):
+        Image.fromarray(np.full((side, side), 200, np.uint8)).save(tmp_path / "image.png")
+        server = folder / "deploy" / "svd" / "serve.py"
+        return subprocess.run([sys.executable, "-I", server, tmp_path / "image.png"], capture_output=True, text=True)
+
+    done = serve(32)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] in [str(digit) for digit in range(10)]
+    assert "image must be of 32 x 32 pixels" in serve(8).stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"top1": 88.5}, "1.50 points below"),
+        ({"deviation": 0.2}, "scores differ from torch's by 20.0% of the largest"),
+        ({"deviation": 0.2, "precision": "int8"}, None),
+        ({"latency_1": 2.0, "latency_1_low": 1.5}, "2.00 times as slow as dense"),
+        ({"latency_1": 2.0, "latency_1_low": 1.5, "latency_1_noisy": True}, None),
+        ({"latency_1": 1.2, "latency_1_low": 1.0}, None),
+    ],
+)
+def test_what_a_promise_is(changes, words):
+    row = {**ROW, **changes}
+    dense = {**DENSE, "precision": row["precision"]}
+    found = promises.broken([dense, row], {"dense": 90.0, "svd": 90.0}, [1], 1.0)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+def test_the_layer_that_quantisation_hurts_is_named(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
+    images = torch.rand(16, 3, 8, 8)
+    with torch.no_grad():  # one input of the second convolution is a thousand times as large as the others
+        net[0].weight[0] *= 1000
+        net[2].weight[:, 0] /= 1000
+    export(net.eval(), images[:2], tmp_path / "exact.onnx")
+    export_int8(net.eval(), [images], tmp_path / "int8.onnx")
+    found = blamed(tmp_path / "exact.onnx", tmp_path / "int8.onnx", images)
+    assert found is not None
+    assert found.layer == "'2'"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "run must be a run folder"),
+        (["RUN", "--networks", "cp"], "networks must be of the run: dense, svd, got 'cp'"),
+        (["RUN", "--threads", "0"], "threads must be at least 1"),
+        (["RUN", "--batches", "1", "1"], "each given once"),
+        (["RUN", "--runtimes", "onnxruntime", "--precisions", "bf16"], "runtimes and precisions must be a pair"),
+        (["RUN", "--out", "FILE"], "out must be a folder, not a file"),
+    ],
+)
+def test_refusals(words, sentence, folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    given = [{"RUN": str(folder), "FILE": str(tmp_path / "file")}.get(word, word) for word in words]
+    assert main(given) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_runtime_that_is_not_here_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("experiments.deploy.cells.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install openvino"):
+        cells(["openvino"], [])
