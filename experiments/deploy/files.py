@@ -26,6 +26,8 @@ def write(
         "preprocessing": json.dumps(job.dataset.preprocessing.record()),
     }
     wanted, model = {cell.file for cell in cells}, network.cpu().eval()
+    if QUANTISED in wanted:
+        wanted.add(FLOAT)  # beside which a layer is blamed
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(network, OnnxNetwork):  # of step int8: it is a file already
         shutil.copyfile(network.source, folder / QUANTISED)
