@@ -140,7 +140,8 @@ def beside_float(row: Mapping[str, Any], sizes: Sequence[int]) -> str:
 
 def _file_bytes(job: Job, name: str) -> int:
     """Return the size on the disk of the file that holds the network's weights."""
-    return (job.folder / "dense.safetensors").stat().st_size if name == "dense" else stored(job.folder / name)
+    alone = name == "dense" or name in job.scratch
+    return (job.folder / f"{name}.safetensors").stat().st_size if alone else stored(job.folder / name)
 
 
 def _score(rungs: Sequence[Rung], steps: Steps) -> dict[str, float]:

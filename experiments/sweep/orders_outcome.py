@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from checks import require
+from layers.costs import scale
 from layers.network import write_text
 
 from ..lab.evaluation.evaluate import accuracy
@@ -31,7 +32,7 @@ def frame(study: Study, dense_bytes: int, batch: int) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for trial in complete:
         facts = dict(trial.user_attrs)
-        facts |= {"val_top1": trial.value, STORED: facts["file_bytes"] / dense_bytes, TIME: facts[f"latency_{batch}"]}
+        facts |= {"val_top1": trial.value, STORED: facts["bytes"] / dense_bytes, TIME: facts[f"latency_{batch}"]}
         rows.append({key: value for key, value in facts.items() if key not in ("environment", "worker", "step")})
     return pd.DataFrame(rows).drop_duplicates("list").sort_values(["order", STORED], ignore_index=True)
 
@@ -77,7 +78,7 @@ def write(sweep: Sweep, job: Job, study: Study, folder: Path) -> None:
     left_out = [trial.user_attrs["left out"] for trial in study.trials if "left out" in trial.user_attrs]
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     require(bool(complete), "compress", sweep.curves.compress, f"lists that can be made ({'; '.join(left_out[:1])})")
-    dense_bytes = sum(t.numel() * t.element_size() for t in job.model.state_dict().values())
+    dense_bytes = scale(job.model, job.example[:1]).bytes
     test, batch = job.dataset.test(), min(job.config.measurement.latency_batches)
     dense, table = accuracy(job.model, test, job.dataset, job.device).top1, frame(study, dense_bytes, batch)
     write_text(folder / "orders.csv", table.to_csv(index=False))

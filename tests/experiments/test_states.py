@@ -54,7 +54,7 @@ def climbed(steps, shop, folder=None):
     """The states after each step; with a folder each is read back before the next step."""
     state, states = State.of(shop), []
     for number, step in enumerate(steps):
-        state = step.apply(state, shop)
+        state = replace(step.apply(state, shop), done=steps[: number + 1])
         if folder is not None:
             state.keep(folder / str(number))
             state = State.read(folder / str(number), shop.dense, steps[: number + 1], state.form, state.binary)

@@ -36,7 +36,7 @@ def test_help_comes_at_once_however_the_verb_is_called(verb):
     assert own.stdout.startswith(f"usage: python -m experiments.{verb} [-h] ")
 
 
-NEEDED = {"bench": ["kernels"], "inspect": ["a"], "compare": ["a"]}
+NEEDED = {"bench": ["kernels"], "inspect": ["a"], "compare": ["a"], "deploy": ["a"]}
 
 
 def test_an_option_that_does_not_exist_ends_with_2(capsys):

@@ -11,17 +11,20 @@ import pytest
 
 PATHS = os.pathsep.join([str(fake_card.ROOT), str(Path(fake_card.__file__).parent)])
 
-# What a GPU would wait for, per function of ours, of one call each: two batches through two layers for calibrate, one
-# layer for refit.  Once a layer or once a batch; never in a loop over steps or positions.
+# What a GPU would wait for, per function of ours, of one call each: two batches of four images through two layers for
+# calibrate, of which some wait for a second pass; one layer for refit.  Once a layer or once a batch; never in a loop
+# over steps or positions.
 READS = {
     "calibrate": {
-        "layers/calibration/calibrate.py:<genexpr>": 6,  # are the moments finite: three a layer
-        "layers/calibration/calibrate.py:_backward": 4,  # are the scores; the classes to draw labels from: each batch
-        "layers/calibration/calibrate.py:add": 4,  # are the inputs: each layer and batch
+        "layers/calibration/calibrate.py:<genexpr>": 12,  # are the moments finite: each of them, of each layer
+        "layers/calibration/calibrate.py:calibrate": 2,
+        "layers/calibration/observer.py:_add_gradients": 4,  # the classes to draw labels from: each batch and draw
+        "layers/calibration/observer.py:_log_probabilities": 3,  # are the scores finite: each batch
+        "layers/calibration/observer.py:add": 6,  # are the inputs: each layer and batch
         "layers/network/refusals.py:check_numbers": 6,  # are the weights: each tensor of the network
     },
     "refit": {
-        "layers/calibration/shrinkage.py:root": 2,  # did Cholesky fail
+        "layers/calibration/shrinkage.py:root": 4,  # did Cholesky fail
         "layers/fitting/fit.py:fit": 2,  # L-BFGS asks for the loss
     },
 }
