@@ -27,6 +27,7 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+smartquotes = False  # mathematics and options keep their dots and dashes
 
 html_theme = "furo"
 html_title = project

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from ..lab.command import door
 from ..lab.config import Compression, Config, Data, Measurement, Network, Output, Tracking, Training
-from ..lab.reporting.comparison import ratio
+from ..lab.reporting.comparison import Comparison, ratio
+from ..lab.reporting.page.verdict import verdict
 from ..lab.reporting.style import wilson
 from ..lab.reporting.tables import Table, print_table
 from ..lab.steps.language import parse, row_name
@@ -59,7 +60,7 @@ def config(first: First) -> Config:
 
 
 def act(first: First) -> None:
-    """Make the run unless it is complete; print its table and what to do next."""
+    """Make the run unless it is complete; print the verdict, the table and what to do next."""
     from ..lab.recipes import job
     from ..lab.runs import record
     from . import pipeline
@@ -87,10 +88,12 @@ def table(results: Mapping[str, Any]) -> Table:
 
 
 def present(results: Mapping[str, Any], folder: Path, console: Console) -> None:
-    """Print the table, where the report lies, and what to do next."""
-    images = results["test_images"]
+    """Print which network to ship and why, then the table, where the report lies, and what to do next."""
+    judged, images = verdict(Comparison({folder.name: dict(results)})), results["test_images"]
     low, high = wilson(results["rows"][0]["top1"], images)
-    print_table(table(results), console, f"every kernel on {results['config']['dataset']}, a quarter of the work")
+    console.print(Text(judged.headline, style="bold"))
+    console.print(Text(" ".join(judged.sentences)), "", sep="\n")
+    print_table(table(results), console)
     console.print(Text(f"\n{LEGEND} {images} test images: top-1 ± {(high - low) / 2:.1f}.", style="italic"))
     console.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
     console.print(NEXT, soft_wrap=True, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""The first run: it compares each kernel, planned and not, tuned and not, and says what to do next."""
+"""The first run: it opens with the verdict, compares each kernel, planned and not, and says what to do next."""
 
 import json
 import re
@@ -7,17 +7,21 @@ import shlex
 import tyro
 
 from experiments.lab.config import Config
+from experiments.lab.reporting.comparison import Comparison
+from experiments.lab.reporting.page.verdict import verdict
 from experiments.run import first
 
 
-def test_the_first_run_compares_kernels_and_ends_with_what_to_do_next(tmp_path, monkeypatch, capsys):
+def test_the_first_run_opens_with_the_verdict_and_ends_with_what_to_do_next(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(first, "KERNELS", ("auto", "svd"))
     monkeypatch.setattr(first, "EPOCHS", 1)
     assert first.main(["--out", str(tmp_path), "--epochs", "1"]) == 0
     out = capsys.readouterr().out
     (folder,) = tmp_path.glob("digits-convnet-*")
     results = json.loads((folder / "results.json").read_text())
-    assert out.startswith("every kernel on digits")
+    judged = verdict(Comparison({folder.name: results}))
+    words = " ".join(out.split())  # lines are wrapped
+    assert words.startswith(" ".join([judged.headline, *judged.sentences]).replace("\u00a0", " "))
     assert max(map(len, out.split("report: ")[0].splitlines())) <= 80
     names = [row["network"] for row in results["rows"]]
     assert len(names) == 1 + 2 * 2
