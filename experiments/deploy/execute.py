@@ -28,7 +28,16 @@ SHOWN = 64  # images by which a layer is blamed
 
 
 def execute(options: Deploy, run: Path) -> int:
-    """Return the exit code: 1 where a file breaks a promise."""
+    """Return the exit code: 1 where a file breaks a promise; torch has so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        return _execute(options, run)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _execute(options: Deploy, run: Path) -> int:
     results = record.read_results(run)
     promised = {row["network"]: float(row["top1"]) for row in results["rows"]}
     unknown = sorted(set(options.networks) - set(promised))
@@ -38,7 +47,6 @@ def execute(options: Deploy, run: Path) -> int:
     require(not out.is_file(), "out", str(out), "a folder, not a file")
     job = look_up(configuration(run))
     load_tensors(job.model, run / "dense.safetensors")
-    torch.set_num_threads(options.threads)
 
     networks = {name: read_network(job, run, name).cpu().eval() for name in names}
     folders = {name: out / name for name in names}

@@ -23,7 +23,7 @@ REFUSED = {
     "channels 1.2": "share of channels must be at least 0 and below 1, got 1.2",
     "weights 0": "share of weights must be above 0 and below 1, got 0.0",
     "channels 0.3 macs=0.5": "channels must be a share, or macs=, .*, got 'share=0.3 and macs=0.5'",
-    "channels 0.3 bytes=0.5": r"option of channels must be one of .*layers, refit \(bytes=0.5 is an option of bits, kernel\)",
+    "channels 0.3 bytes=0.5": r"option of channels must be .*layers, refit \(bytes=0.5 is an option of bits, kernel\)",
     "channels macs=0": "macs of channels must be above 0 and at most 1, got 0.0",
     "channels 0.3 score=best": "score of channels must be one of l1, l2, taylor, loss, got 'best'",
     "channels 0.3 round=0": "round of channels must be at least 1, got 0",

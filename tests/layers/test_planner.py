@@ -193,7 +193,8 @@ def test_a_layer_that_no_calibration_image_reached_stays_dense(lenet, stats):
     rows = {row.name: row for row in make_plan(lenet, Budget(macs=0.7), example=X, stats=seen).layers}
     assert (rows["fc1"].kernel, rows["fc1"].reason) == (
         None,
-        "no calibration image reached it; Linear has no height and width; a Linear layer is a matrix, which svd decomposes",
+        "no calibration image reached it; Linear has no height and width; "
+        "a Linear layer is a matrix, which svd decomposes",
     )
 
 

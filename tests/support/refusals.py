@@ -208,7 +208,7 @@ REFUSALS = {
         "--dataset cifar": "dataset must be one of digits",
         "--devices 2 --accelerator cpu": "devices x nodes must be 1: the same command in more terminals shares",
         "--heartbeat 0": "heartbeat must be at least 1",
-        "--storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME, sqlite:///FILE or grpc://HOST:PORT, got 'nonsense'",
+        "--storage nonsense": "storage must be DIALECT://USER:PASSWORD@HOST/NAME, sqlite:///FILE or grpc://HOST:PORT",
         "--storage sqlite:///TMP/file/a.db": "storage must be a database that answers, got .*unable to open",
         "--storage mysql+pymysql://me:secret@localhost/x": "storage must be one whose driver is installed",
         "--out TMP/file": "out must be a folder that can be written",

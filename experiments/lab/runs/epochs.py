@@ -77,7 +77,7 @@ class History(lightning.Callback):
             metrics["val_top1"] = float(trainer.callback_metrics["val_top1"])
         number = self.first + trainer.current_epoch
         earlier = [row for row in read(self.folder) if row["network"] != self.network or row["epoch"] < number]
-        moved = drift(module)
+        moved = drift(getattr(module, "model", module))  # less the name that Lightning puts before
         row = {"network": self.network, "epoch": number, **metrics, **({"drift": moved} if moved else {})}
         record.write_json(self.folder / FILE, [*earlier, row])
         self.follower.epoch(self.network, number, metrics)
