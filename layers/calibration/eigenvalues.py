@@ -99,8 +99,12 @@ def _eigenvectors(moment: Tensor, dtype: torch.dtype) -> Tensor:
     """
     scale = moment.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     moment = moment / torch.where(scale > 0, scale, 1)
-    moment = moment.to(dtype) if moment.shape[-1] >= WIDE else moment
-    return torch.linalg.eigh(moment).eigenvectors.to(dtype)
+    if moment.shape[-1] < WIDE:
+        return torch.linalg.eigh(moment).eigenvectors.to(dtype)
+    try:
+        return torch.linalg.eigh(moment.to(dtype)).eigenvectors
+    except torch.linalg.LinAlgError:  # divide and conquer gives up in float32 where very many eigenvalues are nearly 0
+        return torch.linalg.eigh(moment).eigenvectors.to(dtype)
 
 
 def _everywhere(layer: Layer, y: Tensor) -> Positions | None:

@@ -154,7 +154,7 @@ def test_a_loss_of_nan_in_one_process_stops_them_all_and_is_said_once(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("why", SAID)
 def test_what_one_process_meets_ends_the_command_with_2_and_one_sentence(why, tmp_path):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "experiments"), str(ROOT / "tests" / "support")])
     done = command(*SPOILT.split(), str(tmp_path), PYTHONPATH=path, SPOILT=why)
     errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
     assert len(errors) == 1, done.stderr

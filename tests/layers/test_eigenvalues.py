@@ -191,3 +191,20 @@ def test_few_images_leave_the_eigenvalues_to_the_moments():
     assert float(none.loss(other) / moments.loss(other)) == pytest.approx(size, rel=0.2)
     torch.testing.assert_close(many.eigen.values, seen.eigen.values.double(), rtol=1e-3, atol=1e-9)
     assert min(none.loss(change), many.loss(change)) <= all_.loss(change) <= max(none.loss(change), many.loss(change))
+
+
+def test_moments_on_which_float32_gives_up_are_taken_apart_in_float64(monkeypatch):
+    from layers.calibration import eigenvalues
+
+    moment, eigh, tried = torch.eye(eigenvalues.WIDE, dtype=torch.float64), torch.linalg.eigh, []
+
+    def stubborn(matrix):
+        tried.append(matrix.dtype)
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("did not converge")
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", stubborn)
+    vectors = eigenvalues._eigenvectors(moment, torch.float32)
+    assert tried == [torch.float32, torch.float64]
+    torch.testing.assert_close(vectors @ vectors.mT, torch.eye(eigenvalues.WIDE))
