@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from checks import require
 from layers import OnnxNetwork
+from layers.checkpoint.runtime import PACKAGES
 
 FLOAT, QUANTISED, PROGRAM = "model.onnx", "model-int8.onnx", "model.pt2"
 COMPILERS = ("g++", "clang++")  # one of which torch.compile calls
@@ -33,10 +34,10 @@ class Cell(NamedTuple):
         return PROGRAM if self.runtime.startswith("torch") else FLOAT
 
     def start(self, folder: Path, threads: int) -> nn.Module:
-        """Return the network of the file in the folder, ready to answer."""
+        """Return the network of the file in the folder, ready to answer; torch has its threads from the caller."""
         path = folder / self.file
         if self.runtime.startswith("torch"):
-            return Program(path, self.precision, compiled=self.runtime == "torch-compile", threads=threads)
+            return Program(path, self.precision, compiled=self.runtime == "torch-compile")
         precision = "bf16" if self.precision == "bf16" else "32"
         return OnnxNetwork(path, self.runtime, threads, precision)
 
@@ -44,23 +45,18 @@ class Cell(NamedTuple):
 class Program(nn.Module):
     """A program of torch.export, computed in float32 or, where the precision is bf16, under autocast."""
 
-    def __init__(self, path: Path, precision: str, compiled: bool, threads: int) -> None:
+    def __init__(self, path: Path, precision: str, compiled: bool) -> None:
         super().__init__()
         program = torch.export.load(path).module()
         # a program has no modes to set, and refuses to be asked
         self.run = [torch.compile(program) if compiled else program]
-        self.in_bf16, self.threads = precision == "bf16", threads
+        self.in_bf16 = precision == "bf16"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores (n, classes) in float32."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bf16):
-                y: Tensor = self.run[0](x)
-            return y.float()
-        finally:
-            torch.set_num_threads(before)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bf16):
+            y: Tensor = self.run[0](x)
+        return y.float()
 
 
 HAS = {
@@ -91,6 +87,6 @@ def _missing(runtime: str) -> str | None:
     """Say what to install for a runtime that is not here."""
     if runtime == "torch-compile" and not any(map(shutil.which, COMPILERS)):
         return f"torch.compile calls a C++ compiler, {' or '.join(COMPILERS)}"
-    if runtime in ("onnxruntime", "openvino") and find_spec(runtime) is None:
-        return f"pip install {runtime}"
+    if runtime in PACKAGES and find_spec(runtime) is None:
+        return f"pip install {PACKAGES[runtime]}"
     return None

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .blame import blamed
 from .cells import FLOAT, QUANTISED, Cell, cells
 from .config import Deploy
 
-RESULTS = "deploy.json"
+RESULTS, TABLE = "deploy.json", "table.md"
 SHOWN = 64  # images by which a layer is blamed
 
 
@@ -44,7 +45,7 @@ def _execute(options: Deploy, run: Path) -> int:
     require(not unknown, "networks", ", ".join(unknown), f"of the run: {', '.join(promised)}")
     names = [name for name in promised if name == "dense" or not options.networks or name in options.networks]
     chosen, out = cells(options.runtimes, options.precisions), options.out or run / "deploy"
-    require(not out.is_file(), "out", str(out), "a folder, not a file")
+    _check_folder(out, [*promised])
     job = look_up(configuration(run))
     load_tensors(job.model, run / "dense.safetensors")
 
@@ -63,12 +64,21 @@ def _execute(options: Deploy, run: Path) -> int:
         "broken": broken,
     }
     record.write_json(out / RESULTS, told)
-    write_text(out / "table.md", markdown(table))
+    write_text(out / TABLE, markdown(table))
     console = Console()
     print_table(table, console)
-    told_where = f"{out}: the files, serve.py (python serve.py IMAGE) beside each, table.md, {RESULTS}"
+    told_where = f"{out}: the files, serve.py (python serve.py IMAGE) beside each, {TABLE}, {RESULTS}"
     console.print("", *broken or ["Every promise is kept."], told_where, sep="\n", markup=False, highlight=False)
     return 1 if broken else 0
+
+
+def _check_folder(out: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that holds anything but what this verb writes into it: nothing of a user's is written over."""
+    require(not out.is_file(), "out", str(out), "a folder, not a file")
+    ours = {*names, RESULTS, TABLE}
+    others = sorted(path.name for path in out.iterdir() if path.name not in ours) if out.is_dir() else []
+    allowed = "a folder that is new, empty, or was written by deploy"
+    require(not others, "out", f"{out} with {', '.join(others[:3])}", allowed)
 
 
 def _calibration(job: Job, network: nn.Module, chosen: list[Cell]) -> Calibration | None:

@@ -15,12 +15,11 @@ from checks import require
 from layers.network import evaluating
 
 from ..lab.data.batches import Batches
-from ..lab.evaluation.evaluate import latencies
+from ..lab.evaluation.evaluate import columns, latencies
 from ..lab.progress import tracked
 from ..lab.recipes.job import Job
 from .cells import Cell
 
-TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 AT_ONCE = 64  # images, to answer for all test images
 
 
@@ -38,7 +37,7 @@ def quality(scores: Tensor, wanted: Tensor, labels: Tensor) -> dict[str, float]:
     """Compare answers with the labels, and with those of the network in torch's float32.
 
     agreement: percent of images with the same likeliest class.  deviation: the largest difference of two scores, in
-    units of the largest score.
+    units of the largest score.  A network that is a file already, of step int8, is compared with itself in onnxruntime.
     """
     first = scores.argmax(1)
     return {
@@ -55,10 +54,7 @@ def timed(
     """Return network -> latencies of its file in one cell, all networks in turn."""
     networks = {name: cell.start(folder, threads) for name, folder in folders.items()}
     timing = latencies(networks, example, sorted(batches))
-    return {
-        name: {f"latency_{n}{end}": getattr(timing[n][name], key) for n in batches for end, key in TIMES.items()}
-        for name in networks
-    }
+    return {name: columns(timing, name) for name in networks}
 
 
 def probed(cell: Cell, folder: Path, batch: int, shape: Sequence[int], threads: int) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Write the networks of a complete run for another runtime, each beside what the run saved of it."""
 
-import json
 from pathlib import Path
 
 from layers import export
@@ -21,11 +20,7 @@ def export_networks(config: Config, suffix: str) -> list[Path]:
     folder = config.output.out / config.name
     job = look_up(config)
     load_tensors(job.model, folder / "dense.safetensors")
-    facts = {
-        "run": config.name,
-        "classes": json.dumps(job.dataset.classes),
-        "preprocessing": json.dumps(job.dataset.preprocessing.record()),
-    }
+    facts = {"run": config.name, **job.dataset.facts()}
     written = []
     for row in record.read_results(folder)["rows"]:
         name = row["network"]

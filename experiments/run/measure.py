@@ -16,7 +16,7 @@ from layers.costs import Scale, file_memory, peak_memory, scale, score
 from layers.network import copy_of
 
 from ..lab.config import Config
-from ..lab.evaluation.evaluate import Accuracy, judge, latencies
+from ..lab.evaluation.evaluate import Accuracy, columns, judge, latencies
 from ..lab.recipes import evidence
 from ..lab.recipes.job import Job
 from ..lab.recipes.ladder import Ladder, Rung, measured
@@ -39,7 +39,6 @@ from .texts import widths_of_layers, zeros_of_layers
 
 FLOAT = "float32_onnx"  # the network that 8-bit integers were made of, in the same runtime
 WORDS = {"half": (16, 16), "bf16": (16, 16), "int8": (8, 8), "binary": (1, 32)}  # bits of weights and of activations
-TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}
 
 
 def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
@@ -51,9 +50,6 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     between = {form: ladder.read(n).network() for ladder in ladders.values() for n, form in ladder.between().items()}
     floats = {f"{n}/{FLOAT}": _in_float(ladders[n], example) for n in models if isinstance(models[n], OnnxNetwork)}
     timing = latencies({**models, **between, **floats}, example, sizes)
-
-    def times(name: str) -> dict[str, Any]:
-        return {f"latency_{n}{end}": getattr(timing[n][name], key) for n in sizes for end, key in TIMES.items()}
 
     start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0)[0] if ladders else None
     for name, model in models.items():
@@ -73,14 +69,14 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
             "val_top1": accuracies[name].val,
             **{key: getattr(counts, key) for key in Scale._fields},
             **(_score(rungs, job.rows[name]) if rungs else {}),
-            **times(name),
-            **({FLOAT: times(beside)} if beside in floats else {}),
+            **columns(timing, name),
+            **({FLOAT: columns(timing, beside)} if beside in floats else {}),
             "peak_memory": _memory(model, example),
             "training_seconds": seconds(job.folder, name),
         }
         tracker.row(row)
         if ladder is not None:
-            row["ladder"] = [{**rung._asdict(), **times(form)} for rung, form in zip(rungs, ladder.forms())]
+            row["ladder"] = [{**rung._asdict(), **columns(timing, form)} for rung, form in zip(rungs, ladder.forms())]
         rows.append(row)
     results = {
         "version": record.VERSION,

@@ -16,7 +16,7 @@ WIDEST = 8192  # of a block of second moments: 512 MiB
 class Eigen(NamedTuple):
     """U_G (g, o, o), U_C (g, b, k / b, k / b) and lambda (g, o, k) = E[(u_i^T g_n v_j)^2] of images' own gradients g_n.
 
-    Columns are eigenvectors of the moments `outputs` and `inputs`, the latter less the mean where the layer has a bias.
+    Columns are eigenvectors of the moments `outputs` and `inputs`, the latter less the mean where `takes_mean`.
     """
 
     outputs: Tensor

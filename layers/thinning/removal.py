@@ -88,7 +88,7 @@ def _gradients(layer: Any, moments: LayerStats) -> Tensor:
         return shrunk(outputs, shrinkage(outputs, moments.rows))
     left, values = (part.to("cpu", torch.float64) for part in (moments.eigen.outputs, moments.eigen.values))
     power = moments.inputs.diagonal(dim1=2, dim2=3).sum((1, 2))
-    if layer.bias is not None:  # the eigenvalues are of inputs less their mean
+    if takes_mean(layer, moments.norm):  # the eigenvalues are then of inputs less their mean
         power = power - moments.mean.square().sum(1)
     scales = values.sum(2) / power.to("cpu", torch.float64).clamp_min(torch.finfo(torch.float64).tiny)[:, None]
     return (left * scales[:, None, :]) @ left.mT

@@ -150,16 +150,18 @@ def test_the_layer_that_quantisation_hurts_is_named(tmp_path):
         (["RUN", "--batches", "1", "1"], "each given once"),
         (["RUN", "--runtimes", "onnxruntime", "--precisions", "bf16"], "runtimes and precisions must be a pair"),
         (["RUN", "--out", "FILE"], "out must be a folder, not a file"),
+        (["RUN", "--out", "OTHERS"], "out must be a folder that is new, empty, or was written by deploy"),
     ],
 )
 def test_refusals(words, sentence, folder, tmp_path, capsys):
     (tmp_path / "file").touch()
-    given = [{"RUN": str(folder), "FILE": str(tmp_path / "file")}.get(word, word) for word in words]
+    places = {"RUN": folder, "FILE": tmp_path / "file", "OTHERS": tmp_path}
+    given = [str(places.get(word, word)) for word in words]
     assert main(given) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_runtime_that_is_not_here_is_refused_with_what_to_install(monkeypatch):
     monkeypatch.setattr("experiments.deploy.cells.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install openvino"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[openvino\]'"):
         cells(["openvino"], [])

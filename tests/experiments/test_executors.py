@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from networks import three_layers
 
 from experiments.lab.evaluation import hands
 from experiments.lab.evaluation.hands import Hands, Jobs
 from experiments.lab.refusals import check_slurm
 from experiments.lab.steps.kernel import Kernel
-from layers import calibrate
 
 pytestmark = [  # submitit leaves the logs of its jobs open
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -27,10 +26,7 @@ KERNEL = replace(Kernel.within(None, "auto"), of=("svd", "tucker"))
 
 @pytest.fixture(scope="module")
 def case():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
-    images = torch.randn(40, 3, 8, 8)
-    return net, images, calibrate(net, [images])
+    return three_layers()
 
 
 def test_jobs_in_this_process_make_the_same_plan(case, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from layers import Budget, calibrate, compress, cost, make_plan, prune_channels, refit
-from layers.calibration import Eigen
+from layers.calibration import Eigen, LayerStats
 from layers.thinning import removal
 from layers.thinning.coupled import Graph
 from layers.thinning.importance import CHANNEL_SCORES, taylor
@@ -263,3 +263,18 @@ def test_gradients_of_single_images_say_how_much_an_output_counts():
     values = basis.eigenvalues[:, :, None] * right.eigenvalues
     known = moments._replace(outputs=g, eigen=Eigen(left, right.eigenvectors[None, None], 4 * values, 9))
     torch.testing.assert_close(removal._gradients(nn.Linear(54, 2), known), 4 * g)
+
+
+@pytest.mark.parametrize(("bias", "norm"), [(True, ""), (False, "norm"), (False, "")])
+def test_eigenvalues_give_the_gradients_whoever_takes_the_mean(bias, norm):
+    """lambda_ij = e_i c_j of inputs less their mean, where a bias or BatchNorm takes that, says again what G is."""
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(6, 4, bias=bias).double()
+    x, d = (torch.randn(500, n, generator=generator, dtype=torch.float64) for n in (6, 4))
+    x = x + 3
+    mean, inputs, outputs = x.mean(0), x.mT @ x / 500, d.mT @ d / 500
+    seen = inputs - mean[:, None] * mean if bias or norm else inputs
+    (e, left), (c, right) = map(torch.linalg.eigh, (outputs, seen))
+    eigen = Eigen(left[None], right[None, None], (e[:, None] * c)[None], 100)
+    moments = LayerStats(inputs[None, None], mean[None], torch.eye(4, dtype=torch.float64)[None], 500, eigen, norm)
+    torch.testing.assert_close(removal._gradients(layer, moments)[0], outputs)

@@ -17,7 +17,7 @@ PATHS = os.pathsep.join([str(fake_card.ROOT), str(Path(fake_card.__file__).paren
 READS = {
     "calibrate": {
         "layers/calibration/calibrate.py:<genexpr>": 12,  # are the moments finite: each of them, of each layer
-        "layers/calibration/calibrate.py:calibrate": 2,
+        "layers/calibration/calibrate.py:calibrate": 2,  # did the images that waited show anything: each layer
         "layers/calibration/observer.py:_add_gradients": 4,  # the classes to draw labels from: each batch and draw
         "layers/calibration/observer.py:_log_probabilities": 3,  # are the scores finite: each batch
         "layers/calibration/observer.py:add": 6,  # are the inputs: each layer and batch

@@ -6,9 +6,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
+from networks import three_layers
 from torch import nn
 
-from layers import Budget, calibrate, make_plan
+from layers import Budget, make_plan
 from layers.planning import offers
 
 KERNELS = ("svd", "spatial", "tucker", "dct")
@@ -16,10 +17,7 @@ KERNELS = ("svd", "spatial", "tucker", "dct")
 
 @pytest.fixture(scope="module")
 def case():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
-    images = torch.randn(40, 3, 8, 8)
-    return net, images, calibrate(net, [images])
+    return three_layers()
 
 
 def plan(case, **options):

@@ -6,6 +6,7 @@ from torchvision.models import DenseNet
 
 from experiments.lab.models import build
 from experiments.lab.models.lenet import LeNet
+from layers import calibrate
 
 
 def network(name):
@@ -21,6 +22,14 @@ def network(name):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.normal_(module.running_mean)
     return model.eval(), torch.randn(2, channels, 32, 32)
+
+
+def three_layers():
+    """(two convolutions and a Linear layer, images, what calibration saw of them)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
+    images = torch.randn(40, 3, 8, 8)
+    return net, images, calibrate(net, [images])
 
 
 class Rolled(nn.Module):

@@ -1,5 +1,6 @@
 """What a dataset is: three splits, in memory or read from disk batch by batch, and how its images are treated."""
 
+import json
 import logging
 import math
 from collections import Counter
@@ -80,6 +81,10 @@ class Dataset(NamedTuple):
     def calibration(self) -> Callable[[], Split | Stream]:
         """Return what reads the images that calibrate; their labels, if they have any, are not read."""
         return self.unlabelled or self.train
+
+    def facts(self) -> dict[str, str]:
+        """Return what a file of a network tells of its images: its classes and their preprocessing, as JSON."""
+        return {"classes": json.dumps(self.classes), "preprocessing": json.dumps(self.preprocessing.record())}
 
     @property
     def channels(self) -> int:

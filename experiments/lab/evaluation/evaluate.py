@@ -23,6 +23,9 @@ from ..refusals import out_of_memory
 MOST = 500  # images at once
 
 
+TIMES = {"": "median", "_low": "low", "_high": "high", "_noisy": "busy"}  # ending of a column -> field of a Timing
+
+
 class Judged(NamedTuple):
     """State of each of n images whether its class is the likeliest, or of the five likeliest, and the cross-entropy."""
 
@@ -117,3 +120,8 @@ def latencies(
             with stage(f"time {len(models)} networks, {batch} images at once"):
                 timings[batch] = interleaved(calls, rounds, warmup=5)
         return timings
+
+
+def columns(timing: Mapping[int, Mapping[str, Timing]], name: str) -> dict[str, float | bool]:
+    """Return latency_N, _low, _high and _noisy of one network, for each batch of N images that was timed."""
+    return {f"latency_{n}{end}": getattr(of[name], key) for n, of in timing.items() for end, key in TIMES.items()}

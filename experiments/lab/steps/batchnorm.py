@@ -30,7 +30,7 @@ class Batchnorm:
         """Return the network with other statistics."""
         if any(getattr(step, "refits", False) for step in state.done):
             log.warning(
-                "BatchNorm is measured anew after a refit, which has fitted it already: this has lost 1.8 points"
+                "BatchNorm is measured anew after a refit, which has fitted it already: in a trial this lost 1.8 points"
             )
         batches = shop.images(state.model, state.done).batches
         model = reestimate_batchnorm(state.held().to(shop.device), tracked(batches, "measure BatchNorm anew, batch"))

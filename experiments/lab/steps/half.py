@@ -1,6 +1,7 @@
 """`half` and `bf16`: sixteen bits a number."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from layers.network import copy_of, evaluating
 
@@ -8,57 +9,46 @@ from ..evaluation.workshop import Workshop
 from .state import FORMS, State
 
 
+class SixteenBits:
+    """Computes and stores in 16 bits, in the form of FORMS that a step names."""
+
+    images = False
+    form: ClassVar[str]
+
+    def said(self, images: int) -> list[str]:
+        """Say in which."""
+        return [f"computed and stored in {self._dtype()}"]
+
+    def check(self, state: State, shop: Workshop) -> State:
+        """Run it once: not every network can."""
+        tried = self.apply(state, shop)
+        try:
+            network = tried.network()
+            with evaluating(network):
+                network(shop.example[:1].to(next(network.parameters()).device))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"network for {self.form} must run in {self._dtype()} here, got {reason}") from None
+        return tried
+
+    def apply(self, state: State, shop: Workshop) -> State:
+        """Round the numbers; nothing is held any longer, since nothing is trained after this."""
+        model = copy_of(state.plain()).to(FORMS[self.form]).float()
+        return replace(state, model=model, masks={}, binary=(), form=self.form)
+
+    def _dtype(self) -> str:
+        return str(FORMS[self.form]).removeprefix("torch.")
+
+
 @dataclass(frozen=True)
-class Half:
+class Half(SixteenBits):
     """Computes and stores in float16."""
 
-    images = False
-
-    def said(self, images: int) -> list[str]:
-        """Say so."""
-        return ["computed and stored in float16"]
-
-    def check(self, state: State, shop: Workshop) -> State:
-        """Run it once: not every network can."""
-        return _tried(state, shop, "half", "float16")
-
-    def apply(self, state: State, shop: Workshop) -> State:
-        """Return the network with numbers of this form."""
-        return _rounded(state, "half")
+    form = "half"
 
 
 @dataclass(frozen=True)
-class Bf16:
+class Bf16(SixteenBits):
     """Computes and stores in bfloat16: the range of float32 with 8 bits of precision."""
 
-    images = False
-
-    def said(self, images: int) -> list[str]:
-        """Say so."""
-        return ["computed and stored in bfloat16"]
-
-    def check(self, state: State, shop: Workshop) -> State:
-        """Run it once: not every network can."""
-        return _tried(state, shop, "bf16", "bfloat16")
-
-    def apply(self, state: State, shop: Workshop) -> State:
-        """Return the network with numbers of this form."""
-        return _rounded(state, "bf16")
-
-
-def _rounded(state: State, form: str) -> State:
-    """Round the numbers; nothing is held any longer, since nothing is trained after this."""
-    model = copy_of(state.plain()).to(FORMS[form]).float()
-    return replace(state, model=model, masks={}, binary=(), form=form)
-
-
-def _tried(state: State, shop: Workshop, form: str, numbers: str) -> State:
-    tried = _rounded(state, form)
-    try:
-        network = tried.network()
-        with evaluating(network):
-            network(shop.example[:1].to(next(network.parameters()).device))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"network for {form} must run in {numbers} here, got {reason}") from None
-    return tried
+    form = "bf16"

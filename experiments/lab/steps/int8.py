@@ -1,6 +1,5 @@
 """`int8`: eight bits a number, in an .onnx file that a runtime computes in integers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -54,8 +53,7 @@ class Int8:
         """Return the state with its file."""
         model = copy_of(state.plain()).cpu()
         batches = self._batches(state, shop)
-        facts = {"classes": json.dumps(shop.dataset.classes)}
-        facts["preprocessing"] = json.dumps(shop.dataset.preprocessing.record())
+        facts = shop.dataset.facts()
         files: dict[str, bytes] = {}
         for method in self._methods():
             with stage(f"int8, {method}"):
