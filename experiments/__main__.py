@@ -18,6 +18,7 @@ VERBS = {
     "inspect": "what compression did to the weights, filter by filter",
     "conformance": "which kernel takes which option of a layer",
 }
+ALIASES = ("frequency",)  # verbs of before, which still work
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines = [f"  {name:<13}{work}" for name, work in VERBS.items()]
         sys.stdout.write("usage: experiments VERB [OPTIONS], VERB --help for its options\n\n" + "\n".join(lines) + "\n")
         return 0
-    if verb not in VERBS:
+    if verb not in (*VERBS, *ALIASES):
         sys.stderr.write(f"error: verb must be one of {', '.join(VERBS)}, got {verb!r}\n")
         return 2
     package = (Path(__file__).parent / verb).is_dir()

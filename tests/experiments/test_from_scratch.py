@@ -5,6 +5,7 @@ import json
 import pytest
 from quick_runs import results
 
+from experiments.__main__ import main as verbs
 from experiments.compare.__main__ import main as compare
 from experiments.lab.config import Compression, Config
 from experiments.lab.models.lenet import LeNet5
@@ -54,5 +55,7 @@ def test_the_page_of_a_comparison_is_written_from_run_folders(scratch, tmp_path,
     assert "| 50,880 | 82.5% |" in text
     command = "experiments.run --model lenet5 --kernel dct shannon --layers linear --frequency --max-epochs 6 --lr 0.01"
     assert command in text
+    assert verbs(["frequency", str(scratch), "--out", str(tmp_path / "again.md")]) == 0  # the name of before
+    assert (tmp_path / "again.md").read_text() == text
     assert compare([str(tmp_path), "--frequency"]) == 2
     assert "error: run must be the folder of a complete run with --frequency, got" in capsys.readouterr().err
