@@ -26,7 +26,19 @@ MAY = {  # package -> (our packages, third parties)
     ),  # pandas: to_frame; numpy, onnx, onnxruntime: files of 8 bits, and what runs them; brotli: over a network's file
     "experiments": (
         CONTRACT | {"moved", "stage1_scipy", "stage2_numpy", "stage3_torch", "layers"},
-        {"torch", "torchvision", "numpy", "sklearn", "lightning", "tyro", "rich", "pandas", "plotly", "safetensors"}
+        {
+            "torch",
+            "torchvision",
+            "numpy",
+            "sklearn",
+            "lightning",
+            "lightning_utilities",
+            "tyro",
+            "rich",
+            "pandas",
+            "plotly",
+            "safetensors",
+        }
         | {"matplotlib", "PIL", "braceexpand", "optuna", "sqlalchemy", "mlflow", "submitit"}
         | {"jinja2", "markupsafe", "onnx"}  # the pages, and what of a graph the inspector colours
         | {"scipy", "pywt", "torch_dct", "tensorly", "onnxruntime"},  # what the speed table measures against
@@ -64,7 +76,7 @@ LAB = [
     "config",
 ]
 # the most files and folders in a room; more in those that hold rooms: a verb each, and `shrink` above all of layers
-ENTRIES, OF_ROOMS = 12, {"layers": 13, "experiments": 16, "experiments/lab": 14}
+ENTRIES, OF_ROOMS = 12, {"layers": 13, "experiments": 16, "experiments/lab": 14, "experiments/lab/training": 13}
 
 
 def imported(path):

@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployed(folder):
-    words = ["--runtimes", "torch", "onnxruntime", "--batches", "1", "2", "--tolerance", "100"]
+    words = ["--runtimes", "torch", "onnxruntime", "--precisions", "32", "int8", "--batches", "1", "--tolerance", "100"]
     code = main([str(folder), *words])
     return code, json.loads((folder / "deploy" / "deploy.json").read_text(encoding="utf-8"))
 

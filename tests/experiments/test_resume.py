@@ -19,7 +19,7 @@ from experiments.run import measure
 from experiments.run.__main__ import main
 
 ARGUMENTS = "--kernel svd dct --max-epochs 3 --finetune-epochs 2 --ema 0.9 --mixup 0.2 --patience 9 --distill 0.5"
-ARGUMENTS += " --rep --no-track"
+ARGUMENTS += " --latency-batches 1 --rep --no-track"
 
 
 def run(out, *more):
@@ -98,15 +98,6 @@ def test_what_is_finished_is_not_repeated(tmp_path, monkeypatch, capsys):
     assert len(steps) == 17 + 2 * 17  # of svd the second epoch, of dct both
     assert "dense: finished before" in capsys.readouterr().err
     assert not (folder / UNFINISHED).exists()
-
-
-def test_force_begins_anew(tmp_path, monkeypatch):
-    assert run(tmp_path, "--max-epochs", "1", "--finetune-epochs", "1") == 0
-    steps = []
-    step = Classifier.training_step
-    monkeypatch.setattr(Classifier, "training_step", lambda *args: steps.append(1) or step(*args))
-    assert run(tmp_path, "--max-epochs", "1", "--finetune-epochs", "1", "--force") == 0
-    assert len(steps) == 3 * 17  # of dense, svd and dct
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path, capsys):

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from experiments.lab.config import Compression, Config, Network, Output, Training
 from experiments.lab.models.cifar_resnet import resnet20
 from experiments.lab.models.lenet import LeNet
+from experiments.lab.training.classifier import Classifier
 from experiments.run.__main__ import main
 from layers import load
 
@@ -79,12 +80,15 @@ def test_the_table_is_printed(run, capsys):
         assert word in out
 
 
-def test_a_complete_run_is_not_repeated_and_force_repeats_it_to_the_same_numbers(run):
+def test_a_complete_run_is_not_repeated_and_force_repeats_it_to_the_same_numbers(run, monkeypatch):
     folder, arguments = run
     before, stamp = results(folder), (folder / "results.json").stat().st_mtime_ns
     assert main(arguments) == 0
     assert (folder / "results.json").stat().st_mtime_ns == stamp
+    steps, step = [], Classifier.training_step
+    monkeypatch.setattr(Classifier, "training_step", lambda *args: steps.append(1) or step(*args))
     assert main([*arguments, "--force"]) == 0
+    assert len(steps) == 17 * (2 + 3)  # batches of an epoch; of the dense network two epochs, of the three others one
     assert (folder / "results.json").stat().st_mtime_ns != stamp
     keys = ("network", "top1", "val_top1", "params", "macs", "bytes")
     assert [[row[k] for k in keys] for row in results(folder)["rows"]] == [
@@ -115,7 +119,8 @@ def test_a_folder_of_images_with_a_checkpoint_and_no_training(images, tmp_path, 
     save_file(resnet20(classes=2).state_dict(), tmp_path / "a.safetensors")
     out = tmp_path / "runs"
     command = f"--dataset folder --model resnet20 --checkpoint {tmp_path}/a.safetensors --max-epochs 0 --kernel spatial"
-    arguments = f"{command} --budget macs=0.7 --layers conv --no-track --out {out} --data-root"
+    arguments = f"{command} --budget macs=0.7 --layers conv --calibration-images 32 --latency-batches 1"
+    arguments += f" --no-track --out {out} --data-root"
     # the tree itself, and the folder above it, into which an archive would unpack
     for root in (images, images.parent):
         assert main([*arguments.split(), str(root)]) == 0

@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from checks import require
 
 from ..config import Training
-from ..progress import Epochs
 from ..refusals import check_ranges
 from .checkpoint import WholeFiles, every_epoch
 from .distributed import check_launch
+from .epochs import Epochs
 
 REESTIMATE = 10_000  # images suffice for BatchNorm's statistics (Wu & Johnson 2021, section 3)
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]

@@ -77,7 +77,7 @@ def as_json(data: Any) -> Markup:
 
 def figure_json(plot: Plot) -> Markup:
     """Return the figure, in the page's look, as JSON that can stand in a script element."""
-    return Markup(dressed(plot.figure).to_json().replace("</", "<\\/").replace("<!--", "<\\!--"))
+    return Markup(dressed(plot.figure).replace("</", "<\\/").replace("<!--", "<\\!--"))
 
 
 @cache
