@@ -42,5 +42,9 @@ def _leaves(view, url: str) -> None:
 
 
 def overflow(view) -> int:
-    """By how many pixels the page is wider than the window."""
-    return view.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    """By how many pixels the page stays wider than the window, once figures that follow the window had time to."""
+    for _ in range(100):
+        if (wider := view.evaluate("document.documentElement.scrollWidth - window.innerWidth")) <= 0:
+            break
+        view.wait_for_timeout(200)
+    return wider
