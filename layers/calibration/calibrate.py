@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..network import Layer, check_numbers, check_visible, frozen, images_of, observing
-from .eigenvalues import Basis
+from .eigenvalues import WIDEST, Basis
 from .first_look import first_look
 from .observer import IMAGES, Observer, Sums
 from .reservoir import Reservoir
@@ -68,7 +68,8 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool | None 
         if not loss_aware:
             return Stats(_moments(layers, sums, {}), int(sums[IMAGES]), loss_aware)
         norms = observer.norms or {}
-        bases = {name: Basis.of(layers[name], seen) for name, seen in _moments(layers, sums, norms).items()}
+        narrow = {n: seen for n, seen in _moments(layers, sums, norms).items() if seen.inputs.shape[-1] <= WIDEST}
+        bases = {name: Basis.of(layers[name], seen) for name, seen in narrow.items()}
         later = Observer(model, layers, loss_aware, generator, bases).run(waiting.batches())
         for key, value in sums.items():
             later[key] += 0 * value  # each process has the same sums, also one whose images are all through

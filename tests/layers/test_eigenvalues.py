@@ -177,6 +177,13 @@ def test_what_is_foreseen_is_what_is_built(kernel):
         assert float(metric.loss(lost)) < 1.1 * form.error
 
 
+def test_a_layer_whose_eigenvectors_take_too_long_goes_by_its_moments(monkeypatch):
+    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "WIDEST", 27)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3))
+    wide = {name: seen.eigen is None for name, seen in calibrate(net, [torch.randn(6, 3, 6, 6)]).layers.items()}
+    assert wide == {"0": False, "2": True, "4": False}
+
+
 def test_few_images_leave_the_eigenvalues_to_the_moments():
     """Of no image lambda is what C and G foresee; of very many it is its own."""
     net, images = pooled()
