@@ -16,6 +16,7 @@ VERBS = {
     "study": "how well each kernel holds trained weights",
     "bench": "our kernels, layers, training and planner against their peers",
     "inspect": "what compression did to the weights, filter by filter",
+    "reproduce": "the thesis's numbers again, from thesis/runs.toml",
     "conformance": "which kernel takes which option of a layer",
 }
 ALIASES = ("frequency",)  # verbs of before, which still work

@@ -11,10 +11,15 @@ import typst
 SOURCE = Path(__file__).with_name("thesis.typ")
 
 
+def inputs(source: Path) -> dict[str, str]:
+    """Return what the text cannot find out by itself: which results there are."""
+    return {"recorded": ",".join(sorted(path.stem for path in (source.parent / "results").glob("*.json")))}
+
+
 def build(folder: Path) -> list[Path]:
     """Write thesis.pdf and thesis.html into the folder; ValueError says where the text cannot be compiled."""
     folder.mkdir(parents=True, exist_ok=True)
-    compiler = typst.Compiler(str(SOURCE), root=str(SOURCE.parent), ignore_system_fonts=True)
+    compiler = typst.Compiler(str(SOURCE), root=str(SOURCE.parent), ignore_system_fonts=True, sys_inputs=inputs(SOURCE))
     written = [folder / "thesis.pdf", folder / "thesis.html"]
     for path in written:
         try:

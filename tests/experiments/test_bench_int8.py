@@ -4,9 +4,9 @@ import pandas as pd
 import torch
 
 from experiments.bench.__main__ import main
-from experiments.bench.int8.report import processor
 from experiments.bench.int8.trials import installed
 from experiments.lab.models import build
+from experiments.lab.runs.record import processor
 from layers.network import write_tensors
 
 

@@ -1,6 +1,5 @@
 """`bench int8` from its options to its table."""
 
-import platform
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from ...lab.recipes.job import job_of_trained_network
 from ...lab.reporting.provenance import command_of, provenance
 from ...lab.reporting.tables import Table, markdown, print_table
 from ...lab.reporting.units import counted
-from ...lab.runs.record import environment
+from ...lab.runs.record import environment, processor
 from .config import Int8Bench, Int8Options
 from .trials import FLOAT, Trial, check, installed, parts, trials
 
@@ -89,21 +88,6 @@ def _version(name: str) -> str:
     from importlib.metadata import version
 
     return version(name)
-
-
-def processor() -> str:
-    """Name the CPU, and what it multiplies 8-bit integers with."""
-    try:
-        told = dict(
-            line.split(":", 1)
-            for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-            if ":" in line
-        )
-    except OSError:
-        return platform.processor() or platform.machine()
-    entries = {key.strip(): value.strip() for key, value in told.items()}
-    products = [flag for flag in ("avx_vnni", "avx512_vnni", "amx_int8") if flag in entries.get("flags", "").split()]
-    return f"{entries.get('model name', platform.machine())} ({', '.join(products) or 'no 8-bit dot products'})"
 
 
 def _csv(measured: Sequence[Trial], batches: Sequence[int]) -> str:

@@ -34,16 +34,37 @@ def environment() -> dict[str, object]:
 
     packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "lightning")}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    describe = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
         **packages,
     }
+
+
+def commit() -> str | None:
+    """Return the commit of the code, with -dirty where files differ from it, but for results that runs have written."""
+    root = Path(__file__).parents[3]
+    described = subprocess.run(["git", "describe", "--always"], cwd=root, capture_output=True, text=True, check=False)
+    if described.returncode:
+        return None
+    differs = ["git", "diff-index", "--quiet", "HEAD", "--", ".", ":!thesis/results", ":!*.md"]
+    dirty = subprocess.run(differs, cwd=root, capture_output=True, check=False).returncode
+    return described.stdout.strip() + "-dirty" * bool(dirty)
+
+
+def processor() -> str:
+    """Name the CPU, and what it multiplies 8-bit integers with."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in told)}
+    products = [flag for flag in ("avx_vnni", "avx512_vnni", "amx_int8") if flag in entries.get("flags", "").split()]
+    return f"{entries.get('model name', platform.machine())} ({', '.join(products) or 'no 8-bit dot products'})"
 
 
 def write_json(path: Path, data: object) -> None:
