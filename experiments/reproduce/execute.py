@@ -47,7 +47,7 @@ def carry_out(
     A command that was killed goes on, and its seconds add up.
     """
     sources: list[Source] = []
-    seconds, days = 0.0, []
+    seconds, days = 0.0, list[str]()
     for command in entry.commands:
         folder = folder_of(entry, command, out)
         folder.mkdir(parents=True, exist_ok=True)
