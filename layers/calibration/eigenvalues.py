@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..network import Layer, with_batch
-from .moments import Positions, inputs_at, outputs_at
+from .moments import outputs_of, patches
 from .shrinkage import covariance
 from .stats import LayerStats, takes_mean
 
 WIDE = 512  # rows of a moment from which on its eigenvectors are computed in the precision of the weight
 WIDEST = 4608  # rows of a moment whose eigenvectors take minutes and gigabytes: such layers go by G and C
-NUMBERS = 2**23  # of patches and gradients that are worked on at once: 32 MiB
+NUMBERS = 2**20  # of patches and gradients that are worked on at once: 4 MiB, which a cache holds
 
 
 class Basis(NamedTuple):
@@ -52,30 +52,32 @@ class Basis(NamedTuple):
         g, o = self.outputs.shape[:2]
         return torch.zeros(g, o, self.mean.shape[-1], dtype=torch.float64, device=self.mean.device)
 
-    def squares(self, layer: Layer, x: Tensor, images: int) -> Callable[[Tensor], Tensor]:
-        """d -> the sum over images of (U_G^T g_n U_C)^2 (g, o, k), for input x of a call and gradient d at its output.
+    def squares(self, layer: Layer, x: Tensor, images: int) -> Callable[..., Tensor]:
+        """d, e, ... -> the sums over images of (U_G^T g_n U_C)^2 (g, o, k), for input x of a call, gradients d, e, ...
 
-        By g_n = sum over positions of d x^T, turned, or by d and x turned: whichever is less work.
+        By g_n = sum over positions of d x^T, turned, or by d and x turned: whichever is less work.  Patches are cut
+        out once for all gradients at the output.
         """
         x = with_batch(layer, x).clone()  # which the network may go on to overwrite
         images = images if len(x) % images == 0 else len(x)  # as it is where a network makes windows of its images
         g, o, k, n = *self.outputs.shape[:2], self.mean.shape[-1], self.inputs.shape[-1]
 
-        def squares(gradient: Tensor) -> Tensor:
-            y = with_batch(layer, gradient)
-            every, total = _everywhere(layer, y), self.nothing()
-            positions = y.numel() // (g * o * images)
-            turn_rows = positions * (o * o + k * n) < o * k * (o + n)
-            size = max(1, NUMBERS // (g * (positions * (k + o) + o * k))) * len(x) // images
-            for into, out in zip(x.split(size), y.split(size)):
+        def squares(*gradients: Tensor) -> Tensor:
+            back, total = [outputs_of(layer, gradient) for gradient in gradients], self.nothing()
+            positions, draws = back[0].shape[-1] * len(x) // images, len(back)
+            turn_rows = positions * (draws * o * o + k * n) < draws * o * k * (o + n)
+            size = max(1, NUMBERS // (g * (positions * (k + draws * o) + draws * o * k))) * len(x) // images
+            for into, *out in zip(x.split(size), *(d.split(size) for d in back)):
                 at_once = len(into) * images // len(x)
-                rows = self._centred(inputs_at(layer, into, every)).unflatten(1, (at_once, -1))
-                back = outputs_at(layer, out, every).to(rows.dtype).unflatten(1, (at_once, -1))
+                rows = _by_image(patches(layer, into).to(self.mean.dtype), at_once).sub_(self.mean.mT)
+                d = torch.stack([_by_image(part.to(rows.dtype), at_once) for part in out])  # (draws, images, g, o, p)
                 if turn_rows:
-                    turned = (back @ self.outputs[:, None]).mT @ self.turned(rows)
+                    turned = (self.outputs.mT @ d) @ self.turned(rows.mT.transpose(0, 1)).transpose(0, 1)
                 else:
-                    turned = self.turned(self.outputs.mT[:, None] @ (back.mT @ rows))
-                total += turned.double().square().sum(1)
+                    every = d.movedim(0, -3).flatten(-3, -2) @ rows.mT  # (images, g, draws o, k)
+                    every = every.unflatten(2, (draws, o)).movedim(2, 0)
+                    turned = self.turned((self.outputs.mT @ every).movedim(2, 0)).movedim(0, 2)
+                total += turned.double().square_().sum((0, 1))
             return total
 
         return squares
@@ -108,10 +110,8 @@ def _eigenvectors(moment: Tensor, dtype: torch.dtype) -> Tensor:
         return torch.linalg.eigh(moment).eigenvectors.to(dtype)
 
 
-def _everywhere(layer: Layer, y: Tensor) -> Positions | None:
-    """Every position of a convolution's output, row by row."""
-    if isinstance(layer, nn.Linear):
-        return None
-    height, width = y.shape[-2:]
-    at = torch.arange(height * width, device=y.device)
-    return Positions(at // width, at % width)
+def _by_image(rows: Tensor, images: int) -> Tensor:
+    """(images, g, m, p) of (n, g, m, p), where the network made several of each image."""
+    if len(rows) == images:
+        return rows
+    return rows.unflatten(0, (images, -1)).movedim(1, -2).flatten(-2)

@@ -4,7 +4,7 @@ A convolution is a matrix product at every output position: y_t = W x_t with the
 Neighbouring positions say nearly the same, so a few per image suffice for second moments, at a fraction of the cost.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,15 +47,36 @@ def inputs_at(layer: Layer, x: Tensor, positions: Positions | None) -> Tensor:
     x = with_batch(layer, x)
     if isinstance(layer, nn.Linear) or positions is None:
         return x.flatten(0, -2)[None]
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode).permute(0, 2, 3, 1)
+    x = _padded(layer, x).permute(0, 2, 3, 1)
     rows, columns = (
         at[:, None] * stride + dilation * torch.arange(size, device=x.device)
         for at, stride, dilation, size in zip(positions, layer.stride, layer.dilation, layer.kernel_size)
     )
-    patches = x[:, rows[:, :, None], columns[:, None, :]]  # (n, p, height, width, inputs): whole pixels are copied
-    patches = patches.flatten(0, 1).flatten(1, 2).unflatten(2, (layer.groups, -1))  # (rows, taps, groups, inputs)
-    return patches.permute(2, 0, 3, 1).flatten(2)
+    cut = x[:, rows[:, :, None], columns[:, None, :]]  # (n, p, height, width, inputs): whole pixels are copied
+    cut = cut.flatten(0, 1).flatten(1, 2).unflatten(2, (layer.groups, -1))  # (rows, taps, groups, inputs)
+    return cut.permute(2, 0, 3, 1).flatten(2)
+
+
+def outputs_of(layer: Layer, y: Tensor) -> Tensor:
+    """The outputs at every position (n, groups, outputs / groups, positions), of y as the layer put it out."""
+    y = with_batch(layer, y)
+    if isinstance(layer, nn.Linear):
+        return y.reshape(len(y), 1, -1, y.shape[-1]).mT
+    return y.flatten(2).unflatten(1, (layer.groups, -1))
+
+
+def patches(layer: Layer, x: Tensor) -> Tensor:
+    """What `outputs_of` is computed from (n, groups, inputs / groups x height x width, positions), a copy."""
+    x = with_batch(layer, x)
+    if isinstance(layer, nn.Linear):
+        return x.reshape(len(x), 1, -1, x.shape[-1]).mT.clone()
+    cut = nn.functional.unfold(_padded(layer, x), layer.kernel_size, layer.dilation, stride=layer.stride)
+    return cut.unflatten(1, (layer.groups, -1))
+
+
+def _padded(layer: Any, x: Tensor) -> Tensor:
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode)
 
 
 class Joint(NamedTuple):

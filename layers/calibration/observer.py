@@ -88,6 +88,7 @@ class Observer:
             where = draw(layer, y, max(64, len(layer.weight) // 8), self.generator)
             scale = (1 if where is None else positions / images / len(where.rows)) / self.draws
             squares = self.bases[name].squares(layer, x, self.images) if name in self.bases else None
+            drawn: list[Tensor] = []  # gradients, one for each label
             if isinstance(layer, nn.Linear):
                 self.last = name, rows, y
 
@@ -96,7 +97,9 @@ class Observer:
                     return
                 sums[name, "outputs"] += scale * second_moment(outputs_at(layer, gradient, where))
                 if squares is not None:
-                    sums[name, "squares"] += squares(gradient) / self.draws
+                    drawn.append(gradient)
+                if squares is not None and len(drawn) == self.draws:
+                    sums[name, "squares"] += squares(*drawn) / self.draws
 
             y.register_hook(back)
 

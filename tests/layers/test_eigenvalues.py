@@ -49,6 +49,19 @@ def test_squares_are_those_of_every_images_gradient(layer, shape, numbers, monke
         own = own.reshape(g, o // g, k) - bias.reshape(g, -1, 1) * mean  # of a weight whose mean the bias takes away
         wanted = wanted + (u.mT @ own @ v).square()
     torch.testing.assert_close(basis.squares(layer, x, 5)(d), wanted)
+    other = torch.randn_like(d)
+    both = basis.squares(layer, x, 5)(other) + wanted
+    torch.testing.assert_close(basis.squares(layer, x, 5)(d, other), both)
+
+
+def test_patches_are_cut_out_once_for_all_labels_of_an_image(monkeypatch):
+    from layers.calibration import eigenvalues
+
+    patches, calls = eigenvalues.patches, []
+    monkeypatch.setattr(eigenvalues, "patches", lambda layer, x: calls.append(layer) or patches(layer, x))
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3))
+    calibrate(net, [torch.randn(10, 1, 8, 8)])
+    assert calls == [net[0]]
 
 
 def test_squares_survive_a_network_that_overwrites_its_inputs():

@@ -6,6 +6,7 @@ from hypothesis import given, strategies as st
 from torch import nn
 
 from layers.calibration import draw as draw_positions, inputs_at, outputs_at, second_moment
+from layers.calibration.moments import outputs_of, patches
 
 
 @st.composite
@@ -40,6 +41,7 @@ def test_rows_of_outputs_are_rows_of_inputs_times_the_weight(case, most):
     assert out.shape == (layer.groups, 2 * min(most, y[0, 0].numel()), layer.out_channels // layer.groups)
     w = layer.weight.flatten(1).unflatten(0, (layer.groups, -1))
     torch.testing.assert_close(rows @ w.mT, out)
+    torch.testing.assert_close(w @ patches(layer, x), outputs_of(layer, y))  # at every position
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (2, 3, 4, 6), (2, 4, 4, 6)])
@@ -50,6 +52,7 @@ def test_rows_of_a_linear_layer(shape):
     rows = outputs_at(layer, y, where)
     assert rows.shape == (1, y.numel() // 4, 4)
     torch.testing.assert_close(inputs_at(layer, x, where) @ layer.weight.mT, rows)
+    torch.testing.assert_close(layer.weight @ patches(layer, x), outputs_of(layer, y))
 
 
 def test_rows_of_one_image_without_a_batch_axis():
