@@ -16,7 +16,8 @@ from checks import require
 from ..lab.results.manifest import Entry, words
 from ..lab.results.result import Result
 from ..lab.runs import record
-from .collect import Source, gathered, of_folder
+from .collect import gathered, of_folder
+from .measured import Source
 
 LEDGER = "ledger.json"  # seconds that a command has taken, in all, and the day on which it ended
 SEVERAL = {"run"}  # verbs that take --seeds
@@ -59,7 +60,7 @@ def carry_out(
             given += ["--no-track"] * (verb in TRACKED) + ["--executor", executor] * (verb in EXECUTOR)
             line = [sys.executable, "-m", f"experiments.{verb}", *options, *given]
             log(f"{entry.name}: {shlex.join(['python', *line[1:]])}")
-            _run(line, entry.threads, ledger)
+            _run(line, entry.threads, ledger, places.get("CHECKPOINTS"))
         told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*-{LEDGER}"))]
         seconds, days = seconds + sum(one["seconds"] for one in told), [*days, *(one["date"] for one in told)]
         sources += of_folder(folder)
@@ -70,12 +71,15 @@ def _done(ledger: Path) -> bool:
     return ledger.is_file() and bool(json.loads(ledger.read_text(encoding="utf-8"))["date"])
 
 
-def _run(line: list[str], threads: int, ledger: Path) -> None:
-    """Carry out one command and note how long it took; ValueError where it fails."""
+def _run(line: list[str], threads: int, ledger: Path, beside: str | None) -> None:
+    """Carry out one command and note how long it took; ValueError where it fails.
+
+    beside: the folder of checkpoints, in which modules that define their networks are found.
+    """
     before = json.loads(ledger.read_text(encoding="utf-8"))["seconds"] if ledger.is_file() else 0.0
     root, count = Path(__file__).parents[2], str(threads)
     surroundings = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH"), beside])]
     surroundings["PYTHONPATH"] = os.pathsep.join(paths)
     began, code = time.monotonic(), None
     try:

@@ -32,7 +32,8 @@ def _words(step: Step, gives_level: bool) -> list[str]:
     name, *options = written(step).split()
     if name == "finetune":
         return [name]
-    return [name, *(option for option in options if not (gives_level and _amount(option)))]
+    used = next(filter(_amount, options), None) if gives_level else None
+    return [name, *(option for option in options if option != used)]
 
 
 def _level(step: Step) -> str:
