@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from experiments.lab.reporting.style import kernel_style
+
 HERE = Path(__file__).parent
 TITLE = "ResNet-20 on CIFAR-10 (JPEG): top-1 in % at multiply-accumulates kept"
 LABELS = {"auto": "mixed by layer (auto)", "cp": "CP", "spatial": "spatial SVD", "tucker": "Tucker-2", "ht": "H-Tucker"}
@@ -33,8 +35,8 @@ def draw(folder: Path) -> None:
         with mpl.rc_context({**style, **colors, "axes.edgecolor": faint, "grid.color": faint}):
             figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
             for name, values in kernels.items():
-                wide = {"color": ink, "linewidth": 4, "zorder": 1} if name == "auto" else {"linewidth": 1.8}
-                axes.plot(shares, values, marker="o", markersize=5, label=LABELS[name], **wide)
+                wide = {"linewidth": 4, "zorder": 1} if name == "auto" else {"linewidth": 1.8}
+                axes.plot(shares, values, markersize=6, label=LABELS[name], **kernel_style(name), **wide)
             given = sorted((100 * float(share), float(value)) for share, value in peers.items())
             axes.plot(*zip(*given), "--x", color="#8a8a8a", label=LABELS["BALF"])
             axes.set(title=TITLE, ylim=(60, 90), xlim=(min(shares) - 2, max(shares) + 2))

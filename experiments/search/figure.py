@@ -5,15 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..lab.reporting.canvas import canvas
+from ..lab.reporting.canvas import canvas, styled
 from ..lab.reporting.style import COLOURS, GREY
 
 NARROW = 0.05  # no panel shows less of a cost: what one budget leaves open would look like much
 
 
+@styled()
 def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
     """Draw `tables.trials`; dense: the validation accuracy of the dense network, in percent."""
-    figure, (progress, *fronts) = canvas(3, (13, 4.2))
+    figure, (progress, *fronts) = canvas(3, (10, 3.2))
     complete = table[table.state == "complete"]
     for number, (budget, group) in enumerate(complete.groupby("budget", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
@@ -37,8 +38,8 @@ def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         _widen(ax)
     for ax in (progress, *fronts):
-        ax.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=11)
+        ax.legend()
+    figure.suptitle(title)
     return figure
 
 

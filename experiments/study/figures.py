@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from ..lab.reporting.canvas import canvas, save
-from ..lab.reporting.style import COLOURS, GREY, MARKERS, line_style
+from ..lab.reporting.canvas import canvas, save, styled
+from ..lab.reporting.style import COLOURS, GREY, MARKERS, kernel_style
 from .measuring.clock import FRACTION
 from .measuring.measure import Tables, pooled
 from .measuring.versions import CONDITIONS
@@ -26,9 +26,10 @@ def _fractions(ax: Axes, fractions: list[float]) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
+@styled()
 def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
     """Draw relative error against the fraction stored: transforms on the left, decompositions on the right."""
-    figure, axes = canvas(2, (9, 4.6), share_y=True)
+    figure, axes = canvas(2, (7.2, 3.7), share_y=True)
     trained = errors[errors.condition == "trained"]
     best = _best_axes(trained, near(fractions))
     noise = errors[(errors.condition == "random") & (errors.kernel == "none")].sort_values("fraction")
@@ -36,18 +37,21 @@ def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figu
     titles = [f"transforms ({best['axes'][best.kernel == 'dct'].iloc[0]} axes), largest coefficients", "decompositions"]
     for ax, panel, title in zip(axes, panels, titles):
         ax.plot(noise.fraction, noise.error, color=GREY, linestyle=":", label="random weights, largest")
-        for number, ((kernel, names), line) in enumerate(panel.groupby(["kernel", "axes"], sort=False)):
+        seen: set[str] = set()
+        for (kernel, names), line in panel.groupby(["kernel", "axes"], sort=False):
             line = line.sort_values("fraction")
             name = kernel if ax is axes[0] else label(kernel, names)
             name = "the weights themselves" if kernel == "none" else name
-            ax.plot(line.fraction, line.error, label=name, **line_style(number))
+            again = {"fillstyle": "none"} if kernel in seen else {}  # the same kernel along other axes
+            seen.add(kernel)
+            ax.plot(line.fraction, line.error, label=name, **kernel_style(kernel), **again)
         _fractions(ax, sorted(fractions))
         ax.set_xlabel("fraction of the weight's numbers stored, positions paid")
-        ax.set_title(title, fontsize=10)
-        ax.legend(frameon=False, fontsize=8, loc="lower left")
+        ax.set_title(title)
+        ax.legend(loc="lower left")
     axes[0].set_ylabel("relative error |W - Ŵ| / |W|")
     axes[0].set_ylim(0, 1.02)
-    figure.suptitle(f"What each kernel loses of trained {KINDS[kind]}", fontsize=11)
+    figure.suptitle(f"What each kernel loses of trained {KINDS[kind]}")
     return figure
 
 
@@ -59,12 +63,13 @@ def _best_axes(trained: pd.DataFrame, at: float) -> pd.DataFrame:
     return largest[(largest["axes"] == axes) | (largest.kernel == "none")][["kernel", "axes"]]
 
 
+@styled()
 def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figure:
     """Draw transforms along the channels: error of trained, shuffled, sorted and random weights."""
     at = near(fractions)
     channels = errors[(errors.fraction == at) & (errors["axes"] == "channels") & (errors.keep != "rank")]
     names = [(kernel, keep) for keep in ("largest", "lowest") for kernel in dict.fromkeys(channels.kernel)]
-    figure, axes = canvas(2, (9, 4.2), share_y=True)
+    figure, axes = canvas(2, (7.2, 3.4), share_y=True)
     for ax, wanted in zip(axes, ("largest", "lowest")):
         rows = [kernel for kernel, keep in names if keep == wanted]
         for number, condition in enumerate(CONDITIONS):
@@ -73,17 +78,18 @@ def by_condition(errors: pd.DataFrame, fractions: list[float], kind: str) -> Fig
             ax.plot(points.loc[rows], heights, MARKERS[number], color=CURVES[number], label=condition, markersize=6)
         ax.set_yticks(range(len(rows)), rows)
         ax.set_xlabel(f"relative error, {fraction_name(at)} of the numbers stored")
-        ax.set_title(f"{wanted}{'-frequency' if wanted == 'lowest' else ''} coefficients", fontsize=10)
+        ax.set_title(f"{wanted}{'-frequency' if wanted == 'lowest' else ''} coefficients")
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.suptitle(f"Transforms along the channels of {KINDS[kind]}: does the order of channels matter?", fontsize=11)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(f"Transforms along the channels of {KINDS[kind]}: does the order of channels matter?")
     return figure
 
 
+@styled()
 def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
     """Draw the variance explained by the first n coefficients of the DCT, largest first and lowest frequency first."""
-    figure, axes = canvas(2, (9, 4.2), share_y=True)
+    figure, axes = canvas(2, (7.2, 3.4), share_y=True)
     choices = list(dict.fromkeys(curves[curves.kernel == "dct"]["axes"]))
     lines = [("none", "", "weights themselves"), *(("dct", name, f"dct ({name})") for name in choices)]
     lines += [("svd", name, f"svd ({name})") for name in dict.fromkeys(curves[curves.kernel == "svd"]["axes"])]
@@ -100,17 +106,18 @@ def by_coefficient(curves: pd.DataFrame, kind: str) -> Figure:
         ax.set_xticks(ticks, [fraction_name(f) if f < 1 else "1" for f in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("first n coefficients, as a fraction of all")
-        ax.set_title({"largest": "largest first", "lowest": "lowest frequency first"}[keep], fontsize=10)
-        ax.legend(frameon=False, fontsize=8, loc="upper left", title="solid: trained, dotted: random", title_fontsize=8)
+        ax.set_title({"largest": "largest first", "lowest": "lowest frequency first"}[keep])
+        ax.legend(loc="upper left", title="solid: trained, dotted: random")
     axes[0].set_ylabel("variance explained")
     axes[0].yaxis.set_major_formatter(PERCENT)
-    figure.suptitle(f"Energy of {KINDS[kind]} in the first coefficients; svd by its components", fontsize=11)
+    figure.suptitle(f"Energy of {KINDS[kind]} in the first coefficients; svd by its components")
     return figure
 
 
+@styled()
 def by_stage(clock: pd.DataFrame, facts: dict[str, Any]) -> Figure:
     """Time of one encoding, one row per kernel, one point per stage with its quartiles."""
-    figure, (ax,) = canvas(1, (9, 4.4), share_y=True)
+    figure, (ax,) = canvas(1, (7.2, 3.5), share_y=True)
     rows = list(dict.fromkeys(zip(clock.kernel, clock["axes"])))
     for number, (stage, timings) in enumerate(clock.groupby("stage")):
         place = [rows.index(key) + 0.16 * (number - 1) for key in zip(timings.kernel, timings["axes"])]
@@ -123,12 +130,11 @@ def by_stage(clock: pd.DataFrame, facts: dict[str, Any]) -> Figure:
     ax.set_yticks(range(len(rows)), [label(k, "" if a == "input channels" else a) for k, a in rows])
     ax.invert_yaxis()
     ax.set_xlabel("milliseconds of one encoding, median and quartiles")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend()
     shape = "x".join(map(str, facts["timed"]["shape"]))
     figure.suptitle(
         f"Time per stage: {facts['timed']['name']} ({shape}), float32, threads: {facts['environment']['threads']};\n"
         f"transforms along the input channels, decompositions at {fraction_name(FRACTION)} of the numbers",
-        fontsize=11,
     )
     return figure
 

@@ -16,7 +16,7 @@ from layers.network import write_text
 
 from ..lab.evaluation.evaluate import accuracy
 from ..lab.recipes.job import Job
-from ..lab.reporting.canvas import canvas, save
+from ..lab.reporting.canvas import canvas, save, styled
 from ..lab.reporting.provenance import machine
 from ..lab.reporting.style import GREY, line_style
 from ..lab.reporting.tables import Table, markdown
@@ -54,9 +54,10 @@ def at_levels(table: pd.DataFrame) -> Table:
     return Table(["order", *(f"{words[measure]} <= {level:g}" for measure, level in levels)], lines)
 
 
+@styled()
 def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
     """Draw test accuracy against what is stored and against time: of each order the points that none of its beats."""
-    figure, axes = canvas(2, (11, 5), share_y=True)
+    figure, axes = canvas(2, (8.2, 3.8), share_y=True)
     for ax, measure in zip(axes, LEVELS):
         ax.axhline(dense, color=GREY, linewidth=1, linestyle=":", label=f"dense, {dense:.2f} %")
         for number, order in enumerate(dict.fromkeys(table.order)):
@@ -67,9 +68,9 @@ def draw(table: pd.DataFrame, dense: float, title: str) -> Figure:
             ax.plot(points[measure], points.top1, linestyle="", alpha=0.3, **{**style, "linewidth": 0})
         ax.set_xlabel(measure)
         ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
-        ax.legend(frameon=False, fontsize=8, loc="lower right")
+        ax.legend(loc="lower right")
     axes[0].set_ylabel("top-1 on the test images, %")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title)
     return figure
 
 

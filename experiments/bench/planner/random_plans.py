@@ -16,7 +16,7 @@ from ...lab.evaluation.calibration import Calibration, drawn
 from ...lab.evaluation.evaluate import accuracy
 from ...lab.progress import Pace
 from ...lab.recipes.job import Job
-from ...lab.reporting.canvas import canvas, save
+from ...lab.reporting.canvas import canvas, save, styled
 from ...lab.reporting.style import COLOURS, GREY
 from ...lab.steps.kernel import AUTO, Kernel
 
@@ -81,9 +81,10 @@ def plan_of(job: Job, layers: list[LayerForms], choice: list[Form]) -> Plan:
     return Plan(tuple(rows), Budget(macs=1.0), "loss", before, after)
 
 
+@styled()
 def draw(ranking: Ranking, model: str) -> Figure:
     """Draw the measured rise of the loss against the predicted one, a point for each plan."""
-    figure, (ax,) = canvas(1, (5.2, 4.8))
+    figure, (ax,) = canvas(1, (3.9, 3.6))
     points = np.array([ranking.predicted, ranking.measured])
     ax.scatter(ranking.predicted, ranking.measured, s=18, color=COLOURS[1])
     top = float(points.max())
@@ -95,8 +96,8 @@ def draw(ranking: Ranking, model: str) -> Figure:
     ax.set_ylim(min(0.0, float(points[1].min())) - linear / 4, 2 * max(top, linear))
     ax.set_xlabel("predicted rise of the loss")
     ax.set_ylabel(f"measured on {ranking.images:,} held-out training images")
-    ax.set_title(f"{model}: {len(ranking.measured)} random plans, Spearman {ranking.spearman:.3f}", fontsize=11)
-    ax.legend(frameon=False)
+    ax.set_title(f"{model}: {len(ranking.measured)} random plans, Spearman {ranking.spearman:.3f}")
+    ax.legend()
     return figure
 
 

@@ -1,11 +1,12 @@
 """What all figures share: one colour and one marker for each kernel, intervals of accuracies."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 COLOURS = ["#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Wong 2011; the first: dense
 MARKERS = "osD^vPX"
-GREY = "#888888"  # what is there to compare with
+GREY = "#777777"  # what is there to compare with
 
 
 class Look(NamedTuple):
@@ -34,6 +35,27 @@ LOOKS = {
     "complex_shannon": Look("#996655", "|", "diamond-wide"),
     "search": Look("#B5173A", "*", "star"),  # what chooses among kernels, as auto does
 }
+DASHES: dict[str, Any] = {  # of a kernel's line, by which it is told in grey as well
+    "spatial": (0, (5, 1.5)),
+    "tucker": "-.",
+    "ht": (0, (1, 1)),
+    "cp": (0, (3, 1, 1, 1)),
+    "dst": (0, (5, 1.5)),
+    "dft": "-.",
+    "dht": (0, (1, 1)),
+    "dwt": (0, (3, 1, 1, 1)),
+    "dense": ":",
+}
+HATCHES = {
+    "svd": "///",
+    "spatial": "...",
+    "tucker": "\\\\\\",
+    "ht": "xxx",
+    "cp": "---",
+    "dct": "+++",
+    "dst": "||",
+    "dft": "oo",
+}
 OTHER = Look("#8C6D46", "H", "hexagram")  # no kernel: channels or weights alone, a plan that was given
 
 
@@ -43,20 +65,40 @@ def look(network: str) -> Look:
     >>> look("thin-svd-pruned") == LOOKS["svd"], look("pruned") == OTHER
     (True, True)
     """
-    words = re.split(r"[^a-z_]+", network.lower())
-    return next((LOOKS[word] for word in words if word in LOOKS), OTHER)
+    return LOOKS.get(kernel_of(network), OTHER)
 
 
-def kernel_style(kernel: str) -> dict[str, Any]:
-    """Return colour and marker of a kernel's curve for matplotlib."""
-    colour, marker, _ = look(kernel)
-    return {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.4}
+def kernel_of(network: str) -> str:
+    """Return the first kernel that the name of a network has, or "".
+
+    >>> kernel_of("channels-0.3+svd+finetune"), kernel_of("pruned")
+    ('svd', '')
+    """
+    return next((word for word in re.split(r"[^a-z_]+", network.lower()) if word in LOOKS), "")
+
+
+def kernel_style(network: str) -> dict[str, Any]:
+    """Return colour, marker and dashes of the curve of a kernel, or of a network with one, for matplotlib."""
+    colour, marker, _ = look(network)
+    return {"color": colour, "marker": marker, "linestyle": DASHES.get(kernel_of(network), "-")}
+
+
+def bar_style(network: str) -> dict[str, Any]:
+    """Return colour and hatching of the bars of a kernel, or of a network with one, for matplotlib."""
+    hatch = HATCHES.get(kernel_of(network), "")
+    return {"color": look(network).colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
 
 
 def line_style(number: int) -> dict[str, Any]:
     """Return the colour and the marker of curve `number`: seven differ in both, and none has the colour of dense."""
     colours = [*COLOURS[1:], COLOURS[0]]
-    return {"color": colours[number % 7], "marker": MARKERS[number % 7], "markersize": 5, "linewidth": 1.4}
+    return {"color": colours[number % 7], "marker": MARKERS[number % 7]}
+
+
+def styles(networks: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how each network's curve is drawn: by its kernel, or where two have the same one, by number."""
+    alike = len({look(network) for network in networks}) < len(networks)
+    return [line_style(number) if alike else kernel_style(network) for number, network in enumerate(networks)]
 
 
 def wilson(percent: float, n: int) -> tuple[float, float]:

@@ -1,0 +1,51 @@
+"""`python -m experiments.figures [NAME...]`: draw the figures of the thesis, from thesis/results/ alone."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ..lab.command import door
+
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME ...]")]
+Endings = Annotated[tuple[Literal["svg", "pdf", "png"], ...], tyro.conf.arg(metavar="ENDING [ENDING ...]")]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draw figures of thesis/figures.toml; without names all that have their records, and say which have none."""
+
+    names: Names = ()
+    """figures, or experiments all of whose figures are drawn"""
+    out: Path = Path("thesis/figures")
+    """folder for the files, NAME.svg and so on"""
+    endings: Endings = ("svg", "pdf", "png")
+    """kinds of files"""
+
+
+def act(options: Figures) -> None:
+    """Draw what there are records for; refuse a figure that was asked for by name and has none."""
+    from ..lab.reporting.canvas import save
+    from .draw import draw, folder_of, lacking
+    from .manifest import chosen, figures
+
+    known = figures()
+    wanted = chosen(options.names, known) if options.names else list(known.values())
+    drawable = [figure for figure in wanted if options.names or not lacking(figure)]
+    made = {figure.name: draw(figure) for figure in drawable}  # before anything is written
+    folder = folder_of(options.out)
+    for name, figure in made.items():
+        save(figure, folder / name, options.endings)
+        sys.stdout.write(f"{folder / name}: {', '.join(options.endings)}\n")
+    for figure in wanted:
+        if figure.name not in made:
+            again = " ".join(lacking(figure))
+            sys.stdout.write(f"skipped {figure.name}: no results, python -m experiments.reproduce {again} gives them\n")
+
+
+main = door("figures", Figures, act)
+
+if __name__ == "__main__":
+    sys.exit(main())
