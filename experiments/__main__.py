@@ -17,6 +17,7 @@ VERBS = {
     "bench": "our kernels, layers, training and planner against their peers",
     "inspect": "what compression did to the weights, filter by filter",
     "reproduce": "the thesis's numbers again, from thesis/runs.toml",
+    "figures": "the thesis's figures, from thesis/results/",
     "conformance": "which kernel takes which option of a layer",
 }
 ALIASES = ("frequency",)  # verbs of before, which still work

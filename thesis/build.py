@@ -1,14 +1,18 @@
 """`python thesis/build.py [FOLDER]` (or `make thesis`): compile the thesis to thesis.pdf and thesis.html, offline.
 
 The bytes are the same each time: no date, and the fonts that the typst package brings along, none of the machine's.
+Numbers, tables and figures are those of results/; what has none yet is left out of the text, and named.
 """
 
+import json
 import sys
+import tomllib
 from pathlib import Path
 
 import typst
 
 SOURCE = Path(__file__).with_name("thesis.typ")
+ROOT = Path(__file__).parents[1]
 
 
 def inputs(source: Path) -> dict[str, str]:
@@ -16,10 +20,27 @@ def inputs(source: Path) -> dict[str, str]:
     return {"recorded": ",".join(sorted(path.stem for path in (source.parent / "results").glob("*.json")))}
 
 
+def figures(source: Path) -> dict[str, str]:
+    """Return the figures, name -> SVG, of the results that there are; ValueError names a file that cannot be read."""
+    if not inputs(source)["recorded"]:
+        return {}
+    sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+    from experiments.figures.draw import all_svg
+
+    return all_svg()
+
+
+def missing(source: Path) -> list[str]:
+    """Return the experiments of the manifest that have no results yet, and so no place in the text."""
+    entries = tomllib.loads((source.parent / "runs.toml").read_text(encoding="utf-8"))
+    return [name for name in entries if name not in inputs(source)["recorded"].split(",")]
+
+
 def build(folder: Path) -> list[Path]:
     """Write thesis.pdf and thesis.html into the folder; ValueError says where the text cannot be compiled."""
     folder.mkdir(parents=True, exist_ok=True)
-    compiler = typst.Compiler(str(SOURCE), root=str(SOURCE.parent), ignore_system_fonts=True, sys_inputs=inputs(SOURCE))
+    given = {**inputs(SOURCE), "figures": json.dumps(figures(SOURCE))}
+    compiler = typst.Compiler(str(SOURCE), root=str(SOURCE.parent), ignore_system_fonts=True, sys_inputs=given)
     written = [folder / "thesis.pdf", folder / "thesis.html"]
     for path in written:
         try:
@@ -40,3 +61,5 @@ if __name__ == "__main__":
         sys.stdout.writelines(f"{path}\n" for path in build(Path(sys.argv[1]) if len(sys.argv) > 1 else SOURCE.parent))
     except ValueError as error:
         sys.exit(str(error))
+    for name in missing(SOURCE):
+        sys.stderr.write(f"left out, for want of results: {name} (python -m experiments.reproduce {name})\n")

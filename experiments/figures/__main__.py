@@ -36,8 +36,8 @@ def act(options: Figures) -> None:
     drawable = [figure for figure in wanted if options.names or not lacking(figure)]
     made = {figure.name: draw(figure) for figure in drawable}  # before anything is written
     folder = folder_of(options.out)
-    for name, figure in made.items():
-        save(figure, folder / name, options.endings)
+    for name, picture in made.items():
+        save(picture, folder / name, options.endings)
         sys.stdout.write(f"{folder / name}: {', '.join(options.endings)}\n")
     for figure in wanted:
         if figure.name not in made:

@@ -31,9 +31,9 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
         ax.set_yticks(range(len(panel.rows)), [name for _, name in panel.named()])
         ax.set(xlabel=metrics()[metric].heading, title=panel.title)
     low, high = min(ax.get_xlim()[0] for ax in axes), max(ax.get_xlim()[1] for ax in axes)
-    for number, ax in enumerate(axes):
+    for place, ax in enumerate(axes):
         ax.set_xlim(low, high)
-        if number == 0 or not _alike(wanted):
+        if place == 0 or not _alike(wanted):
             ax.invert_yaxis()
     return figure
 

@@ -31,7 +31,7 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
         ax.set_yticks([0.25, 0.5, 0.75, 1.0], ["25 %", "50 %", "75 %", ""], fontsize=6)
         ax.set_title(panel.title)
         handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside center right")
+    figure.legend(handles, labels, loc="outside right center")
     return figure
 
 

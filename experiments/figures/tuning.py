@@ -23,9 +23,9 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as backend
 
-    (panel,), what = wanted.panels, wanted.y[0]
+    what = wanted.y[0]
     require(what in SIZES, f"figures.toml: {wanted.name}.y", what, f"one of {', '.join(SIZES)}")
-    study, record = _study(wanted, records), records[panel.of]
+    study = _study(wanted, records)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna's own: its matplotlib figures are called experimental
         order = _order(study) if what != "history" else []
@@ -37,7 +37,6 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
             "parallel": lambda: backend.plot_parallel_coordinate(study, params=order, target_name=wanted.x[0]),
             "contour": lambda: backend.plot_contour(study, params=order[:MOST], target_name=wanted.x[0]),
         }[what]()
-    assert record.name == panel.of
     figure: Figure = made.figure if hasattr(made, "figure") else made.flat[0].figure
     pyplot.close(figure)  # optuna draws with pyplot, which keeps every figure until it is told not to
     figure.set_size_inches(*SIZES[what])
@@ -46,14 +45,14 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
 
 def _study(wanted: Wanted, records: Mapping[str, Result]) -> Any:
     import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
     from optuna.trial import create_trial
 
     (panel,) = wanted.panels
     record, row = records[panel.of], panel.rows[0]
     values = series(record, panel, row, VALUE)[0]
     settings = {name: lists[0] for name, lists in record.series[row][panel.level].items() if name != VALUE}
-    spaces = {
+    spaces: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(given), max(given), log=min(given) > 0 and max(given) > 10 * min(given))
         if all(isinstance(one, int | float) for one in given) and len(set(given)) > 1
         else CategoricalDistribution(sorted(set(given), key=str))

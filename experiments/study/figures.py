@@ -42,9 +42,9 @@ def by_fraction(errors: pd.DataFrame, fractions: list[float], kind: str) -> Figu
             line = line.sort_values("fraction")
             name = kernel if ax is axes[0] else label(kernel, names)
             name = "the weights themselves" if kernel == "none" else name
-            again = {"fillstyle": "none"} if kernel in seen else {}  # the same kernel along other axes
+            style = kernel_style(kernel) | ({"fillstyle": "none"} if kernel in seen else {})  # along other axes
             seen.add(kernel)
-            ax.plot(line.fraction, line.error, label=name, **kernel_style(kernel), **again)
+            ax.plot(line.fraction, line.error, label=name, **style)
         _fractions(ax, sorted(fractions))
         ax.set_xlabel("fraction of the weight's numbers stored, positions paid")
         ax.set_title(title)

@@ -1,4 +1,4 @@
-"""Figures are made of records alone: the same bytes each time, one look a kernel, and a sentence where one is missing."""
+"""Figures are made of records alone: the same bytes each time, one look a kernel, a sentence where one is missing."""
 
 import json
 import re
