@@ -2,6 +2,7 @@
 
 from .batchnorm import measure_batchnorm as measure_batchnorm, reestimate_batchnorm as reestimate_batchnorm
 from .calibrate import calibrate as calibrate
+from .eigenvalues import WIDEST as WIDEST
 from .moments import (
     Positions as Positions,
     draw as draw,

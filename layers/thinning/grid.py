@@ -6,6 +6,7 @@ from torch import Tensor
 from checks import require
 
 DAMPING = 1e-2  # of the mean of the diagonal of the inputs' moments: directions that calibration hardly saw
+AT_ONCE = 128  # entries after which those behind them are told: one product instead of so many
 BITS = range(2, 9)  # that a whole number may take
 
 
@@ -23,10 +24,10 @@ def steps(weight: Tensor, bits: int) -> Tensor:
 
 def nearest(weight: Tensor, step: Tensor, most: int) -> Tensor:
     """step round(w / step): each weight for itself."""
-    return step * ((weight / step).round().clamp(-most, most) + 0.0)  # + 0: no -0
+    return step * (_rounded(weight, step, most) + 0.0)  # + 0: no -0
 
 
-def compensated(weight: Tensor, step: Tensor, most: int, moments: Tensor) -> Tensor:
+def compensated(weight: Tensor, step: Tensor, most: int, moments: Tensor, ends_stay: bool = False) -> Tensor:
     """Round so that |(W - W_hat) C^(1/2)|^2 is small: what rounding an entry loses, the entries after it make up for.
 
     Entries are rounded one after another; with H = C + damping and U upper triangular, U^T U = H^-1, the error e of
@@ -38,6 +39,7 @@ def compensated(weight: Tensor, step: Tensor, most: int, moments: Tensor) -> Ten
         step: of a shape that broadcasts to (groups, o, 1), in the dtype in which the result is stored.
         most: the largest whole number.
         moments: (groups, blocks, k / blocks, k / blocks) = E[x x^T] of the layer's inputs.
+        ends_stay: entries nearest to +-most steps stay there, so that max |w| of a filter still tells its step.
 
     Returns:
         step times whole numbers, of the step's dtype.
@@ -49,22 +51,32 @@ def compensated(weight: Tensor, step: Tensor, most: int, moments: Tensor) -> Ten
     """
     blocks = moments.shape[1]
     numbers = [
-        _numbers(part, step.double(), most, moments[:, block])
+        _numbers(part, step.double(), most, moments[:, block], ends_stay)
         for block, part in enumerate(weight.double().chunk(blocks, 2))
     ]
     return step * (torch.cat(numbers, 2).to(step.dtype) + 0.0)
 
 
-def _numbers(left: Tensor, step: Tensor, most: int, moments: Tensor) -> Tensor:
+def _numbers(left: Tensor, step: Tensor, most: int, moments: Tensor, ends_stay: bool) -> Tensor:
     """The whole numbers of one block (g, o, k)."""
     eye = torch.eye(moments.shape[-1], dtype=torch.float64, device=moments.device)
     mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
     damped = moments + eye * torch.where(mean > 0, DAMPING * mean, 1)
     upper = torch.linalg.cholesky(torch.linalg.inv(damped)).mT
-    kept, left, numbers = left != 0, left.clone(), torch.empty_like(left)
-    for i in range(left.shape[2]):
-        entry = left[:, :, i : i + 1]
-        numbers[:, :, i : i + 1] = (entry / step).round().clamp(-most, most) * kept[:, :, i : i + 1]
-        error = (entry - step * numbers[:, :, i : i + 1]) / upper[:, i : i + 1, i : i + 1]
-        left[:, :, i:] -= error * upper[:, i : i + 1, i:]
+    kept, ends, left = left != 0, _rounded(left, step, most), left.clone()
+    held = (ends.abs() == most) & ends_stay
+    numbers, errors = torch.empty_like(left), torch.empty_like(left)
+    for start in range(0, left.shape[2], AT_ONCE):
+        stop = min(start + AT_ONCE, left.shape[2])
+        for i in range(start, stop):
+            entry, at = left[..., i : i + 1], slice(i, i + 1)
+            number = _rounded(entry, step, most) * kept[..., at]
+            numbers[..., at] = torch.where(held[..., at], ends[..., at], number)
+            errors[..., at] = (entry - step * numbers[..., at]) / upper[:, at, at]
+            left[..., i:stop] -= errors[..., at] * upper[:, at, i:stop]
+        left[..., stop:] -= errors[..., start:stop] @ upper[:, start:stop, stop:]
     return numbers
+
+
+def _rounded(weight: Tensor, step: Tensor, most: int) -> Tensor:
+    return (weight / step).round().clamp(-most, most)

@@ -65,7 +65,7 @@ def test_the_method_is_chosen_by_validation(shop, monkeypatch):
     images = [images for images, _ in shop.images(shop.dense, ()).batches]
     files = {name: quantised(good if name == "entropy" else broken, images) for name in ("minmax", "entropy")}
 
-    def given(model, batches, method, facts):
+    def given(model, batches, method, facts, compensate):
         assert sum(map(len, batches)) == 16
         if method not in files:
             raise ValueError(f"network for method {method} must be another")

@@ -12,6 +12,8 @@ class Int8Options:
 
     methods: tuple[str, ...] = ("minmax", "entropy", "percentile", "nncf")
     """how the scales of activations are found: minmax, entropy, percentile by onnxruntime, nncf"""
+    nearest: bool = False
+    """round each weight to the nearest, instead of so that errors make up for another"""
     kernel: KernelNames = ()
     """also the network compressed by these, mixed by layer under the budget, refitted on the calibration images"""
     budget: str = "macs=0.5"

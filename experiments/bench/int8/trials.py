@@ -83,7 +83,7 @@ def trials(
         files = {file: folder / f"{name}-{file}.onnx" for file in (FLOAT, *options.methods)}
         export(model, images.batches[0][0][:2], files[FLOAT])
         for method in options.methods:
-            export_int8(model, images.batches, files[method], method)
+            export_int8(model, images.batches, files[method], method, compensate=not options.nearest)
             log(f"{name}: {method} is made, {files[method].stat().st_size:,} bytes")
         macs, asked, want = cost(model, job.example[:1]).macs, [], None
         for runtime in installed():

@@ -11,7 +11,7 @@ from torch import Tensor
 from checks import require
 from layers import OnnxNetwork
 from layers.checkpoint import check_int8
-from layers.checkpoint.int8 import METHODS, NNCF, quantised
+from layers.checkpoint.int8 import METHODS, NNCF, compensated_network, quantised
 from layers.network import copy_of
 
 from ..evaluation.evaluate import accuracy
@@ -54,11 +54,13 @@ class Int8:
         model = copy_of(state.plain()).cpu()
         batches = self._batches(state, shop)
         facts = shop.dataset.facts()
+        with stage("int8, weights"):
+            model = compensated_network(model, batches)
         files: dict[str, bytes] = {}
         for method in self._methods():
             with stage(f"int8, {method}"):
                 try:
-                    files[method] = quantised(model, batches, method, facts)
+                    files[method] = quantised(model, batches, method, facts, compensate=False)
                 except ValueError as error:
                     if self.method != AUTO or method != NNCF:
                         raise

@@ -19,6 +19,7 @@ from ..export import export
 from .bias_corrected import bias_corrected
 from .graph import check_operators, check_quantised, layers_of, outputs_in_float, prepared, tidied
 from .ranges import METHODS, calibrate_ranges
+from .rounding import compensated_network
 
 NNCF = "nncf"
 
@@ -29,6 +30,7 @@ def export_int8(
     path: str | os.PathLike[str],
     method: str = "minmax",
     metadata: Mapping[str, str] | None = None,
+    compensate: bool = True,
 ) -> None:
     """Write the network in 8-bit integers, to a file that appears whole or not at all.
 
@@ -45,6 +47,7 @@ def export_int8(
             which the biases are corrected for what rounding does to each channel's mean (Nagel et al. 2019, section
             4.2), where `pip install -e '.[int8]'` was done.
         metadata: texts to keep in the file, such as how images become inputs.
+        compensate: round weights by `compensated_network`, so that errors make up for another, not each to the nearest.
 
     Raises:
         ValueError: without calibration images, for images with NaN or infinity, for a method that is unknown or not
@@ -63,20 +66,26 @@ def export_int8(
     """
     path = Path(path)
     require(path.suffix == ".onnx", "path", str(path), "a file name that ends in .onnx")
-    file = quantised(small, batches, method, metadata)
+    file = quantised(small, batches, method, metadata, compensate)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
         temporary.write_bytes(file)
 
 
 def quantised(
-    small: nn.Module, batches: Iterable[Any], method: str = "minmax", metadata: Mapping[str, str] | None = None
+    small: nn.Module,
+    batches: Iterable[Any],
+    method: str = "minmax",
+    metadata: Mapping[str, str] | None = None,
+    compensate: bool = True,
 ) -> bytes:
     """Return what `export_int8` writes."""
     require(method in (*METHODS, NNCF), "method", method, f"one of {', '.join((*METHODS, NNCF))}")
     images = calibration_images(small, batches)
     model = float_graph(small, images[0])
     layers, price = layers_of(model), cost(small, images[0][:1])
+    if compensate:
+        model = float_graph(compensated_network(small, images), images[0])
     ready = prepared(model)
     whole_graph = bias_corrected(ready, images) if method == NNCF else _by_onnxruntime(ready, images, method)
     check_quantised(whole_graph, layers)
