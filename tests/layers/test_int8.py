@@ -263,7 +263,7 @@ def test_a_product_left_in_floating_point_is_named():
 
 
 def test_refused_by_name(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="method must be one of minmax, entropy, percentile, nncf, got 'max'"):
+    with pytest.raises(ValueError, match="method must be one of minmax, entropy, percentile, mse, nncf, got 'max'"):
         export_int8(network(), [X], tmp_path / "net.onnx", "max")
     with pytest.raises(ValueError, match=r"path must be a file name that ends in .onnx"):
         export_int8(network(), [X], tmp_path / "net.pt2")

@@ -10,8 +10,8 @@ from ...lab.config import Batches, Config, Data, KernelNames, Network, Training
 class Int8Options:
     """how it is measured"""
 
-    methods: tuple[str, ...] = ("minmax", "entropy", "percentile", "nncf")
-    """how the scales of activations are found: minmax, entropy, percentile by onnxruntime, nncf"""
+    methods: tuple[str, ...] = ("minmax", "entropy", "percentile", "mse", "nncf")
+    """how the scales of activations are found: minmax, entropy, percentile by onnxruntime; mse, nncf"""
     nearest: bool = False
     """round each weight to the nearest, instead of so that errors make up for another"""
     kernel: KernelNames = ()

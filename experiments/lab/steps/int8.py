@@ -29,7 +29,7 @@ class Int8:
     Of several methods the one of the highest validation accuracy is kept, the first of equal ones.
     """
 
-    method: Literal["auto", "minmax", "entropy", "percentile", "nncf"] = "auto"
+    method: Literal["auto", "minmax", "entropy", "percentile", "mse", "nncf"] = "auto"
     images: int = USUAL
 
     def __post_init__(self) -> None:

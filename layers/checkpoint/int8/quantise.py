@@ -43,9 +43,9 @@ def export_int8(
         small: any network that `export` takes; it is quantised in eval mode, and untouched.
         batches: calibration images (n, ...), or (images, labels); they are all held in memory.
         path: *.onnx.
-        method: how the scales of activations are found: minmax, entropy or percentile, by onnxruntime; or nncf, with
-            which the biases are corrected for what rounding does to each channel's mean (Nagel et al. 2019, section
-            4.2), where `pip install -e '.[int8]'` was done.
+        method: how the scales of activations are found: minmax, entropy or percentile, by onnxruntime; mse, of least
+            squared error; or nncf, with which the biases are corrected for what rounding does to each channel's mean
+            (Nagel et al. 2019, section 4.2), where `pip install -e '.[int8]'` was done.
         metadata: texts to keep in the file, such as how images become inputs.
         compensate: round weights by `compensated_network`, so that errors make up for another, not each to the nearest.
 
