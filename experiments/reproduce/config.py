@@ -34,7 +34,11 @@ class Reproduce:
     stale: bool = False
     """those whose command, seeds or threads are others now than their result's"""
     status: bool = False
-    """say which result and claim is missing, stale or of another commit; carry out nothing"""
+    """say which result, claim, figure and table is missing, stale or of another commit; carry out nothing"""
+    docs: bool = False
+    """write the tables of README.md and docs/results/ that are made of results anew; carry out nothing"""
+    check: bool = False
+    """hold what is carried out against the results that are there, and write none; 1 where a number is another"""
     data: Path | None = field(default_factory=lambda: _folder("EXPERIMENTS_DATA"))
     """$DATA of commands: a folder of data sets (unset: what the environment says in EXPERIMENTS_DATA)"""
     checkpoints: Path | None = field(default_factory=lambda: _folder("EXPERIMENTS_CHECKPOINTS"))

@@ -22,6 +22,7 @@ USUAL = {
     "tune": {"--out": "TMP/out"},
     "study": {"--out": "TMP/out"},
     "compare": {"--runs": "TMP/runs"},
+    "reproduce": {"--out": "TMP/out"},
 }
 
 # Verb -> what is given -> how the sentence begins, as a regular expression.  TMP is the folder that test_refusals.py
@@ -255,6 +256,11 @@ REFUSALS = {
         "TMP/runs/a --dense TMP/file": "dense must be left out for a run, which has its own, got ",
         "TMP/runs/a --out TMP/page.pdf": "out must be a file that ends in .html, got ",
         "TMP/runs/a --layers 0": "layers must be at least 1, got 0",
+    },
+    "reproduce": {
+        "digits-kernal": "experiment must be 'digits-kernels', or another of digits-kernels, .*, got 'digits-kernal'",
+        "resnet20": "resnet20 must be an experiment that can be carried out here, got 'it needs --data, a folder of",
+        "digits-smallest --executor slurm": "executor must be auto, threads or processes on a machine without Slurm",
     },
     "conformance": {
         "--out TMP": "out must be a file, not a folder, got ",
