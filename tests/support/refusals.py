@@ -262,6 +262,9 @@ REFUSALS = {
         "resnet20": "resnet20 must be an experiment that can be carried out here, got 'it needs --data, a folder of",
         "digits-smallest --executor slurm": "executor must be auto, threads or processes on a machine without Slurm",
     },
+    "figures": {
+        "digits-mac": "figure must be 'digits-macs', or another of digits-macs, .*, got 'digits-mac'",
+    },
     "conformance": {
         "--out TMP": "out must be a file, not a folder, got ",
         "--out TMP/file/table.md": "out must be a file that can be written",
