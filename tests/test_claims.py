@@ -145,3 +145,17 @@ def test_a_comparison_of_what_was_measured_has_a_condition(path):
     free = re.sub(r"#holds\(.*?\)\[.*?\]", "", prose(path), flags=re.DOTALL)
     typed = [words for words in COMPARED.findall(free) if words not in DERIVED.get(path.stem, ())]
     assert not typed, f"{path.name}: {typed}: use #holds"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["keeps 87.2 of it", "at 50 % of the MACs", "1,094,288 bytes", "3 times faster", "in 20 seconds", "2 points"],
+)
+def test_a_typed_measurement_is_noticed(words, tmp_path):
+    (tmp_path / "a.typ").write_text(f"Of $0.5 n$ `0.5` and 3 kernels, it {words}.\n", encoding="utf-8")
+    assert len(MEASURED.findall(prose(tmp_path / "a.typ"))) == 1
+
+
+def test_a_typed_comparison_is_noticed(tmp_path):
+    (tmp_path / "a.typ").write_text("CP is better than SVD, #holds(a, f(b))[Tucker worse than CP].", encoding="utf-8")
+    assert COMPARED.findall(re.sub(r"#holds\(.*?\)\[.*?\]", "", prose(tmp_path / "a.typ"))) == ["better than"]

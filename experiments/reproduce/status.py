@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..lab.reporting.tables import Table
 from ..lab.results.manifest import Entry
-from ..lab.results.metrics import THESIS
+from ..lab.results.metrics import THESIS, metrics
 from ..lab.results.result import RESULTS, Result, path_of, read
 from ..lab.results.tables import ROOT, filled, pages, places, unmarked
 from ..lab.runs import record
@@ -64,6 +64,8 @@ Standing = tuple[str, str, str, str | None]  # file, what stands there, its entr
 def _claims() -> Iterator[Standing]:
     for path in sorted((THESIS / "chapters").glob("*.typ")):
         for name, row, level, metric in dict.fromkeys(CLAIM.findall(path.read_text(encoding="utf-8"))):
+            if metric not in metrics():
+                continue  # four words of another kind
             yield path.name, f"{name} {row} {level} {metric}", name, _lacks(name, row, level, metric)
 
 
