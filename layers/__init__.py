@@ -6,10 +6,12 @@ from .calibration import (
     LayerStats as LayerStats,
     Stats as Stats,
     calibrate as calibrate,
+    fold_batchnorm as fold_batchnorm,
     reestimate_batchnorm as reestimate_batchnorm,
 )
 from .checkpoint import (
     OnnxNetwork as OnnxNetwork,
+    Serving as Serving,
     export as export,
     export_int8 as export_int8,
     load as load,

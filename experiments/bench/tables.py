@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from .gpu import gpu_cases
+from .gpu.cases import gpu_cases
 from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
 from .kernels.tensors import cp_cases, tucker_cases
 from .kernels.transforms import dct_cases, dwt_cases

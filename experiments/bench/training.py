@@ -14,7 +14,7 @@ from .row import Row
 LR = 2e-3
 
 
-def _dataset(images: int) -> Dataset:
+def noise_images(images: int) -> Dataset:
     """Return noise of the size of CIFAR-10, and ten images to validate on: validation is not what is timed."""
     draw = torch.Generator().manual_seed(0)
 
@@ -37,7 +37,7 @@ def training_cases(model: str = "resnet20", batch: int = 128, steps: int | None 
     """Time our `train` from call to return, start-up and validation included, against the steps alone."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     steps = steps or (200 if device == "cuda" else 10)
-    dataset = _dataset(steps * batch)
+    dataset = noise_images(steps * batch)
 
     def ours() -> float:
         network = build(model, 10, 3)

@@ -36,6 +36,8 @@ class Deploy:
     """images at once, for latency"""
     threads: int = 1
     """of every runtime"""
+    fold_batchnorm: bool = False
+    """multiply BatchNorm into the layers before it in the programs for torch; other runtimes do that by themselves"""
     tolerance: float = 1.0
     """points of top-1 that a file may lose against what the run measured; more is a broken promise"""
     out: Path | None = None

@@ -52,9 +52,12 @@ def _execute(options: Deploy, run: Path) -> int:
     networks = {name: read_network(job, run, name).cpu().eval() for name in names}
     folders = {name: out / name for name in names}
     for name, network in networks.items():
-        files.write(network, name, job, _calibration(job, network, chosen), chosen, folders[name])
+        files.write(
+            network, name, job, _calibration(job, network, chosen), chosen, folders[name], options.fold_batchnorm
+        )
     rows = _rows(options, job, networks, folders, chosen)
     broken = promises.broken(rows, promised, options.batches, options.tolerance)
+    broken += promises.late(rows, promises.times(job))
     broken += _layers_to_blame(rows, promised, options, folders, job)
     table = _table(rows, options)
     told = {
@@ -66,7 +69,8 @@ def _execute(options: Deploy, run: Path) -> int:
     record.write_json(out / RESULTS, told)
     write_text(out / TABLE, markdown(table))
     console = Console()
-    print_table(table, console)
+    threads = f"{options.threads} thread{'s' * (options.threads != 1)} of {record.processor()}"
+    print_table(table, console, f"Latency: medians with all networks in turn; {threads}.")
     told_where = f"{out}: the files, serve.py (python serve.py IMAGE) beside each, {TABLE}, {RESULTS}"
     console.print("", *broken or ["Every promise is kept."], told_where, sep="\n", markup=False, highlight=False)
     return 1 if broken else 0
@@ -100,16 +104,18 @@ def _rows(
     rows = []
     for cell in chosen:
         there = {name: folder for name, folder in folders.items() if (folder / cell.file).is_file()}
-        times = measure.timed(cell, there, example, options.batches, options.threads)
+        last = measure.layouts(cell, there, example, options.threads)
+        times = measure.timed(cell, there, example, options.batches, options.threads, last)
         for name, folder in there.items():
             wanted, labels = right[name]
-            scores, _ = measure.answers(cell.start(folder, options.threads), job)
+            scores, _ = measure.answers(cell.start(folder, options.threads, last[name]), job)
             row = {
                 "network": name,
                 **cell._asdict(),
                 **measure.quality(scores, wanted, labels),
                 **times[name],
-                **measure.probed(cell, folder, most, example.shape[1:], options.threads),
+                **measure.probed(cell, folder, most, example.shape[1:], options.threads, last[name]),
+                "channels_last": last[name],
                 "file_bytes": (folder / cell.file).stat().st_size,
             }
             rows.append(row)

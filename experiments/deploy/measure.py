@@ -21,6 +21,7 @@ from ..lab.recipes.job import Job
 from .cells import Cell
 
 AT_ONCE = 64  # images, to answer for all test images
+ROUNDS = 7  # by which a layout is chosen
 
 
 def answers(network: nn.Module, job: Job) -> tuple[Tensor, Tensor]:
@@ -48,18 +49,38 @@ def quality(scores: Tensor, wanted: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
+def layouts(cell: Cell, folders: Mapping[str, Path], example: Tensor, threads: int) -> dict[str, bool]:
+    """Return network -> whether torch runs its file faster in channels_last, measured side by side."""
+    if not cell.runtime.startswith("torch") or example.ndim != 4:
+        return dict.fromkeys(folders, False)
+    chosen = {}
+    for name, folder in folders.items():
+        both = {str(last): cell.start(folder, threads, last) for last in (False, True)}
+        (times,) = latencies(both, example, [len(example)], rounds=ROUNDS).values()
+        chosen[name] = times["True"].median < times["False"].median
+    return chosen
+
+
 def timed(
-    cell: Cell, folders: Mapping[str, Path], example: Tensor, batches: Sequence[int], threads: int
+    cell: Cell,
+    folders: Mapping[str, Path],
+    example: Tensor,
+    batches: Sequence[int],
+    threads: int,
+    last: dict[str, bool],
 ) -> dict[str, dict[str, Any]]:
-    """Return network -> latencies of its file in one cell, all networks in turn."""
-    networks = {name: cell.start(folder, threads) for name, folder in folders.items()}
+    """Return network -> latencies of its file in one cell, all networks in turn; last: what `layouts` chose."""
+    networks = {name: cell.start(folder, threads, last[name]) for name, folder in folders.items()}
     timing = latencies(networks, example, sorted(batches))
     return {name: columns(timing, name) for name in networks}
 
 
-def probed(cell: Cell, folder: Path, batch: int, shape: Sequence[int], threads: int) -> dict[str, float]:
+def probed(
+    cell: Cell, folder: Path, batch: int, shape: Sequence[int], threads: int, channels_last: bool
+) -> dict[str, float]:
     """Return seconds to load and peak memory, of a process of its own."""
     words = [str(folder), cell.runtime, cell.precision, str(threads), str(batch), "x".join(map(str, shape))]
+    words.append(str(int(channels_last)))
     command = [sys.executable, "-m", "experiments.deploy.probe", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -85,6 +85,14 @@ class Compression:
     """what to keep of the dense network: macs=0.5, params=0.5, bytes=0.5, or latency=0.5 of what a forward pass of the
     largest of --latency-batches takes
     (unset: half the MACs, or half the parameters for a kernel that leaves the MACs as they are)"""
+    runtime: Literal["torch", "torch-compile", "onnxruntime", "openvino"] = "torch"
+    """where a latency is measured, layers and networks: what will serve"""
+    runtime_precision: Literal["32", "bf16", "int8"] = "32"
+    """in which numbers: bf16 in torch and OpenVINO, int8 in onnxruntime and OpenVINO"""
+    runtime_threads: int | None = None
+    """of the runtime (unset: as many as torch has)"""
+    fold_batchnorm: bool = False
+    """measure torch with BatchNorm folded into the layers before it, as other runtimes do by themselves"""
     selector: str | None = None
     """how ranks are chosen: uniform, energy, threshold, evbmf, minimax, or by the predicted rise of the loss: loss
     (unset: loss)"""

@@ -29,6 +29,7 @@ LEAST = {  # field -> its least value, None allowed
 ABOVE_0 = ("lr", "finetune_lr", "gamma", "temperature", "clip")
 BELOW_1 = ("momentum", "label_smoothing", "ema")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA, and torch's on a CPU
+SERVED = ("runtime", "runtime_precision", "runtime_threads", "fold_batchnorm")  # where a latency is measured
 STEPS = (
     *("optimizer", "lr", "momentum", "weight_decay", "schedule", "warmup_epochs", "step_size", "gamma"),
     *("label_smoothing", "mixup", "cutmix", "ema", "distill", "temperature", "clip", "patience"),
@@ -102,6 +103,10 @@ def _frequency(config: Config) -> bool:
     return config.compression.frequency
 
 
+def _not_timed(config: Config) -> bool:
+    return not (config.compression.budget or "").startswith("latency")
+
+
 IDLE = (
     Idle(
         (
@@ -115,6 +120,7 @@ IDLE = (
         (
             *("budget", "selector", "refit", "layers", "prune", "prune_score", "prune_channels", "quantise"),
             *("reestimate_batchnorm", "plan", "finetune_epochs", "frequency"),
+            *SERVED,
         ),
         _listed,
         "with --compress, whose steps say it",
@@ -130,6 +136,7 @@ IDLE = (
         lambda config: config.compression.plan is not None,
         "with --plan, which has it",
     ),
+    Idle(SERVED, _not_timed, "but with --budget latency="),
     Idle(("prune_score",), lambda config: config.compression.prune is None, "without --prune"),
     Idle(("distill", "finetune_lr"), lambda config: not _fine_tuned(config), "where no network is fine-tuned"),
     Idle(STEPS, _not_trained, "where nothing is trained"),

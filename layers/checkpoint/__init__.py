@@ -5,3 +5,4 @@ from .checkpoint import load as load, save as save
 from .export import export as export
 from .int8 import check_int8 as check_int8, export_int8 as export_int8
 from .runtime import OnnxNetwork as OnnxNetwork
+from .serving import Serving as Serving

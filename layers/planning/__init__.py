@@ -12,6 +12,6 @@ from .planner import (
     make_plan as make_plan,
     survey_network as survey_network,
 )
-from .prices import cache_file as cache_file
+from .prices import Here as Here, cache_file as cache_file, noise as noise
 from .selectors import SELECTORS as SELECTORS
 from .survey import LayerForms as LayerForms, Survey as Survey, Weight as Weight

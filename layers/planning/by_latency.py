@@ -1,67 +1,90 @@
-"""Plan for a latency: choose by the per-layer table, time the whole network, correct the aim.
+"""Plan for a latency: choose by the table of layers' seconds, time the whole network, correct the aim.
 
 Layers' savings do not add up: what they save one by one is not what the whole network saves.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
 from checks import require
 
-from ..costs import forward, interleaved
+from ..costs import interleaved
 from ..network import copy_of, evaluating
 from .budget import Budget
 from .compress import carry_out
 from .plan import Plan, Seconds
-from .prices import Clock
+from .prices import Clock, Here, Server, noise
 
 CLOSE = 0.06  # of the time asked for: a network that takes at most so much less of it is what was asked for
-TRIES = 4  # networks measured
+TRIES = 5  # networks measured
 ROUNDS = 15
+
+
+class OutOfReach(ValueError):
+    """No plan is as cheap by the prices of layers; `least` is the fraction that the cheapest takes."""
+
+    def __init__(self, sentence: str, least: float) -> None:
+        super().__init__(sentence)
+        self.least = least
 
 
 def nearest(budget: Budget, choose: Callable[[Budget], Plan], measure: Callable[[Plan], Seconds]) -> Plan:
     """Return, of at most TRIES plans that aim ever closer, the one that measures nearest below the budget.
 
     choose: the plan of a budget by the table; measure: the seconds of its network.  The plan's `seconds` are measured,
-    those of its layers are of the table.  Raises ValueError where no plan meets the budget by the table, with the least
-    that one can, and where none does by the clock, with the least that was measured.
+    those of its layers are of the table.  Raises ValueError where no plan meets the budget by the clock, with the least
+    that was measured, and what the table had foreseen.
     """
-    asked, aim = budget.fraction, budget.fraction
+    asked, aim, least = budget.fraction, budget.fraction, 0.0
     measured: list[tuple[float, Plan]] = []
+    foreseen = {}
     for _ in range(TRIES):
         try:
             plan = choose(Budget(latency=aim))
-        except ValueError:
-            if not measured:
-                raise
-            break  # it aimed too low
+        except OutOfReach as small:
+            if least:
+                break  # it has been tried
+            least = aim = min(1.0, small.least)  # by the clock it may be within reach
+            plan = choose(Budget(latency=aim))
+        expected = plan.seconds
         pair = measure(plan)
         share = pair.after / pair.before
         measured.append((share, replace(plan, budget=budget, seconds=pair)))
-        if (1 - CLOSE) * asked <= share <= asked or (share < asked and aim == 1):
+        foreseen[share] = expected.after / expected.before if expected else aim
+        if (1 - CLOSE) * asked <= share <= asked or (share < asked and aim == 1) or (share > asked and aim == least):
             break
-        aim = min(1.0, max(aim + (1 - CLOSE / 2) * asked - share, aim / 4))
-    least = min(share for share, _ in measured)
-    require(least <= asked, "budget", str(budget), f"within reach, which measured at least latency={least:.4g}")
+        aim = min(1.0, max(aim + (1 - CLOSE / 2) * asked - share, aim / 4, least))
+    lowest = min(share for share, _ in measured)
+    reach = f"within reach, which measured at least latency={lowest:.4g}, {foreseen[lowest]:.4g} by the layers' times"
+    require(lowest <= asked, "budget", str(budget), reach)
     return max((pair for pair in measured if pair[0] <= asked), key=lambda pair: pair[0])[1]
 
 
-def seconds(model: nn.Module, plan: Plan, example: Tensor, clock: Clock | None = None) -> Seconds:
-    """Time a forward pass of the example through the dense network and through the planned one, new weights all 0."""
-    small = carry_out(copy_of(model), plan, lambda _, method, layer, spec: _zeros(method.shell(layer, spec)))
-    with evaluating(model), evaluating(small):
-        runs = {"dense": forward(model, example), "small": forward(small, example)}
-        times = interleaved(runs, ROUNDS, clock=clock)
-    return Seconds(times["dense"].median, times["small"].median)
+class Stopwatch:
+    """Times planned networks beside the dense one, where they will be served; new weights are noise."""
 
+    def __init__(self, model: nn.Module, example: Tensor, server: Server | None = None, clock: Clock | None = None):
+        self.model, self.example, self.server, self.clock = model, example, server or Here(), clock
 
-def _zeros(module: nn.Module) -> nn.Module:
-    """Fill unset memory: it may hold numbers that are slow to compute with."""
-    for tensor in module.state_dict().values():
-        with torch.no_grad():
-            tensor.zero_()
-    return module
+    @cached_property
+    def dense(self) -> Callable[[], object]:
+        """What runs the dense network."""
+        return self.server.network(self.model, self.example)
+
+    def whole(self) -> float:
+        """Return the seconds of a forward pass of the dense network."""
+        with evaluating(self.model), self.server.running():
+            return interleaved({"dense": self.dense}, ROUNDS, clock=self.clock)["dense"].median
+
+    def __call__(self, plan: Plan) -> Seconds:
+        """Return the seconds of both networks; one that stays dense takes what the dense one does."""
+        if all(row.kernel is None for row in plan.layers):
+            return Seconds(*[self.whole()] * 2)
+        small = carry_out(copy_of(self.model), plan, lambda _, method, layer, spec: noise(method.shell(layer, spec)))
+        with evaluating(self.model), evaluating(small), self.server.running():
+            runs = {"dense": self.dense, "small": self.server.network(small, self.example)}
+            times = interleaved(runs, ROUNDS, clock=self.clock)
+        return Seconds(times["dense"].median, times["small"].median)

@@ -11,23 +11,21 @@ from torch import Tensor, nn
 from checks import check_rank, require
 
 from ..calibration import Stats, check_stats, observed
-from ..costs import CONVS, LINEARS, Cost, Trace, forward, interleaved, storage, trace, traced_cost
+from ..costs import CONVS, LINEARS, Cost, Trace, storage, trace, traced_cost
 from ..factored import Form
-from ..network import check_numbers, evaluating, obstacles
+from ..network import check_numbers, obstacles
 from .budget import Budget
-from .by_latency import ROUNDS
-from .errors import evenly
+from .by_latency import Stopwatch
 from .methods import method
+from .multiples import timed_forms
 from .offers import Task, ignored, judge_all, plain_copy
 from .plan import Plan
-from .prices import Clock, LatencyTable, counted
+from .prices import Clock, Here, LatencyTable, Server, counted
 from .selectors import SELECTORS
 from .survey import LayerForms, Survey
 
 Where = Callable[[str, nn.Module], bool]  # (name, layer) -> whether it may be compressed
 UNREACHED = "the example does not reach it"
-MEASURED = 8  # forms of a kernel whose latency is measured
-
 
 MIXED = ("svd", "spatial", "tucker", "ht", "cp")  # each the best of some layer where the loss is known
 SIMPLE = ("svd", "spatial")
@@ -52,6 +50,7 @@ class Request:
     rank_multiple: int = 1
     latencies: Path | None = None
     clock: Clock | None = None
+    serving: Server | None = None
     executor: Executor | None = None
     cache: Path | None = None
     progress: Callable[[str], object] = ignored
@@ -76,6 +75,8 @@ class Request:
             "a batch of at least one input (n, ...)",
         )
         check_rank(self.rank_multiple, "rank_multiple")
+        timed = self.serving is None or self.budget.metric == "latency"
+        require(timed, "serving", str(self.serving), "left out but with a latency budget, which it measures")
         check_kernels(self.kernels, self.budget, self.selector)
 
 
@@ -101,6 +102,7 @@ def make_plan(
     rank_multiple: int = 1,
     latencies: Path | None = None,
     clock: Clock | None = None,
+    serving: Server | None = None,
     executor: Executor | None = None,
     cache: Path | None = None,
     progress: Callable[[str], object] = ignored,
@@ -120,6 +122,7 @@ def make_plan(
         rank_multiple: Ranks are multiples of it, which fast kernels like, or full.
         latencies: The file of measured times, for a latency budget; by default in the user's cache folder.
         clock: What measures a latency: seconds since some moment; by default time.perf_counter, or CUDA's events.
+        serving: Where a latency is measured, as a Serving; by default in torch as the network is.
         executor: Who judges the layers, each one task: any with the `submit` of concurrent.futures, as its
             ProcessPoolExecutor; by default threads, as many as torch has.  The plan is the same.
         cache: A folder in which what was judged of a layer is kept, by the hash of all that it depends on: planning
@@ -155,6 +158,7 @@ def make_plan(
         rank_multiple=rank_multiple,
         latencies=latencies,
         clock=clock,
+        serving=serving,
         executor=executor,
         cache=cache,
         progress=progress,
@@ -171,21 +175,21 @@ def survey_network(model: nn.Module, request: Request) -> Survey:
     example, metric = request.example.clone(), request.budget.metric  # a network may work in place on its input
     traced = trace(model, example)
     check_numbers(model)
-    layers, before = _layers(model, request, traced), traced_cost(model, traced)
+    server = (request.serving or Here()).settled(model, example) if metric == "latency" else Here()
+    layers, before = _layers(model, request, traced, server), traced_cost(model, traced)
     reached = any(layer.reason != UNREACHED for layer in layers)
     require(reached, "model", type(model).__name__, "a network that calls a convolution or Linear layer")
-    if metric == "latency":
-        with evaluating(model):
-            whole = interleaved({"dense": forward(model, example)}, ROUNDS, clock=request.clock)["dense"].median
-    else:
-        whole = getattr(before, metric)
-    return Survey(model, example, request.selector, layers, before, whole, request.clock)
+    if metric != "latency":
+        return Survey(model, request.selector, layers, before, getattr(before, metric))
+    watch = Stopwatch(model, example, server, request.clock)
+    return Survey(model, request.selector, layers, before, watch.whole(), watch)
 
 
-def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForms]:
+def _layers(model: nn.Module, request: Request, traced: Trace, server: Server) -> list[LayerForms]:
     """List every convolution and Linear with the forms that cost less than it, by first calls, uncalled ones last."""
     metric, images, calls = request.budget.metric, traced.images, traced.calls
-    price = LatencyTable(request.latencies, request.clock) if metric == "latency" else counted(metric)
+    latency = metric == "latency"
+    price = LatencyTable(request.latencies, request.clock, server) if latency else counted(metric)
     blocked, layers = obstacles(model), []
     uncalled = {n: () for n, m in model.named_modules() if isinstance(m, (*CONVS, *LINEARS)) and n not in calls}
     reasons: dict[str, list[str]] = {}
@@ -205,30 +209,26 @@ def _layers(model: nn.Module, request: Request, traced: Trace) -> list[LayerForm
     offered = {task.name: forms for task, forms in zip(tasks, judged)}
     for name, own in {**calls, **uncalled}.items():
         module = model.get_submodule(name)
-        forms = []
-        for form in _measured(offered.get(name, []), metric):
+
+        def costed(form: Form, module: Any = module, own: Any = own) -> Form:
             params, macs, size = method(form.kernel or "").cost(module, form.spec, own)
-            forms.append(form._replace(cost=Cost(params, macs // images, size)))
+            return form._replace(cost=Cost(params, macs // images, size))
+
         params, size = storage(module)
+        forms = [costed(form) for form in offered.get(name, [])]
         forms.append(Form(None, {}, Cost(params, sum(call.macs for call in own) // images, size)))
-        prices = price(module, forms, own)
-        *smaller, dense = (form._replace(price=price) for form, price in zip(forms, prices))
+        if latency:
+            *smaller, dense = timed_forms(price, module, forms, own, costed)
+        else:
+            *smaller, dense = (form._replace(price=price) for form, price in zip(forms, price(module, forms, own)))
         cheaper = [form for form in smaller if form.price < dense.price]
         highest = max((form.level for form in cheaper), default=float("-inf"))
         above = [form.level for form in smaller if form.level > highest]  # levels that cost more than the dense layer
         if smaller and not cheaper:
-            reasons[name].append(f"no form has {'a lower' if metric == 'latency' else 'fewer'} {metric}")
+            reasons[name].append(f"no form has {'a lower' if latency else 'fewer'} {metric}")
         reason = "" if cheaper else "; ".join(dict.fromkeys(reasons[name]))
         layers.append(LayerForms(name, [*cheaper, dense._replace(level=min(above, default=float("inf")))], reason))
     return layers
-
-
-def _measured(forms: Sequence[Form], metric: str) -> list[Form]:
-    """Return the forms to price: of each kernel a few where their latency has to be measured."""
-    if metric != "latency":
-        return [*forms]
-    kernels = dict.fromkeys(form.kernel for form in forms)
-    return [form for kernel in kernels for form in evenly([f for f in forms if f.kernel == kernel], MEASURED)]
 
 
 def _refusal(kernel: str, name: str, layer: nn.Module, request: Request) -> str:

@@ -5,17 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..costs import Cost
 from ..factored import Form
 from ..network import obstacles
 from .budget import Budget
-from .by_latency import nearest, seconds
+from .by_latency import OutOfReach, Stopwatch, nearest
 from .errors import relative_error
 from .methods import method
 from .plan import LayerPlan, Plan, Seconds, shape_of
-from .prices import Clock
 from .selectors import SELECTORS, TooSmall, spend
 
 Weight = Callable[[str, str], float]  # (name of a layer, kernel) -> what its error is multiplied by, above 0
@@ -33,12 +32,11 @@ class Survey(NamedTuple):
     """What a network offers: every layer's forms, priced and judged, for any number of plans."""
 
     model: nn.Module
-    example: Tensor
     selector: str
     layers: list[LayerForms]
     before: Cost
     whole: float  # the network's cost, in the unit of the prices
-    clock: Clock | None = None  # what measures a latency
+    watch: Stopwatch | None = None  # what measures a latency
 
     def plan(self, budget: Budget, weight: Weight = lambda layer, kernel: 1.0) -> Plan:
         """Choose a form for every layer under a budget of the metric that the survey was made for.
@@ -48,9 +46,7 @@ class Survey(NamedTuple):
         plan meets, with the least that one can, and where none does by the clock, with the least that was measured.
         """
         choose = partial(self._choose, weight=weight)
-        if budget.metric != "latency":
-            return choose(budget)
-        return nearest(budget, choose, lambda plan: seconds(self.model, plan, self.example, self.clock))
+        return choose(budget) if self.watch is None else nearest(budget, choose, self.watch)
 
     def _choose(self, budget: Budget, weight: Weight) -> Plan:
         """Spend the budget by the forms' prices alone."""
@@ -62,7 +58,7 @@ class Survey(NamedTuple):
         except TooSmall as small:
             least = math.ceil(1e4 * (small.least + elsewhere) / whole) / 1e4
             reach = f"within reach of selector {self.selector}, at least {budget.metric}={least:g}{self._blocked()}"
-            raise ValueError(f"budget must be {reach}, got {budget}") from None
+            raise OutOfReach(f"budget must be {reach}, got {budget}", least) from None
         timed = budget.metric == "latency"
         rows, after, spent = [], self.before, elsewhere
         for layer, forms, chosen in zip(self.layers, weighted, choice):

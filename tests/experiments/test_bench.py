@@ -8,9 +8,10 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from experiments.bench import gpu, networks
+from experiments.bench import networks
 from experiments.bench.__main__ import main
-from experiments.bench.gpu import kernel_cases, network_cases
+from experiments.bench.gpu import cases as gpu
+from experiments.bench.gpu.cases import kernel_cases, network_cases
 from experiments.bench.kernels.ranks import evbmf_cases, ht_cases, svd_cases
 from experiments.bench.kernels.tensors import cp_cases, tucker_cases
 from experiments.bench.layers import conv_cases, linear_cases

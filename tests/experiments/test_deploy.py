@@ -141,6 +141,17 @@ def test_the_layer_that_quantisation_hurts_is_named(tmp_path):
     assert found.layer == "'2'"
 
 
+def test_a_plan_by_latency_promises_a_time_where_it_was_measured():
+    promised = {"svd": promises.Time("torch", "32", 1, 0.5)}
+    half = {"latency_1": 0.5, "latency_1_low": 0.45, "latency_1_high": 0.55}
+    assert promises.late([DENSE, {**ROW, **half}], promised) == []
+    assert promises.late([DENSE, {**ROW, **half, "latency_1_low": 0.49}], promised) == []  # quartiles leave a doubt
+    (sentence,) = promises.late([DENSE, {**ROW, "latency_1": 0.8, "latency_1_low": 0.7}], promised)
+    assert sentence.endswith("0.80 of dense's time there, 1 images at once, where its plan promised 0.5")
+    elsewhere = [{**row, "runtime": "openvino"} for row in (DENSE, {**ROW, "latency_1_low": 0.7})]
+    assert promises.late(elsewhere, promised) == []
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -162,6 +173,6 @@ def test_refusals(words, sentence, folder, tmp_path, capsys):
 
 
 def test_a_runtime_that_is_not_here_is_refused_with_what_to_install(monkeypatch):
-    monkeypatch.setattr("experiments.deploy.cells.find_spec", lambda name: None)
+    monkeypatch.setattr("layers.checkpoint.serving.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install -e '\.\[openvino\]'"):
         cells(["openvino"], [])

@@ -7,9 +7,19 @@ import layers
 
 PUBLIC = {
     *("METHODS", "SELECTORS", "Budget", "Plan", "compress", "cost", "latency", "make_plan", "on_grid", "replace"),
-    *("Cost", "Timing", "interleaved", "LayerStats", "Stats", "calibrate", "reestimate_batchnorm", "refit"),
+    *(
+        "Cost",
+        "Timing",
+        "interleaved",
+        "LayerStats",
+        "Stats",
+        "calibrate",
+        "fold_batchnorm",
+        "reestimate_batchnorm",
+        "refit",
+    ),
     *("Coded", "Transform", "TransformLinear", "code", "fold", "Thin", "prune_channels", "export", "load", "save"),
-    *("OnnxNetwork", "export_int8", "Shrunk", "shrink"),
+    *("OnnxNetwork", "Serving", "export_int8", "Shrunk", "shrink"),
     *("FrequencyConv2d", "FrequencyLinear", "Magnitude", "Cardioid", "ConcatenatedReLU"),
     *("ComplexAvgPool2d", "ComplexBatchNorm2d", "ComplexMaxPool2d"),
     *("frequency_layers", "load_frequency_layers", "save_frequency_layers"),

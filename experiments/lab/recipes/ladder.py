@@ -112,7 +112,7 @@ class Ladder:
                     made = step.apply(state, shop)
                     if rank() == 0:
                         seconds = time.perf_counter() - clock
-                        if follower and isinstance(step, Kernel) and step.images:
+                        if follower and isinstance(step, Kernel) and step.moments:
                             seen = shop.images(state.model, state.done)
                             found = evidence.gather(state.model, made.plan, seen.stats, seen.batches)
                             evidence.keep(folder, self.name, found)

@@ -69,7 +69,14 @@ def _kernels(compression: Compression) -> Mapping[str, Step]:
 def kernel_of(kernel: str, compression: Compression) -> Kernel:
     """Return the step of one --kernel."""
     budget = None if compression.budget is None else Budget.parse(compression.budget)
-    return Kernel.within(budget, kernel, compression.selector or "loss", _layers(compression), compression.refit)
+    step = Kernel.within(budget, kernel, compression.selector or "loss", _layers(compression), compression.refit)
+    return replace(
+        step,
+        runtime=compression.runtime,
+        precision=compression.runtime_precision,
+        threads=compression.runtime_threads,
+        fold_batchnorm=compression.fold_batchnorm,
+    )
 
 
 def _weights(compression: Compression) -> Steps:

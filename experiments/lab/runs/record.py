@@ -57,14 +57,18 @@ def commit() -> str | None:
 
 
 def processor() -> str:
-    """Name the CPU, and what it multiplies 8-bit integers with."""
+    """Name the CPU, its family, as names say little, and what it multiplies 8-bit integers and bfloat16 with."""
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in told)}
-    products = [flag for flag in ("avx_vnni", "avx512_vnni", "amx_int8") if flag in entries.get("flags", "").split()]
-    return f"{entries.get('model name', platform.machine())} ({', '.join(products) or 'no 8-bit dot products'})"
+    flags = entries.get("flags", "").split()
+    products: list[str] = [flag for flag in ("avx_vnni", "avx512_vnni", "amx_int8") if flag in flags]
+    products = products or ["no 8-bit dot products"]
+    products += [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    family = f" family {entries['cpu family']} model {entries['model']}" if "cpu family" in entries else ""
+    return f"{entries.get('model name', platform.machine())}{family} ({', '.join(products)})"
 
 
 def write_json(path: Path, data: object) -> None:

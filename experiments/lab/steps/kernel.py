@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from checks import require
-from layers import Budget, Plan, Stats, compress, interleaved, refit
+from layers import Budget, Plan, Serving, Stats, compress, interleaved, refit
 from layers.network import copy_of, evaluating
-from layers.planning import MIXED, SELECTORS, Request, Survey, carry_out, check_kernels, method, survey_network
+from layers.planning import MIXED, SELECTORS, Here, Request, Survey, carry_out, check_kernels, method, survey_network
 
 from ..evaluation.calibration import Calibration
 from ..evaluation.hands import Hands
@@ -37,6 +38,10 @@ class Kernel:
         selector: how ranks are chosen.
         layers: which may be compressed.
         refit: fit the factors to the outputs of the network before; by default with selector loss.
+        runtime: in which a latency is measured, torch as it is if nothing is said of it.
+        precision: of the numbers there.
+        threads: of it; by default as many as torch has.
+        fold_batchnorm: measure torch with BatchNorm folded.
         of: what AUTO chooses from.
         given: to be carried out as it is.
     """
@@ -49,6 +54,10 @@ class Kernel:
     selector: str = "loss"
     layers: Layers = "all"
     refit: bool | None = None
+    runtime: Literal["torch", "torch-compile", "onnxruntime", "openvino"] = "torch"
+    precision: Literal["32", "bf16", "int8"] = "32"
+    threads: int | None = None
+    fold_batchnorm: bool = False
     of: Sequence[str] = field(default=MIXED, metadata={"hidden": True})
     given: Plan | None = field(default=None, metadata={"hidden": True})
 
@@ -56,6 +65,11 @@ class Kernel:
         rows, planned = [method(name) for name in self.kernels], self.given is not None
         require(planned or self.selector in SELECTORS, "selector", self.selector, f"one of {', '.join(SELECTORS)}")
         check_kernels(self.kernels, self.budget, "energy" if planned else self.selector)
+        if self.elsewhere:
+            require(
+                self.budget.metric == "latency", "budget with a runtime", str(self.budget), "a latency, as latency=0.5"
+            )
+            self._serving([torch.zeros(1)])  # for what it refuses
         require(not self.refit or all(row.scheme for row in rows), "kernel to refit", self.kernel, FACTORS)
 
     @classmethod
@@ -71,7 +85,7 @@ class Kernel:
     ) -> "Kernel":
         """Make the step of a budget; None is its default."""
         macs, params, size, latency = (None,) * 4 if budget is None else astuple(budget)
-        return cls(kernel, macs, params, size, latency, selector, layers, refit, of, given)
+        return cls(kernel, macs, params, size, latency, selector, layers, refit, of=of, given=given)
 
     @classmethod
     def of_plan(cls, plan: Plan, path: str, wanted: bool | None) -> "Kernel":
@@ -105,7 +119,28 @@ class Kernel:
         return self.factors and (usual if self.refit is None else self.refit)
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether a latency is measured in another way than networks run here."""
+        return (self.runtime, self.precision, self.threads, self.fold_batchnorm) != ("torch", "32", None, False)
+
+    def _serving(self, images: Sequence[object]) -> Serving:
+        return Serving(self.runtime, self.precision, self.threads, self.fold_batchnorm, images)
+
+    def serving(self, images: Calibration | None, example: Tensor) -> Serving | None:
+        """Return where a latency is measured; None for torch as it is.
+
+        images: for the scales of int8, on which times do not depend; where a plan is only tried, before any are drawn,
+        the example's stand in for them.
+        """
+        return self._serving([example] if images is None else images.batches) if self.elsewhere else None
+
+    @property
     def images(self) -> bool:
+        """Whether it takes calibration images: their moments, or what they are in a network of 8 bits."""
+        return self.moments or self.precision == "int8"
+
+    @property
+    def moments(self) -> bool:
         """Whether it takes the moments of calibration images."""
         return self.refits or self.selector == "loss"
 
@@ -114,13 +149,22 @@ class Kernel:
         parts = [f"selector {self.selector}"]
         if len(self.kernels) > 1:
             parts.append(f"of kernels {', '.join(self.kernels)}")
-        if self.images:
+        if self.moments:
             parts.append(f"calibrated with {images:,} training images")
         if self.refits:
             parts.append("factors refitted on them")
+        if self.elsewhere:
+            parts.append(f"latency measured in {self._serving([torch.zeros(1)])}")
         return parts
 
-    def survey(self, model: nn.Module, example: Tensor, stats: Stats | None, hands: Hands = ALONE) -> Survey:
+    def survey(
+        self,
+        model: nn.Module,
+        example: Tensor,
+        stats: Stats | None,
+        hands: Hands = ALONE,
+        images: Calibration | None = None,
+    ) -> Survey:
         """Collect what there is to choose from, layer by layer."""
         layers = sum(isinstance(module, KINDS[self.layers]) for module in model.modules())
         # all of the example counts for a latency, one image for other costs
@@ -131,21 +175,29 @@ class Kernel:
                 self.kernels,
                 self.selector,
                 example=batch,
-                stats=stats if self.images else None,
+                stats=stats if self.moments else None,
                 where=lambda _, module: isinstance(module, KINDS[self.layers]),
+                serving=self.serving(images, batch),
                 executor=executor,
                 cache=hands.cache,
                 progress=sign.finish,
             )
             return survey_network(model, request)
 
-    def plan(self, model: nn.Module, example: Tensor, stats: Stats | None, hands: Hands = ALONE) -> Plan:
+    def plan(
+        self,
+        model: nn.Module,
+        example: Tensor,
+        stats: Stats | None,
+        hands: Hands = ALONE,
+        images: Calibration | None = None,
+    ) -> Plan:
         """Choose kernels and ranks within the budget, unless the plan is given."""
-        return self.survey(model, example, stats, hands).plan(self.budget) if self.given is None else self.given
+        return self.survey(model, example, stats, hands, images).plan(self.budget) if self.given is None else self.given
 
     def build(self, model: nn.Module, plan: Plan, images: Calibration | None) -> nn.Module:
         """Make the network as planned, refitted as the step says."""
-        stats = images.stats if images is not None and self.images else None
+        stats = images.stats if images is not None and self.moments else None
         layers = sum(row.kernel is not None for row in plan.layers)
         with stage("compress, layer", layers) as sign:
             small = compress(model, plan, stats=stats, progress=sign.finish)
@@ -172,10 +224,12 @@ class Kernel:
 
     def choose(self, state: State, shop: Workshop) -> Plan | None:
         """Plan, costs before being those of the dense network; all processes calibrate, the first one alone plans."""
-        stats = shop.images(state.model, state.done).stats if self.images else None
+        images = shop.images(state.model, state.done) if self.images else None
+        stats = images.stats if images is not None and self.moments else None
         if rank() > 0:
             return None
-        return from_dense(self.plan(state.model, shop.example, stats, shop.hands), state, shop)
+        plan = self.plan(state.model, shop.example, stats, shop.hands, images)
+        return from_dense(plan, state, shop, self.serving(images, shop.example))
 
     def apply(self, state: State, shop: Workshop) -> State:
         """Plan and build; the first of several processes alone returns a network."""
@@ -199,8 +253,8 @@ def _plain(plan: Plan) -> dict[str, dict[str, int]]:
     return {name: dict(new) for name, new in plan.widths.items()}
 
 
-def from_dense(plan: Plan, state: State, shop: Workshop) -> Plan:
-    """Return the plan of a thinner network, its costs before those of the dense one."""
+def from_dense(plan: Plan, state: State, shop: Workshop, serving: Serving | None = None) -> Plan:
+    """Return the plan of a thinner network, its costs before those of the dense one; seconds of where it is served."""
     if not state.plan.widths or plan.widths:
         return plan
     dense, thin = shop.dense, state.model
@@ -208,8 +262,9 @@ def from_dense(plan: Plan, state: State, shop: Workshop) -> Plan:
     whole = replace(plan, before=state.plan.before, widths=state.plan.widths)
     if plan.seconds is None:
         return whole
-    with evaluating(dense), evaluating(thin):  # side by side: machines drift
-        times = interleaved({"dense": lambda: dense(images), "thin": lambda: thin(images)})
+    there = Here() if serving is None else serving.settled(dense, images)
+    with evaluating(dense), evaluating(thin), there.running():  # side by side: machines drift
+        times = interleaved({"dense": there.network(dense, images), "thin": there.network(thin, images)})
     before = plan.seconds.before * times["dense"].median / times["thin"].median
     return replace(whole, seconds=plan.seconds._replace(before=before))
 

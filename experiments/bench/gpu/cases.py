@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from checks import require
 from layers import Budget, compress, make_plan
 
-from .kernels.ranks import evbmf_cases, ht_cases, svd_cases
-from .kernels.tensors import cp_cases, tucker_cases
-from .kernels.transforms import dct_cases, dwt_cases
-from .networks import forward
-from .row import LazyRow, Row
+from ..kernels.ranks import evbmf_cases, ht_cases, svd_cases
+from ..kernels.tensors import cp_cases, tucker_cases
+from ..kernels.transforms import dct_cases, dwt_cases
+from ..networks import forward
+from ..row import LazyRow, Row
 
 BATCH, SIZE, MULTIPLE = 64, 224, 64
 MIXES = (("svd",), ("svd", "spatial"), ("svd", "tucker"))

@@ -1,0 +1,1 @@
+"""What a GPU makes of the kernels, of low-rank networks, of a training and of a compression."""
