@@ -157,7 +157,11 @@ class Serving:
             model = fold_batchnorm(model, x[:1]) if self.fold_batchnorm else model
             layout = bool(self.channels_last)
             return served(model, self.precision == "bf16", layout, self.runtime == "torch-compile")
-        file = quantised(_plain(model), self._calibration(model)) if self.precision == "int8" else _exported(model, x)
+        file = (
+            self._quantised(_plain(model), self._calibration(model))
+            if self.precision == "int8"
+            else _exported(model, x)
+        )
         return self._opened(file)
 
     def layer(self, module: nn.Module, x: Tensor) -> Callable[[], object]:
@@ -175,8 +179,12 @@ class Serving:
         if can_write(module):
             file = layer_graph(module, x.shape, int8)
         else:
-            file = quantised(module, [x[:2]]) if int8 else _exported(module, x)
+            file = self._quantised(module, [x[:2]]) if int8 else _exported(module, x)
         return partial(self._opened(file), x.float().contiguous())
+
+    @staticmethod
+    def _quantised(model: nn.Module, images: list[Tensor]) -> bytes:
+        return quantised(model, images, compensate=False)  # times do not depend on how weights are rounded
 
     def _opened(self, file: bytes) -> OnnxNetwork:
         return OnnxNetwork(file, self.runtime, self.thread_count, "bf16" if self.precision == "bf16" else "32")
