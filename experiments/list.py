@@ -43,7 +43,10 @@ def line(folder: Path) -> Line:
     except ValueError as error:
         if (folder / record.COMPLETE).is_file():
             return Line(folder.name, "unreadable", "", "", changed, str(error))
-        last = "".join(f", {row['network']} epoch {row['epoch'] + 1}" for row in history.read(folder)[-1:])
+        try:
+            last = "".join(f", {row['network']} epoch {row['epoch'] + 1}" for row in history.read(folder)[-1:])
+        except ValueError as torn:
+            return Line(folder.name, "unreadable", "", "", changed, str(torn))
         return Line(folder.name, f"unfinished{last}", "", "", changed)
     others = sorted(row["top1"] for row in rows[1:])
     spread = " to ".join(dict.fromkeys(f"{accuracy:.2f}" for accuracy in others[:1] + others[-1:]))

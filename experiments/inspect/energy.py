@@ -6,6 +6,7 @@ from layers.factored import spectrum
 
 from ..lab.reporting.page import Plot
 from ..lab.reporting.page.curves import Line, lines
+from ..lab.reporting.page.theme import logarithmic
 from .filters import TRANSFORMS, transformed
 from .source import Layer
 
@@ -61,7 +62,7 @@ def singular_values(layer: Layer) -> Plot:
         name = "dense, before" if when == "before" else f"{layer.row.kernel}, after"
         shown.append(Line(name, list(range(1, len(kept) + 1)), kept))
     figure = lines(shown, "number, from the largest", "singular value", 340, legend=True)
-    figure.update_yaxes(type="log", exponentformat="power", nticks=6)
+    logarithmic(figure, [value for line in shown for value in line.y])
     figure.update_layout(margin={"t": 48})
     said = "; ".join(f"{line.name} {len(line.y)} above rounding, from {line.y[0]:.3g}" for line in shown if len(line.y))
     return Plot(figure, f"Singular values of {layer.row.name}: {said}.", "Singular values")

@@ -24,6 +24,8 @@ OVERLAY = "For Model Explorer: open model.onnx there and load one of these as cu
 def page(seen: Seen, most: int, overlays: Sequence[Path]) -> Page:
     """Return the page; `most`: layers of each network that get figures."""
     headline, sentences = _verdict(seen)
+    if seen.verdict:
+        sentences = [*sentences, f"By accuracy, not by weights: {seen.verdict} Why is in the run's report.html."]
     sections = [_network(network, most, number == 0) for number, network in enumerate(seen.networks)]
     if not seen.networks:
         sections = [Section("The largest layers", [_alone(name, seen) for name in _largest(seen, most)])]
@@ -71,7 +73,7 @@ def _network(network: Network, most: int, first: bool) -> Section:
     """Return what is seen of one network; of the first the plan and the layer that changed most are open."""
     ordered = sorted(network.layers, key=lambda layer: -(layer.error or 0.0))
     blocks: list[Block] = [_errors(network)] if any(layer.before is not None for layer in network.layers) else []
-    blocks.append(Fold("The plan", layer_blocks(network.plan)))
+    blocks.append(Fold("The plan", layer_blocks(network.plan, of=network.name)))
     for number, layer in enumerate(ordered[:most]):
         blocks.append(Fold(_title(layer), layer_pictures(layer), first and not number, layer.row.kernel or "dense"))
     note = f"The {most} layers that changed most; --layers shows more." if len(ordered) > most else ""

@@ -16,6 +16,8 @@ from layers.loader import KINDS, _decoded, read as unpacked
 from layers.network import read_tensors
 from layers.planning import LayerPlan
 
+from ..lab.reporting.comparison import Comparison
+from ..lab.reporting.page.verdict import verdict
 from ..lab.runs import history, record
 
 
@@ -53,6 +55,7 @@ class Seen(NamedTuple):
     dense: Mapping[str, Tensor]
     networks: list[Network]
     epochs: list[dict[str, Any]]
+    verdict: str = ""  # of a run, by its accuracies
 
 
 def read(path: Path, dense: Path | None) -> Seen:
@@ -80,7 +83,8 @@ def _run(folder: Path) -> Seen:
     names = [row["network"] for row in results["rows"] if (folder / row["network"] / "model.safetensors").is_file()]
     networks = [_network(folder / name, before) for name in names]
     title = f"{config['model']} on {config['dataset']}, run {folder.name}"
-    return Seen(title, before, [network for network in networks if network.layers], history.read(folder))
+    seen = [network for network in networks if network.layers]
+    return Seen(title, before, seen, history.read(folder), verdict(Comparison({folder.name: results})).headline)
 
 
 def weights(path: Path) -> dict[str, Tensor]:

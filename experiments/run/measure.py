@@ -32,6 +32,7 @@ from ..lab.runs.inputs import changes
 from ..lab.runs.stages import Stages
 from ..lab.runs.tracking import Tracker
 from ..lab.steps.bits import Bits
+from ..lab.steps.kernel import Kernel
 from ..lab.steps.language import step_name
 from ..lab.steps.state import State, Steps, stored
 from .ladder import print_ladders
@@ -77,6 +78,7 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
         tracker.row(row)
         if ladder is not None:
             row["ladder"] = [{**rung._asdict(), **columns(timing, form)} for rung, form in zip(rungs, ladder.forms())]
+            row["ladder"] = with_refits(row["ladder"], job.rows[name], evidence.read(job.folder).get(name, {}))
         rows.append(row)
     results = {
         "version": record.VERSION,
@@ -99,6 +101,13 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     for name in job.rows:
         tracker.files(f"{name}/plan.json", network=name)
     kept.end()
+
+
+def with_refits(rungs: list[dict[str, Any]], steps: Steps, known: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rungs, dense first, and beside that of a refitted kernel what the network was before the refit."""
+    unfitted = known.get("unfitted_top1")
+    refitted = [isinstance(step, Kernel) and step.refits and unfitted is not None for step in (None, *steps)]
+    return [{**rung, "unfitted_top1": unfitted} if here else rung for rung, here in zip(rungs, refitted)]
 
 
 def _made(job: Job, row: dict[str, Any], model: nn.Module, sizes: Sequence[int]) -> report.Made:

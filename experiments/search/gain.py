@@ -49,9 +49,9 @@ class Made(NamedTuple):
     test: Judged
 
 
-def dense(job: Job) -> Compared:
+def dense(job: Job) -> tuple[Compared, Judged]:
     """Measure the network before any compression."""
-    return _row(job, job.model, "", "dense", None)[0]
+    return _row(job, job.model, "", "dense", None)
 
 
 def compare(site: Site, recipe: Kernel, best: FrozenTrial) -> tuple[Made, Made, Gain]:

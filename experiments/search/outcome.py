@@ -17,12 +17,14 @@ from layers.network import write_text
 
 from ..lab.reporting.canvas import save as save_figure
 from ..lab.reporting.page import render
+from ..lab.reporting.page.chance import packed
 from ..lab.reporting.tables import Table
+from ..lab.reporting.units import counted
 from ..lab.runs import record
 from ..lab.steps.kernel import Kernel
 from . import figure, page, tables
 from .config import Search
-from .gain import Compared, Gain, compare, dense, words
+from .gain import Gain, compare, dense, words
 from .tables import KEPT
 from .trial import Site, fingerprint
 
@@ -48,38 +50,45 @@ def write(
         return results
     complete = {budget: study.get_trials(deepcopy=False, states=states[:1]) for budget, study in studies.items()}
     require(all(complete.values()), "trials", counts, "complete, one of each budget at least, not all given up")
-    rows = [dense(site.job)]
-    gains: list[Gain] = []
+    first, judged = dense(site.job)
+    rows, right, gains = [first], {page.called(first): packed(judged.first)}, list[Gain]()
     for budget, recipe in recipes.items():
         loss, best, gain = compare(site, recipe, studies[budget].best_trial)
         save(best.network, best.plan, folder / budget)
         write_text(folder / budget / "layers.csv", best.plan.to_frame().to_csv())
         rows, gains = [*rows, loss.row, best.row], [*gains, gain]
+        right |= {page.called(made.row): packed(made.test.first) for made in (loss, best)}
     images = (len(site.job.dataset.val().labels), len(site.job.dataset.test().labels))
     said = []
     for gain in gains:
         both = {row.plan: row for row in rows if row.budget == gain.budget}
         said.append(words(gain, both, counts[gain.budget], images))
-    _show(search, tables.trials(studies, site.survey.before), rows, said, folder)
     how_made = {"config": search.flat(fingerprint(site.job.model)), "environment": record.environment()}
+    trials = tables.trials(studies, site.survey.before)
+    shown = {
+        "comparison": pd.DataFrame(rows),
+        "front": tables.front(trials),
+        "best": tables.best(trials, first.val_top1),
+    }
+    plans = {row.budget: Plan.load(folder / row.budget / "plan.json") for row in rows[1:]}
+    found = page.Found(rows, right, images[1], said, trials, shown, plans, how_made["environment"])
+    _show(search, found, folder)
     results = {"rows": [row._asdict() for row in rows], "gains": [gain._asdict() for gain in gains]}
-    results = {"trials": counts, "said": said} | results | how_made
+    results = {"trials": counts, "said": said, "test_images": images[1], "right": right} | results | how_made
     record.write_json(folder / RESULTS, results)
     return results
 
 
-def _show(search: Search, table: pd.DataFrame, rows: list[Compared], said: list[str], folder: Path) -> None:
+def _show(search: Search, found: page.Found, folder: Path) -> None:
     """Write tables, figure and page."""
-    dense_top1 = rows[0].val_top1
-    shown = {"comparison": pd.DataFrame(rows), "front": tables.front(table), "best": tables.best(table, dense_top1)}
-    for name, frame in {"trials": table, **shown}.items():
+    for name, frame in {"trials": found.trials, **found.tables}.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False))
-    name = f"{search.network.model} on {search.data.dataset}"
-    title = f"{name}: {len(table)} trials of {table.plan.nunique()} plans, {search.trials.epochs} epochs each"
-    save_figure(figure.draw(table, dense_top1, title), folder / "search")
-    plans = {row.budget: Plan.load(folder / row.budget / "plan.json") for row in rows[1:]}
-    found = {name: percentages(frame) for name, frame in shown.items()}
-    write_text(folder / "report.html", render(page.page(title, search.flat(""), said, rows, table, found, plans)))
+    trials, plans = counted(len(found.trials), "trial"), counted(found.trials.plan.nunique(), "plan")
+    epochs = counted(search.trials.epochs, "epoch")
+    title = f"{search.network.model} on {search.data.dataset}: {trials} of {plans}, {epochs} each"
+    save_figure(figure.draw(found.trials, found.rows[0].val_top1, title), folder / "search")
+    words = {name: percentages(frame) for name, frame in found.tables.items()}
+    write_text(folder / "report.html", render(page.page(search, found._replace(tables=words), folder.name, title)))
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,14 @@ from .config import Sweep, check_options
 
 def act(sweep: Sweep) -> None:
     """Measure what is not measured yet, and draw."""
+    import pandas as pd
     from rich.console import Console
 
     from ..lab.progress import log
+    from ..lab.reporting.tables import print_table
     from . import orders, points
+    from .page import NAMES
+    from .table import table
 
     check_options(sweep)
     console = Console()
@@ -21,6 +25,9 @@ def act(sweep: Sweep) -> None:
         console.print(f"orders.csv, orders.png, orders.pdf: {folder}", soft_wrap=True, highlight=False)
         return
     folder = points.execute(sweep, log)
+    measured = pd.read_csv(folder / "sweep.csv")
+    title = f"top-1 in % at {NAMES[sweep.curves.metric]}; dense {measured.top1[0]:.2f}"
+    print_table(table(measured), console, title)
     console.print(f"sweep.csv, sweep.png, sweep.pdf: {folder}", soft_wrap=True, highlight=False)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 

@@ -12,7 +12,7 @@ from ..lab.reporting.page import Block, Code, Columns, Page, Plot, Section
 from ..lab.reporting.page.curves import Line, lines
 from ..lab.reporting.page.verdict import verdict
 from ..lab.reporting.peers import Peer
-from ..lab.reporting.provenance import command_of
+from ..lab.reporting.provenance import command_of, machine
 from ..lab.reporting.run_report import networks_grid
 from ..lab.reporting.style import COLOURS, GREY
 from ..lab.reporting.units import percent
@@ -28,7 +28,7 @@ def comparison(table: pd.DataFrame, sweep: Sweep, facts: Mapping[str, Any], test
     for point in table.to_dict("records"):
         kernel, selector = point["kernel"], point["selector"]
         other = f" ({selector})" if selector and selector != sweep.curves.selector[0] else ""
-        at = f", {percent(point['kept'])}" if selector else ""
+        at = f" at {percent(point['kept'])}" if selector else ""
         costs = {key: point[key] for key in ("top1", "top5", "loss", "params", "macs", "bytes", "refit", "budget")}
         rows.append({"network": f"{kernel}{other}{at}", "selector": selector, **costs})
     config = {**sweep.flat(), "max_epochs": 0}
@@ -54,7 +54,7 @@ def page(table: pd.DataFrame, beside: Sequence[Peer], sweep: Sweep, facts: Mappi
     sections = [
         Section("Accuracy against cost", [Columns(plots)], NOTE),
         Section("All points", [grid._replace(copies=copies(grid.table))]),
-        Section("Do it again", again),
+        Section("Do it again", again, f"{machine(facts.get('environment', {}))}."),
     ]
     title = f"{sweep.network.model} on {sweep.data.dataset}, {tested:,} test images, no gradient step"
     name = "" if judged.choice is None else judged.choice[1]["network"]

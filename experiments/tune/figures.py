@@ -6,23 +6,20 @@ from typing import Any
 
 import matplotlib
 import optuna
-import plotly.graph_objects as go
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from layers.network import whole, write_text
-
-from ..lab.reporting.page import Code, Page, Plot, Prose, Section, render
+from layers.network import whole
 
 MOST = 4  # parameters in the contours: they take a panel for each pair
 TITLES = {
     "history": "Optimisation history",
-    "importance": "Which settings matter: share of the variance of the accuracy that each explains",
-    "parallel": "Parallel coordinates: a line per trial",
-    "contour": "Contours: accuracy over pairs of settings",
+    "importance": "Which settings matter",
+    "parallel": "Parallel coordinates",
+    "contour": "Contours",
 }
 
 
@@ -57,29 +54,11 @@ def _resized(name: str, figure: Figure) -> Figure:
     return figure
 
 
-def write(study: Study, folder: Path, headline: str, summary: str, again: str = "") -> list[str]:
-    """Write NAME.png for each figure, and report.html with all; return the names of those that could be drawn."""
+def write(study: Study, folder: Path) -> None:
+    """Write NAME.png for each figure."""
     with warnings.catch_warnings(), matplotlib.rc_context({"figure.max_open_warning": 0}):
         warnings.simplefilter("ignore")  # optuna's own: its matplotlib figures are called experimental
-        axes = draw(study, optuna.visualization.matplotlib)
-        for name, drawn in axes.items():
+        for name, drawn in draw(study, optuna.visualization.matplotlib).items():
             figure = drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
             _png(_resized(name, figure), folder / f"{name}.png")
             pyplot.close(figure)  # optuna draws with pyplot, which keeps every figure until it is told not to
-        plots: dict[str, go.Figure] = draw(study, optuna.visualization)
-    sections = []
-    for name, plot in plots.items():
-        plot.update_layout(title=None, height=900 if name == "contour" else 420)
-        if name == "parallel":
-            colours = {"colorscale": "Viridis", "reversescale": True}  # its own fade into the page
-            plot.update_traces(line=colours, selector={"type": "parcoords"})
-        sections.append(Section(TITLES[name], [Plot(plot, f"{TITLES[name]}. {summary}.")]))
-    missing = [title for name, title in TITLES.items() if name not in plots]
-    if missing:
-        why = "For want of complete trials that differ."
-        sections.append(Section("Not drawn", [Prose(f"{title}.") for title in missing], why))
-    if again:
-        sections.append(Section("Train with the best settings", [Code(again, "the command")]))
-    page = Page(f"Study {study.study_name}", headline, [f"{summary}."], sections)
-    write_text(folder / "report.html", render(page))
-    return list(plots)

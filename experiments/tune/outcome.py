@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from layers.network import write_text
 
+from ..lab.reporting.page import render
 from ..lab.runs import record
-from . import figures
+from . import figures, page
 from .config import Tune
 
 
@@ -48,6 +49,7 @@ def write(tune: Tune, study: Study, folder: Path) -> None:
     if trial is not None:
         settings = {"validation_top1": trial.value, "settings": trial.params, "command": command(tune, trial)}
         record.write_json(folder / "best.json", {"trial": trial.number, **settings})
-    headline = "No trial is complete." if trial is None else f"Trial {trial.number} is the best: {trial.value:.2f} %."
+    figures.write(study, folder)
     again = "" if trial is None else command(tune, trial)
-    figures.write(study, folder, headline, summary(tune, study), again)
+    shown = page.page(tune, study, summary(tune, study), trial, again, record.environment())
+    write_text(folder / "report.html", render(shown))

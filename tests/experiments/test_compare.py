@@ -169,3 +169,21 @@ def test_results_of_the_layout_before_are_read_as_those_of_today(runs):
     older = {**today, "version": 2, "rows": rows}
     record.write_json(runs / "a" / "results.json", older)
     assert record.read_results(runs / "a") == today
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 4}, r"layout version 3 or before: read it with newer code"),
+        ({"version": 1}, r"layout version 3: repeat it with --force"),
+        ({"version": "four"}, r"layout version 3: repeat it with --force"),
+        ({"config": None}, r"a whole one: repeat it with --force"),
+        ({"environment": None}, r"a whole one: repeat it with --force"),
+    ],
+)
+def test_results_of_newer_code_and_results_that_lack_something_are_refused_in_a_sentence(runs, change, words, capsys):
+    whole = {**record.read_results(runs / "a"), **change}
+    record.write_json(runs / "a" / "results.json", {key: value for key, value in whole.items() if value is not None})
+    assert compare(["a", "--runs", str(runs)]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"error: run must be .*{words}, got .*\n", said), said

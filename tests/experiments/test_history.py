@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
+from experiments.lab.recipes import evidence
 from experiments.lab.runs import history
 from experiments.lab.runs.epochs import History
+from experiments.list import main as list_runs
 
 
 class Told(list):
@@ -41,3 +44,22 @@ def test_history_of_a_run_that_was_killed_and_resumed(tmp_path):
     assert history.read(tmp_path)[0]["val_top1"] == 50.0
     assert (history.seconds(tmp_path, "dense"), history.seconds(tmp_path, "svd")) == (8.0, 7.0)
     assert len(told) == 4
+
+
+@pytest.mark.parametrize("text", ["[{", '{"network": "dense"}', '[{"epoch": 0}]', "\x00", "[1]"])
+def test_a_history_that_is_torn_or_foreign_is_a_sentence_and_the_list_of_runs_goes_on(text, tmp_path, capsys):
+    run = tmp_path / "digits-lenet-1"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    (run / "history.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^history.json must be (whole|what experiments.run wrote).*--force"):
+        history.read(run)
+    assert list_runs(["--runs", str(tmp_path)]) == 0
+    assert "unreadable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_evidence_that_is_torn_or_foreign_is_a_sentence(text, tmp_path):
+    (tmp_path / "evidence.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^evidence.json must be (whole|what experiments.run wrote)"):
+        evidence.read(tmp_path)

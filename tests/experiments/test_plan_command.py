@@ -1,6 +1,8 @@
 """`experiments.plan`, `experiments.sweep` and `experiments.bench planner`: trained networks, no gradient step."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from browser import look_over
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file, save_file
@@ -86,12 +89,24 @@ def test_a_plan_fits_80_columns_with_every_layer_and_every_reason(budget, capsys
 SWEEP = "--kernel svd spatial --selector loss uniform --fractions 0.02 0.4 0.7 --calibration-images 1000"
 
 
-def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(checkpoint, tmp_path, capsys):
-    arguments = [*SWEEP.split(), "--checkpoint", checkpoint, "--out", str(tmp_path)]
-    assert sweep.main(arguments) == 0
-    said = capsys.readouterr().err
+@pytest.fixture(scope="module")
+def swept(checkpoint, tmp_path_factory):
+    """(the sweep's folder, its arguments, what it wrote to stdout, to stderr)."""
+    out, streams = tmp_path_factory.mktemp("sweep"), (io.StringIO(), io.StringIO())
+    arguments = [*SWEEP.split(), "--checkpoint", checkpoint, "--out", str(out)]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        assert sweep.main(arguments) == 0
+    (folder,) = out.iterdir()
+    return folder, arguments, *(stream.getvalue() for stream in streams)
+
+
+def test_the_page_of_a_sweep_in_a_browser(swept):
+    look_over(swept[0] / "report.html")
+
+
+def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(swept):
+    folder, arguments, printed, said = swept
     assert said.count("left out: budget must be within reach") == 3  # 0.02 of each curve
-    (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {
         *("points.json", "sweep.csv", "sweep.png", "sweep.pdf", "config.json", "report.html")
     }
@@ -103,6 +118,8 @@ def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(checkpoint, tm
     assert (table.top1 > 50).all()
     assert table.refit[1:].all()
     assert table.predicted_rise.notna().tolist() == [selector == "loss" for _, selector in curves]
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["svd", "loss", *(f"{top1:.2f}" for top1 in table.top1[1:3])] in lines
     points = json.loads((folder / "points.json").read_text())
     points["svd loss 0.4"]["top1"] = 12.5
     del points["svd uniform 0.7"]

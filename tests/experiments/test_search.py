@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+from browser import look_over
 from optuna.trial import TrialState
 from PIL import Image
 from searches import never, random_lenet, search_of
@@ -55,6 +56,10 @@ def found(checkpoint, tmp_path_factory):
     assert main([*arguments, "--trials", "5"]) == 0
     (folder,) = out.iterdir()
     return folder, arguments
+
+
+def test_its_page_in_a_browser(found):
+    look_over(found[0] / "report.html")
 
 
 def test_the_tables_the_figure_and_the_page(found):

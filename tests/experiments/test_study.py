@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from browser import look_over
 from safetensors.torch import save_file
 
 import stage3_torch
@@ -161,6 +162,10 @@ def study(tmp_path_factory):
     assert main(arguments) == 0
     (found,) = out.iterdir()
     return found, arguments
+
+
+def test_its_page_in_a_browser(study):
+    look_over(study[0] / "report.html")
 
 
 def test_the_folder_holds_tables_figures_and_the_summary(study, capsys, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 import tyro
+from browser import look_over
 from optuna.trial import FixedTrial, TrialState
 from PIL import Image
 
@@ -45,6 +46,10 @@ def trials(folder):
     found = optuna.load_study(study_name=folder.name, storage=storage).get_trials()
     storage.engine.dispose()
     return found
+
+
+def test_its_page_in_a_browser(found):
+    look_over(found[0] / "report.html")
 
 
 def test_four_figures_as_html_and_png(found):

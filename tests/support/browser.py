@@ -1,5 +1,7 @@
-"""A page as headless Chromium draws it: what it loads, what it complains of, whether it overflows."""
+"""A page as headless Chromium draws it: what it loads, what it complains of, whether all of it can be read."""
 
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,3 +50,83 @@ def overflow(view) -> int:
             break
         view.wait_for_timeout(200)
     return wider
+
+
+READY = "document.documentElement.dataset.ready"
+PAPER = "getComputedStyle(document.body).backgroundColor"
+DRAWN = """[...document.querySelectorAll('.plot')]
+    .map(p => [p.id, p.querySelectorAll('.main-svg').length,
+               p.querySelectorAll('.point, .points path, .js-line, .hm image').length])"""
+CUT = """[...document.querySelectorAll('.plot')].flatMap(plot => {
+    const box = plot.getBoundingClientRect();
+    return [...plot.querySelectorAll('.main-svg text')].filter(text => {
+        const seen = text.getBoundingClientRect();
+        const out = [box.left - seen.left, seen.right - box.right, box.top - seen.top, seen.bottom - box.bottom];
+        return seen.width && Math.max(...out) > 4;
+    }).map(text => `${plot.getAttribute('aria-label').slice(0, 40)}: ${text.textContent}`);
+})"""
+PARTS = ("h1", ".verdict p", ".eyebrow", ".plot .xtick text")
+
+
+def contrast(view, selector: str) -> float:
+    """The ratio of the luminances of an element's text and of the page (WCAG 2.2)."""
+    ink = "getComputedStyle(found)[found.closest('svg') ? 'fill' : 'color']"
+    colours = view.evaluate(f"(found => [{ink}, {PAPER}])(document.querySelector({json.dumps(selector)}))")
+    high, low = sorted(map(_luminance, colours), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    values = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    red, green, blue = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def violations(view) -> list:
+    """What axe-core finds that keeps people from a page: names of its rules and where they are broken."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core to judge pages with")
+    found = axe.Axe().run(view).response["violations"]
+    return [(rule["id"], rule["nodes"][0]["target"], len(rule["nodes"])) for rule in found]
+
+
+def photograph(view, name: str) -> None:
+    """Leave a picture of the page for whoever wants to look at it, in the folder that SCREENSHOTS names."""
+    if where := os.environ.get("SCREENSHOTS"):
+        view.screenshot(path=f"{where}/{name}.png", full_page=True)
+
+
+def look_over(page: Path) -> None:
+    """Assert of a page of ours what must hold of each: light on a desk, dark on a phone."""
+    assert page.stat().st_size < 6e6
+    for width, dark in ((1400, False), (390, True)):
+        with opened(page, width, dark) as view:
+            view.wait_for_function(READY)
+            assert view.evaluate(PAPER) == ("rgb(20, 22, 27)" if dark else "rgb(255, 255, 255)")
+            view.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+            view.wait_for_function("[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))")
+            view.wait_for_timeout(500)
+            photograph(view, f"{page.parent.name}-{page.stem}-{width}")
+            for identity, canvases, marks in view.evaluate(DRAWN):
+                assert canvases, identity
+                assert marks, f"{identity} has axes and nothing in them"
+            assert overflow(view) <= 0
+            assert view.evaluate(CUT) == []
+            assert view.locator("h1").count() == 1
+            assert view.evaluate("[...document.querySelectorAll('th')].every(th => th.scope)")
+            labels = view.evaluate("[...document.querySelectorAll('.plot')].map(p => p.ariaLabel)")
+            assert all(len(words) > 20 for words in labels), labels
+            for selector in PARTS:
+                assert contrast(view, selector) >= 4.5, selector
+            assert violations(view) == []
+            if not dark:
+                _sorts(view)
+            assert view.troubles == []
+
+
+def _sorts(view) -> None:
+    """Every table with controls can be sorted by its last column, either way."""
+    for table in view.locator(".scroll[data-controls] table.grid").all():
+        head = table.locator("thead th").last
+        for direction in ("ascending", "descending"):
+            head.click()
+            table.locator(f"th[aria-sort={direction}]").wait_for()

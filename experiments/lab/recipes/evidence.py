@@ -1,6 +1,6 @@
 """What a run keeps of a plan for its readers: singular values in the loss metric, and the loss layer by layer."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,30 @@ def keep(folder: Path, network: str, evidence: dict[str, Any]) -> None:
 
 def read(folder: Path) -> dict[str, Any]:
     """Return network -> its evidence; nothing of runs that kept none."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return record.read_beside(folder / FILE, dict)
 
 
-def gather(model: nn.Module, plan: Plan, stats: Stats | None, batches: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """Return `spectra` and `sensitivity` of the layers that the plan compresses, on images that calibrated it."""
-    return {"spectra": spectra(model, plan, stats), "sensitivity": sensitivity(model, plan, stats, batches)}
+def gather(
+    model: nn.Module,
+    plan: Plan,
+    stats: Stats | None,
+    batches: list[tuple[Tensor, Tensor]],
+    top1: Callable[[nn.Module], float] | None = None,
+) -> dict[str, Any]:
+    """Return `spectra` and `sensitivity` of the layers that the plan compresses, on images that calibrated it.
+
+    top1: judges the network of the plan before any refit, for `unfitted_top1`; None where nothing is refitted.
+    What needs that network is left out where it would take long.
+    """
+    found: dict[str, Any] = {"spectra": spectra(model, plan, stats), "sensitivity": {}}
+    changed = [row.name for row in plan.layers if row.kernel]
+    affordable = MOST / max(1, plan.before.macs * (len(changed) + 1))
+    x, y = (torch.cat(part)[: int(min(LARGEST, affordable))] for part in zip(*batches))
+    if len(x) < min(FEWEST, sum(len(labels) for _, labels in batches)):
+        return found
+    small = compress(model, plan, stats=stats)
+    found["sensitivity"] = sensitivity(model, small, changed, x, y)
+    return found | ({} if top1 is None else {"unfitted_top1": top1(small)})
 
 
 def spectra(model: nn.Module, plan: Plan, stats: Stats | None) -> dict[str, list[dict[str, Any]]]:
@@ -64,16 +81,9 @@ def _cuts(kernel: str | None, spec: Any, sides: int) -> list[int]:
 
 
 @torch.no_grad()
-def sensitivity(
-    model: nn.Module, plan: Plan, stats: Stats | None, batches: list[tuple[Tensor, Tensor]]
-) -> dict[str, float]:
-    """Return layer -> rise of the cross-entropy where it alone is compressed; nothing where that would take long."""
-    changed = [row.name for row in plan.layers if row.kernel]
-    affordable = MOST / max(1, plan.before.macs * (len(changed) + 1))
-    x, y = (torch.cat(part)[: int(min(LARGEST, affordable))] for part in zip(*batches))
-    if len(x) < min(FEWEST, sum(len(labels) for _, labels in batches)):
-        return {}
-    small, alone = compress(model, plan, stats=stats), copy_of(model)
+def sensitivity(model: nn.Module, small: nn.Module, changed: list[str], x: Tensor, y: Tensor) -> dict[str, float]:
+    """Return layer -> rise of the cross-entropy of x against y where it alone is as in the small network."""
+    alone = copy_of(model)
     with evaluating(alone):
         dense = float(cross_entropy(alone(x.clone()), y))
         rises = {}

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from layers.costs import scale
 
 from ..evaluation.evaluate import Accuracy, accuracy, judge
@@ -114,12 +116,17 @@ class Ladder:
                         seconds = time.perf_counter() - clock
                         if follower and isinstance(step, Kernel) and step.moments:
                             seen = shop.images(state.model, state.done)
-                            found = evidence.gather(state.model, made.plan, seen.stats, seen.batches)
+                            top1 = self._top1 if step.refits else None
+                            found = evidence.gather(state.model, made.plan, seen.stats, seen.batches, top1)
                             evidence.keep(folder, self.name, found)
                         self._keep(number, made, seconds)
                 agreed(None)
             state = self.read(number)
         return state
+
+    def _top1(self, network: nn.Module) -> float:
+        job = self.job
+        return accuracy(network, job.dataset.test(), job.dataset, job.device).top1
 
     @contextmanager
     def _held(self, number: int) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Networks of one or several runs as one table: what each costs, and that as a ratio to a dense network."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -98,6 +99,16 @@ class Comparison(NamedTuple):
             key: unit_of([row[key] for _, row, _ in self.rows if row.get(key) is not None], column.units)
             for key, column in self.columns.items()
         }
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """Return run -> the letter, or the number, that stands for it in figures; nothing of one run alone."""
+        signs = ascii_uppercase if len(self.runs) <= len(ascii_uppercase) else map(str, range(1, len(self.runs) + 1))
+        return dict(zip(self.runs, signs)) if len(self.runs) > 1 else {}
+
+    def called(self, label: str, network: str) -> str:
+        """Name a network as figures do: of several runs with the run's letter."""
+        return f"{network} {self.letters[label]}" if len(self.runs) > 1 else network
 
     def dense_row(self, label: str) -> dict[str, Any]:
         """Return what a run's rows are held against."""

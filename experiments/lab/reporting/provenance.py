@@ -12,6 +12,7 @@ PLACES = {
     "data_root": "DIR",
     "checkpoint": "FILE",
     "foreign": "PHOTOS",
+    "storage": "URL",  # which may hold a password
 }  # of the one machine that ran it: a reader puts in their own
 NAMED = ("dataset", "model")  # a run's name begins with them
 

@@ -62,18 +62,25 @@ def comparison_page(comparison: Comparison, title: str, sections: Sequence[Secti
     """Return the page of a comparison; `sections` of what only a single run has stand before how it was made."""
     judged = verdict(comparison)
     parts = [
-        Section("Accuracy against cost", [ranking(comparison), *fronts(comparison)], FRONT),
+        Section("Accuracy against cost", [ranking(comparison), *_letters(comparison), *fronts(comparison)], FRONT),
         Section(
             "All networks", [networks_grid(comparison, judged), Fold("How it was measured", _measured(comparison))]
         ),
     ]
     name = "" if judged.choice is None else judged.choice[1]["network"]
-    if rungs := ladders(comparison, name):
+    if rungs := ladders(comparison, judged.choice and (judged.choice[0], name)):
         parts.append(
             Section("Step by step", rungs, "What each step gives or costs on the test images, which choose nothing.")
         )
     parts += [*sections, Section("Do it again", _again(comparison))]
     return Page(title, judged.headline, judged.sentences, parts, judged.facts, name)
+
+
+def _letters(comparison: Comparison) -> list[Block]:
+    """Say which letter of the figures is which run."""
+    return [Prose("; ".join(f"{sign}: {label}" for label, sign in comparison.letters.items()))] * bool(
+        comparison.letters
+    )
 
 
 def _measured(comparison: Comparison) -> list[Block]:
@@ -86,7 +93,7 @@ def _again(comparison: Comparison) -> list[Block]:
     machines = {label: results["environment"] for label, results in comparison.runs.items()}
     keys = list(dict.fromkeys(key for environment in machines.values() for key in environment))
     rows = [[key, *("" if made.get(key) is None else str(made[key]) for made in machines.values())] for key in keys]
-    environment = Grid(Table(["", *machines], rows, 1 + len(machines)), "Machine and versions", controls=False)
+    environment = Grid(Table(["what", *machines], rows, 1 + len(machines)), "Machine and versions", controls=False)
     settings = {label: results["config"] for label, results in comparison.runs.items()}
     config = Code(json.dumps(settings, indent=1), "all settings")
     return [*made, Fold("Machine and versions", [environment]), Fold("Every setting", [config])]
@@ -98,7 +105,7 @@ def layer_section(made: Mapping[str, Made], first: str = "") -> Section:
     for name, how in made.items():
         blocks: list[Block] = [Prose(f"{how.words[:1].upper()}{how.words[1:]}.")] if how.words else []
         if how.plan is not None:
-            blocks += layer_blocks(how.plan, how.evidence.get("sensitivity"))
+            blocks += layer_blocks(how.plan, how.evidence.get("sensitivity"), name)
             blocks += spectra_blocks(how.plan, how.evidence.get("spectra", {}))
         blocks += [Code(text, f"what was done to {name}") for text in how.texts]
         folds.append(Fold(name, blocks, name == (first or next(iter(made))), name))

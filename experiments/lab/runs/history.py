@@ -1,16 +1,21 @@
 """What became of each epoch, as the run folder has it: `history.json`, which `epochs` writes."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from checks import require
+
+from .record import read_beside
 
 FILE = "history.json"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """Return a row per network and epoch, in the order in which they were trained; none before the first is over."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rows = read_beside(folder / FILE, list)
+    ours = all(isinstance(row, dict) and {"network", "epoch", "seconds"} <= set(row) for row in rows)
+    require(ours, FILE, str(folder / FILE), "what experiments.run wrote: repeat the run with --force")
+    return rows
 
 
 def seconds(folder: Path, network: str) -> float:

@@ -6,13 +6,15 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from checks import require
 
+Kind = TypeVar("Kind", list[Any], dict[str, Any])
 CONFIG = "config.json"
 COMPLETE = "results.json"
 VERSION = 3  # of its layout: in 2 a row of a network had its name under "kernel"
+FACTS = {"config", "environment", "test_images", "latency_batches"}
 ROW = {"network", "top1", "top5", "loss", "params", "macs", "bytes", "peak_memory", "training_seconds"}
 
 
@@ -92,10 +94,26 @@ def read_results(folder: Path) -> dict[str, Any]:
     ours = isinstance(results, dict) and "rows" in results
     require(ours, "run", str(folder), "a folder that experiments.run wrote, not another verb")
     version, rows = results.get("version"), results["rows"]
+    newer = isinstance(version, int) and version > VERSION
+    require(not newer, "run", f"{path} of {version}", f"of layout version {VERSION} or before: read it with newer code")
     require(version in (2, 3), "run", f"{path} of {version}", f"of layout version {VERSION}: repeat it with --force")
     if version == 2 and isinstance(rows, list):
         rows = [{"network": row.pop("kernel", None), **row} if isinstance(row, dict) else row for row in rows]
         results |= {"version": VERSION, "rows": rows}
     whole = isinstance(rows, list) and rows and all(isinstance(row, dict) and set(row) >= ROW for row in rows)
-    require(bool(whole) and "latency_batches" in results, "run", str(path), "a whole one: repeat it with --force")
+    require(bool(whole) and set(results) >= FACTS, "run", str(path), "a whole one: repeat it with --force")
     return results
+
+
+def read_beside(path: Path, kind: type[Kind]) -> Kind:
+    """Read a JSON file that lies beside results.json, empty where there is none; ValueError for no whole one."""
+    if not path.is_file():
+        return kind()
+    again = "repeat the run with --force"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} must be whole, got {path} ({error}): {again}") from None
+    if not isinstance(data, kind):
+        raise ValueError(f"{path.name} must be what experiments.run wrote, got {path}: {again}")
+    return data

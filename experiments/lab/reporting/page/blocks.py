@@ -22,12 +22,13 @@ class Code(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A figure of plotly; `alt` says in words what it shows."""
+    """A figure of plotly; `alt` says in words what it shows.  A wide one scrolls sideways where there is no room."""
 
     figure: go.Figure
     alt: str
     title: str = ""
     note: str = ""
+    wide: bool = False
 
 
 class Legend(NamedTuple):

@@ -84,19 +84,22 @@ def _points(comparison: Comparison, key: str, column: Column, unit: Unit, shares
         low, high = (
             None if row.get(f"{key}_{end}") is None else scale * row[f"{key}_{end}"] for end in ("low", "high")
         )
-        name = f"{label} {row['network']}" if len(runs) > 1 else row["network"]
+        name = comparison.called(label, row["network"])
         words = f"{digits(row[key] / unit.size)} {unit.sign}".rstrip() + f", {column.title}"
         images = comparison.runs[label]["test_images"]
         found.append(_Point(x, row["top1"], runs.index(label), row["network"], name, words, low, high, images))
     return found
 
 
-def places(points: Sequence[_Point], span: Sequence[float]) -> list[str]:
-    """Return where each point's name stands: where it hides the fewest markers and names, on a panel of usual size."""
+def places(points: Sequence[_Point], span: Sequence[float]) -> list[str | None]:
+    """Return where each point's name stands: where it hides the fewest markers and names, on a panel of usual size.
+
+    None where it would be unreadable: half of it under others; colour and marker say whose point it is.
+    """
     width, height, most = 330, 250, max(point.x for point in points) or 1
     spots = [(width * point.x / most, height * (point.y - span[0]) / (span[1] - span[0])) for point in points]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
-    chosen = []
+    chosen: list[str | None] = []
     for point, (x, y) in zip(points, spots):
         wide = 7.5 * len(short(point.label))
         boxes = {
@@ -110,8 +113,10 @@ def places(points: Sequence[_Point], span: Sequence[float]) -> list[str]:
         cost = {place: sum(_overlap(box, other) for other in taken) for place, box in boxes.items()}
         outside = {place: 100 * (max(0, box[2] - width - 12) + max(0, -box[0])) for place, box in boxes.items()}
         place = min(boxes, key=lambda name: cost[name] + outside[name])
-        taken.append(boxes[place])
-        chosen.append(place)
+        left, bottom, right, top = boxes[place]
+        readable = cost[place] <= (right - left) * (top - bottom) / 2
+        taken += [boxes[place]] * readable
+        chosen.append(place if readable else None)
     return chosen
 
 
@@ -122,7 +127,7 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     return max(0.0, wide) * max(0.0, high)
 
 
-def _add(figure: go.Figure, point: _Point, place: str) -> None:
+def _add(figure: go.Figure, point: _Point, place: str | None) -> None:
     style = look(point.name)
     low, high = wilson(point.y, point.images)
     bars, across = {"color": style.colour, "thickness": 1, "width": 0}, None
@@ -131,7 +136,7 @@ def _add(figure: go.Figure, point: _Point, place: str) -> None:
     figure.add_scatter(
         x=[point.x],
         y=[point.y],
-        mode="markers+text",
+        mode="markers" if place is None else "markers+text",
         text=[short(point.label)],
         textposition=place,
         cliponaxis=False,

@@ -26,15 +26,18 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2 - 1) :]}"
 
 
-def layer_blocks(plan: Plan, measured: Mapping[str, float] | None = None) -> list[Block]:
-    """Return the pictures of a plan and its table; `measured`: layer -> rise of the loss where it alone is so."""
+def layer_blocks(plan: Plan, measured: Mapping[str, float] | None = None, of: str = "") -> list[Block]:
+    """Return the pictures of a plan and its table.
+
+    measured: layer -> rise of the loss where it alone is so.  of: whose plan it is, where a page has several.
+    """
     if not plan.layers:
         return []
     kernels = list(dict.fromkeys(row.kernel or "dense" for row in plan.layers))
     pictures = [_bars(plan, metric) for metric in ("macs", "params")]
     if plan.selector == "loss" or measured:
         pictures.append(sensitivity(plan, measured or {}))
-    return [Legend(kernels), Columns(pictures), table(plan)]
+    return [Legend(kernels), Columns(pictures), table(plan, of)]
 
 
 def words(row: LayerPlan) -> str:
@@ -121,8 +124,9 @@ def sensitivity(plan: Plan, measured: Mapping[str, float]) -> Plot:
     return Plot(figure, f"Rise of the loss by layer, {what}: {said}.", f"Rise of the loss, {what}")
 
 
-def table(plan: Plan) -> Grid:
+def table(plan: Plan, of: str = "") -> Grid:
     """Return the plan as a table: what becomes of each layer, its costs before and after, its error."""
+    caption = f"What becomes of each layer{' of' * bool(of)} {of}".rstrip()
     costs: dict[str, tuple[str, tuple[Unit, ...]]] = {"params": ("parameters", COUNTS), "macs": ("MACs", COUNTS)}
     units = {
         key: unit_of([getattr(row.before, key) for row in plan.layers], scale) for key, (_, scale) in costs.items()
@@ -151,4 +155,4 @@ def table(plan: Plan) -> Grid:
     heads = [f"{title}, {units[key].sign}" if units[key].sign else title for key, (title, _) in costs.items()]
     measure = "rise of the loss" if plan.selector == "loss" else "error"
     header = ["layer", "kernel", "ranks, or why dense", *heads, *([f"time, {clock.sign}"] if seconds else []), measure]
-    return Grid(Table(header, rows, 3), "What becomes of each layer", order, names=1)
+    return Grid(Table(header, rows, 3), caption, order, names=1)

@@ -18,7 +18,7 @@ def ranking(comparison: Comparison) -> Plot:
     for label, row, dense in rows:
         images, style = comparison.runs[label]["test_images"], look(row["network"])
         low, high = wilson(row["top1"], images)
-        name = f"{label} {row['network']}" if several else row["network"]
+        name = comparison.called(label, row["network"])
         shares = {words: ratio(row, dense, key) for key, words in COSTS.items()}
         kept = ", ".join(f"{percent(share)} of {words}" for words, share in shares.items() if share is not None)
         beside = "" if row is dense or shares["MACs"] is None else f" · {percent(shares['MACs'])} MACs"
@@ -44,6 +44,6 @@ def ranking(comparison: Comparison) -> Plot:
         top1 = comparison.dense_row(label)["top1"] if comparison.dense else whole["top1"]
         figure.add_vline(top1, line={"color": GREY, "width": 1.5, "dash": "dot"})
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(title_text="top-1 on the test images, %, with its 95 % interval; dotted: dense")
+    figure.update_xaxes(title_text="top-1, %; dotted: dense")
     figure.update_layout(height=34 * len(rows) + 80)
     return Plot(figure, f"Networks by accuracy: {'; '.join(said)}.", "Networks by accuracy")

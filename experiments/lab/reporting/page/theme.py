@@ -1,5 +1,7 @@
 """How every figure of a page looks; its text and its lines take the page's colours, dark or light, from page.css."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
 
@@ -29,6 +31,13 @@ LOOK = go.layout.Template(
         "colorway": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
     }
 )
+
+
+def logarithmic(figure: go.Figure, values: Sequence[float]) -> go.Figure:
+    """Make the y axis logarithmic, with a tick a decade where there are two of them."""
+    found = [value for value in values if value > 0]
+    decades = bool(found) and max(found) >= 100 * min(found)
+    return figure.update_yaxes(type="log", exponentformat="power", **({"dtick": 1} if decades else {"nticks": 6}))
 
 
 def dressed(figure: go.Figure) -> str:

@@ -80,7 +80,9 @@ function draw(plot) {
   plot.dataset.drawn = "yes";
   const { data, layout } = JSON.parse(document.querySelector(`script[data-for="${plot.id}"]`).textContent);
   const buttons = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"];
-  Plotly.newPlot(plot, data, { ...layout, autosize: true }, { responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons });
+  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons };
+  // the words of the figure stand in its label: what is drawn would be read as loose numbers
+  Plotly.newPlot(plot, data, { ...layout, autosize: true }, options).then(() => plot.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true")));
 }
 const drawAll = () => document.querySelectorAll(".plot").forEach(draw);
 await loadPlotly();
