@@ -32,6 +32,7 @@ COLUMNS = {"best": "which", "budget": "budget", "trial": "trial", "val_top1": "v
 COLUMNS |= {"val_loss": "validation loss"}
 COLUMNS |= {f"{name}_kept": f"{words} kept" for name, words in {"macs": "MACs", "params": "parameters"}.items()}
 COLUMNS |= {"bytes_kept": "bytes kept"}
+NETWORKS = "loss: the plan of selector loss. search: that of the trial with the lowest validation loss."
 TRIALS = (
     "Each point is a trial; the first of a budget, the diamond, is the plan of selector loss. "
     "Rings: the Pareto front. Dotted: the dense network."
@@ -90,7 +91,7 @@ def page(search: Search, found: Found, name: str, title: str) -> Page:
     again: list[Block] = [Code(command_of("search", search), "the command"), Fold("Every setting", settings)]
     sections = [
         Section("Accuracy against cost", [ranking(shown), *fronts(shown)], FRONT),
-        Section("All networks", [grid._replace(copies=copies(grid.table))]),
+        Section("All networks", [grid._replace(copies=copies(grid.table))], NETWORKS),
         Section("What the search added to selector loss", added, TRIALS),
         *tables,
         Section("What became of each layer", plans, LAYERS),

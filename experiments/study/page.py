@@ -54,7 +54,7 @@ ORDER = (
     "Do neighbours among the channels mean anything? Only where the trained weights lie to the left of the shuffled "
     "and of the random ones; sorting finds neighbours in noise as well."
 )
-TIMES = "Of the three implementations of each kernel, on the same weight in float32."
+TIMES = "Medians and quartiles of the three implementations of each kernel, on the same weight in float32."
 ENERGY = "Energy in the first n coefficients, as a fraction of all. Solid: trained weights; dotted: random ones."
 
 
@@ -153,7 +153,7 @@ def _by_stage(clock: pd.DataFrame, facts: dict[str, Any]) -> Plot:
         marker = {"size": 11, "symbol": ("circle", "square", "diamond")[number], "color": COLOURS[1 + number]}
         figure.add_scatter(x=middle, y=names, mode="markers", name=name, error_x=bars, marker=marker)
         said.append(f"{name} {middle.min():.3g} to {middle.max():.3g} ms")
-    figure.update_xaxes(type="log", title_text="ms of one encoding, median and quartiles", dtick=1)
+    figure.update_xaxes(type="log", title_text="ms", dtick=1)
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(height=110 + 30 * clock.kernel.nunique(), margin={"t": 50})
     shape = "x".join(map(str, facts["timed"]["shape"]))

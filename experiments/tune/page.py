@@ -23,9 +23,10 @@ from .figures import TITLES, draw
 NOTES = {
     "history": "Each point is a trial; the line is the best so far.",
     "importance": "The share of the variance of the accuracy that each setting explains (fANOVA, Hutter et al. 2014).",
-    "parallel": "A line per trial, dark to light with its accuracy; settings that matter most first.",
+    "parallel": "A line per trial, from grey to orange with its accuracy; settings that matter most first.",
     "contour": "Validation accuracy over pairs of the settings that matter most.",
 }
+SCALE = [[0, "#9AA3B2"], [1, "#D55E00"]]  # both are seen on white and on near-black
 ACCURACY = "validation, %"
 
 
@@ -41,9 +42,14 @@ def page(
     sections = []
     for name, plot in plots.items():
         figure = parallel(complete, list(matter)) if name == "parallel" else plot
+        if name == "history":
+            figure.update_xaxes(dtick=max(1, len(study.trials) // 10), title_text="trial")
+        if name == "importance":  # with room for the numbers behind the bars
+            figure.update_xaxes(range=[0, 1.2 * max(matter.values())], title_text="share of the variance")
+            figure.update_yaxes(title_text=None)
         figure.update_layout(title=None, height={"contour": 900, "importance": 60 + 40 * len(matter)}.get(name, 420))
         alt = f"{TITLES[name]}: {NOTES[name]} {summary}."
-        sections.append(Section(TITLES[name], [Plot(figure, alt, wide=name == "contour")], NOTES[name]))
+        sections.append(Section(TITLES[name], [Plot(figure, alt, wide=name in ("parallel", "contour"))], NOTES[name]))
     if missing := [title for name, title in TITLES.items() if name not in plots]:
         why = "For want of complete trials that differ."
         sections.append(Section("Not drawn", [Prose(f"{title}.") for title in missing], why))
@@ -110,7 +116,7 @@ def parallel(complete: Sequence[FrozenTrial], names: Sequence[str]) -> go.Figure
     places = [_places(column) for column in columns]
     figure = go.Figure()
     for number, trial in enumerate(complete):
-        (colour,) = sample_colorscale("Viridis", [places[0][number] or 0.0])
+        (colour,) = sample_colorscale(SCALE, [places[0][number] or 0.0])
         words = "<br>".join(f"{name} {setting(value)}" for name, value in trial.params.items())
         figure.add_scatter(
             x=axes,

@@ -90,5 +90,9 @@ def test_the_report_says_what_to_ship_and_shows_what_the_run_kept(folder):
         plan = json.loads((folder / network / "plan.json").read_text())
         changed = {row["name"] for row in plan["layers"] if row["kernel"]}
         assert set(evidence[network]["sensitivity"]) == set(evidence[network]["spectra"]) == changed
+        (row,) = (row for row in results["rows"] if row["network"] == network)
+        assert [rung.get("unfitted_top1") for rung in row["ladder"]] == [
+            *(None, evidence[network]["unfitted_top1"], None)  # dense, kernel, fine-tuning
+        ]
     for words in ("Singular values in the metric of the loss", "measured alone", "Step by step", "Training"):
         assert words in text

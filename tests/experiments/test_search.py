@@ -83,8 +83,12 @@ def test_the_tables_the_figure_and_the_page(found):
     for budget, group in table.groupby("budget"):
         assert best.loc[f"lowest validation loss, {budget}"].val_loss == group.val_loss.min()
     page = (folder / "report.html").read_text()
-    for words in (*HEADS.values(), "The best plan, params=0.3", "Ship the searched plan at params="):
+    heads = [head for head, _ in HEADS.values()]
+    for words in (*heads, "The best plan, params=0.3", "Ship ", "fewer parameters", "python -m experiments.search"):
         assert words in page
+    found = json.loads((folder / "found.json").read_text())
+    assert set(found["right"]) >= {"dense", "loss at params=0.3", "loss at params=0.6"}
+    assert "McNemar" in page
     with Image.open(folder / "search.png") as image:
         assert len(image.convert("RGB").getcolors(1 << 24)) > 50  # something is drawn
     assert (folder / "search.pdf").read_bytes().startswith(b"%PDF")

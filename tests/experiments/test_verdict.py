@@ -6,9 +6,10 @@ from run_folders import results, row
 
 from experiments.lab.reporting.comparison import Comparison
 from experiments.lab.reporting.page.chance import difference, packed, unpacked
-from experiments.lab.reporting.page.front import pareto
-from experiments.lab.reporting.page.ladder import steps
+from experiments.lab.reporting.page.front import fronts, pareto
+from experiments.lab.reporting.page.ladder import ladders, steps
 from experiments.lab.reporting.page.verdict import verdict
+from experiments.lab.reporting.peers import CIFAR10
 
 
 def net(name, top1, macs=0.5, **other):
@@ -118,3 +119,56 @@ def test_the_steps_are_those_of_the_ladder_or_before_and_after_tuning():
         ("fine-tuned", 89.0),
     ]
     assert [step["top1"] for step in steps(net("svd", 89.0), DENSE, 64)] == [90.0, 89.0]
+
+
+def test_a_kernel_that_was_refitted_is_two_steps_and_steps_of_one_name_are_two_bars():
+    tune = {"step": "finetune 1", "top1": 89.0, "latency_64": 1e-3}
+    svd = {"step": "svd macs=0.5", "top1": 88.0, "unfitted_top1": 70.0, "latency_64": 1e-3}
+    row = {**net("svd", 89.0), "ladder": [{"step": "dense", "top1": 90.0, "latency_64": 2e-3}, svd, tune, tune]}
+    way = steps(row, DENSE, 64)
+    assert [(step["step"], step["top1"], step["latency"]) for step in way] == [
+        ("dense", 90.0, 2e-3),
+        ("svd macs=0.5", 70.0, 1e-3),
+        ("refit", 88.0, 1e-3),
+        ("finetune 1", 89.0, 1e-3),
+        ("finetune 1", 89.0, 1e-3),
+    ]
+    (fold,) = ladders(Comparison({"a": results(DENSE, row)}))
+    points, times = (plot.figure.data[0] for plot in fold.blocks[0].blocks)
+    assert list(points.y) == [-20.0, 18.0, 1.0, 0.0, 0.0]
+    assert len(set(points.x)) == len(points.x)
+    assert list(times.y) == pytest.approx([2.0, 1.0, 1.0, 1.0, 1.0])  # milliseconds
+    assert "svd macs=0.5 -20.00; refit +18.00" in fold.blocks[0].blocks[0].alt
+
+
+def test_times_of_a_busy_machine_are_left_out_of_the_steps_and_that_is_said():
+    row = {**net("svd", 89.0, latency_64_noisy=True), "top1_before": 85.0}
+    (fold,) = ladders(Comparison({"a": results(DENSE, row)}))
+    (points,) = fold.blocks[0].blocks
+    assert points.note.startswith("The machine had other work")
+
+
+def test_of_several_runs_figures_have_letters_and_names_that_would_hide_each_other_are_left_out():
+    crowd = [net(name, 89.9, 0.5) for name in ("svd", "cp", "ht", "tucker", "spatial", "auto")]
+    shown = Comparison({"digits-lenet-1": results(DENSE, *crowd), "digits-lenet-2": results(DENSE, *crowd)})
+    assert shown.letters == {"digits-lenet-1": "A", "digits-lenet-2": "B"}
+    assert Comparison({"a": results(DENSE)}).letters == {}
+    _, columns = fronts(shown)
+    traces = [trace for trace in columns.blocks[0].figure.data if trace.name]
+    assert {trace.name for trace in traces} == {
+        f"{row['network']} {letter}" for row in (DENSE, *crowd) for letter in "AB"
+    }
+    assert 0 < sum(trace.mode == "markers" for trace in traces) < len(traces)
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "drawn"), [("resnet20", CIFAR10, 3), ("resnet56", CIFAR10, 0), ("resnet20", "ab", 0)]
+)
+def test_peers_stand_beside_the_same_network_on_the_same_images_alone(model, classes, drawn):
+    shown = results(DENSE, net("svd", 89.5), model=model) | {"class_names": sorted(classes)}
+    macs = fronts(Comparison({"a": shown}))[1].blocks[0]
+    assert macs.title == "Multiply-accumulates"
+    lines = [trace for trace in macs.figure.data if trace.mode == "lines+markers"]
+    assert len(lines) == drawn
+    for trace in lines:  # as far below our dense network as they report below theirs
+        assert max(trace.y) <= 90.0

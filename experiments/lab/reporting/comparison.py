@@ -15,11 +15,15 @@ MANY = 10  # classes: of no more, almost every network has the right one among i
 
 
 def _points(value: float, dense: float) -> str:
-    return brief(f"{value - dense:+.2f}", value - dense, "+")
+    return _signed(value - dense, 2)
 
 
 def _difference(value: float, dense: float) -> str:
-    return brief(f"{value - dense:+.3f}", value - dense, "+")
+    return _signed(value - dense, 3)
+
+
+def _signed(value: float, decimals: int) -> str:
+    return brief(f"{round(value, decimals) + 0.0:+.{decimals}f}", value, "+")  # no "-0.00"
 
 
 def _percent(value: float, dense: float) -> str:

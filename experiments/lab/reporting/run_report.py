@@ -25,8 +25,8 @@ from .provenance import differences
 from .tables import Table, print_table
 
 FRONT = (
-    "Up and to the left is better. Bars: 95 % Wilson intervals of the accuracy, quartiles of a time. "
-    "Dotted: the Pareto front, what nothing here beats in both."
+    "Bars: 95 % Wilson intervals of the accuracy, quartiles of a time. Dotted above: the dense network. "
+    "Below, up and to the left is better; dotted: the Pareto front, what nothing here beats in both."
 )
 LAYERS = "Grey: the dense layer. In colour: what is left of it, by kernel. Ranks, costs and reasons: point at a bar."
 

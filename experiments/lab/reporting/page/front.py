@@ -94,7 +94,7 @@ def _points(comparison: Comparison, key: str, column: Column, unit: Unit, shares
 def places(points: Sequence[_Point], span: Sequence[float]) -> list[str | None]:
     """Return where each point's name stands: where it hides the fewest markers and names, on a panel of usual size.
 
-    None where it would be unreadable: half of it under others; colour and marker say whose point it is.
+    None where a fifth of it would lie under others; colour and marker say whose point it is.
     """
     width, height, most = 330, 250, max(point.x for point in points) or 1
     spots = [(width * point.x / most, height * (point.y - span[0]) / (span[1] - span[0])) for point in points]
@@ -114,7 +114,7 @@ def places(points: Sequence[_Point], span: Sequence[float]) -> list[str | None]:
         outside = {place: 100 * (max(0, box[2] - width - 12) + max(0, -box[0])) for place, box in boxes.items()}
         place = min(boxes, key=lambda name: cost[name] + outside[name])
         left, bottom, right, top = boxes[place]
-        readable = cost[place] <= (right - left) * (top - bottom) / 2
+        readable = cost[place] <= (right - left) * (top - bottom) / 5
         taken += [boxes[place]] * readable
         chosen.append(place if readable else None)
     return chosen

@@ -44,6 +44,6 @@ def ranking(comparison: Comparison) -> Plot:
         top1 = comparison.dense_row(label)["top1"] if comparison.dense else whole["top1"]
         figure.add_vline(top1, line={"color": GREY, "width": 1.5, "dash": "dot"})
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(title_text="top-1, %; dotted: dense")
+    figure.update_xaxes(title_text="top-1, %")
     figure.update_layout(height=34 * len(rows) + 80)
     return Plot(figure, f"Networks by accuracy: {'; '.join(said)}.", "Networks by accuracy")
