@@ -96,3 +96,15 @@ def test_the_report_says_what_to_ship_and_shows_what_the_run_kept(folder):
         ]
     for words in ("Singular values in the metric of the loss", "measured alone", "Step by step", "Training"):
         assert words in text
+
+
+def test_the_pages_of_learned_frequencies_show_how_far_they_drifted(tmp_path):
+    words = ["--frequency", "--kernel", "dct", "--layers", "conv", "--max-epochs", "2", "--no-track"]
+    assert run([*words, "--out", str(tmp_path)]) == 0
+    (made,) = tmp_path.iterdir()
+    assert inspect([str(made)]) == 0
+    text = (made / "inspect.html").read_text()
+    assert "Drift of learned frequencies" in text
+    assert "Drift of the frequencies of conv1 of dct: median " in text
+    look_over(made / "inspect.html")
+    look_over(made / "report.html")

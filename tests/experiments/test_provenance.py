@@ -38,6 +38,8 @@ def test_the_command_of_any_verb():
     assert command_of("bench planner", bench) == (
         "python -m experiments.bench planner --seeds 5 --foreign PHOTOS --out a.md"
     )
+    tune = Tune(output=Workers(7, "postgresql://me:secret@host/name", out=Path("/home/me/runs")))
+    assert command_of("tune", tune) == "python -m experiments.tune --trials 7 --storage URL"
 
 
 def test_runs_differ_in_what_is_not_default_and_not_shared():

@@ -14,6 +14,7 @@ PLACES = {
     "foreign": "PHOTOS",
     "storage": "URL",  # which may hold a password
 }  # of the one machine that ran it: a reader puts in their own
+PLACED = ("out", "force", "heartbeat", "retries")
 NAMED = ("dataset", "model")  # a run's name begins with them
 
 
@@ -55,9 +56,10 @@ def command_of(verb: str, options: Any) -> str:
 
 
 def _flat(options: Any) -> dict[str, Any]:
-    values = vars(options).values()
-    groups = [asdict(group) for group in values if is_dataclass(group) and not isinstance(group, type)]
-    return {name: _plain(value) for group in groups or [asdict(options)] for name, value in group.items()}
+    groups = {name: asdict(group) for name, group in vars(options).items() if is_dataclass(group)}
+    for name in PLACED:  # where results went on one machine makes none of them
+        groups.get("output", {}).pop(name, None)
+    return {name: _plain(value) for group in groups.values() or [asdict(options)] for name, value in group.items()}
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
