@@ -7,6 +7,8 @@ import torch
 
 from layers import interleaved
 
+from ..lab.progress import Pace, log
+
 
 class Row(NamedTuple):
     """A row compares `work` done by `ours` and by a peer, each called without arguments."""
@@ -56,10 +58,13 @@ class Measured(NamedTuple):
 
 def measure(rows: Sequence[Row | LazyRow], threads: int, seconds: float) -> list[Measured]:
     """Measure every row in turn: ours, theirs, ours, theirs, ... with this number of threads."""
-    before = torch.get_num_threads()
+    before, pace, measured = torch.get_num_threads(), Pace(len(rows)), list[Measured]()
     torch.set_num_threads(threads)
     try:
-        return [_measure(row.make() if isinstance(row, LazyRow) else row, seconds) for row in rows]
+        for row in rows:
+            log(f"{row.work}: {pace(len(measured))}")
+            measured.append(_measure(row.make() if isinstance(row, LazyRow) else row, seconds))
+        return measured
     finally:
         torch.set_num_threads(before)
 

@@ -14,6 +14,7 @@ from checks import require
 from layers.network import load_tensors, write_text
 
 from ..lab.evaluation.calibration import Calibration, image_count
+from ..lab.progress import Pace, log
 from ..lab.recipes.job import Job, look_up
 from ..lab.recipes.saved import configuration, read_network
 from ..lab.reporting.tables import Table, markdown, print_table
@@ -101,8 +102,9 @@ def _rows(
     most = max(options.batches)
     example = job.example[torch.arange(most) % len(job.example)]
     right = {name: measure.answers(network, job) for name, network in networks.items()}
-    rows = []
-    for cell in chosen:
+    rows, pace = [], Pace(len(chosen))
+    for number, cell in enumerate(chosen):
+        log(f"{cell}: {pace(number)}")
         there = {name: folder for name, folder in folders.items() if (folder / cell.file).is_file()}
         last = measure.layouts(cell, there, example, options.threads)
         times = measure.timed(cell, there, example, options.batches, options.threads, last)

@@ -8,6 +8,8 @@ import tyro
 from experiments.bench.planner.config import Accuracies, PlannerBench
 from experiments.lab.config import Compression, Config, Data, Measurement, Network, Training
 from experiments.lab.reporting.provenance import command, command_of, differences, provenance
+from experiments.lab.trials.config import Workers
+from experiments.tune.config import Tune
 
 
 def test_the_command_of_a_run_makes_the_same_run_again(tmp_path):

@@ -56,7 +56,8 @@ def command_of(verb: str, options: Any) -> str:
 
 
 def _flat(options: Any) -> dict[str, Any]:
-    groups = {name: asdict(group) for name, group in vars(options).items() if is_dataclass(group)}
+    fields_of = vars(options).items()
+    groups = {n: asdict(g) for n, g in fields_of if is_dataclass(g) and not isinstance(g, type)}
     for name in PLACED:  # where results went on one machine makes none of them
         groups.get("output", {}).pop(name, None)
     return {name: _plain(value) for group in groups.values() or [asdict(options)] for name, value in group.items()}

@@ -57,14 +57,15 @@ class Int8:
         with stage("int8, weights"):
             model = compensated_network(model, batches)
         files: dict[str, bytes] = {}
-        for method in self._methods():
-            with stage(f"int8, {method}"):
+        with stage("int8, method", len(self._methods())) as sign:
+            for method in self._methods():
                 try:
                     files[method] = quantised(model, batches, method, facts, compensate=False)
                 except ValueError as error:
                     if self.method != AUTO or method != NNCF:
                         raise
                     log(f"int8: {error}")  # one method of several
+                sign.finish(method)
         return replace(state, onnx=self._best(files, shop))
 
     def _methods(self) -> tuple[str, ...]:
