@@ -1,6 +1,7 @@
 """How every figure of a page looks; its text and its lines take the page's colours, dark or light, from page.css."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
@@ -34,10 +35,11 @@ LOOK = go.layout.Template(
 
 
 def logarithmic(figure: go.Figure, values: Sequence[float]) -> go.Figure:
-    """Make the y axis logarithmic, with a tick a decade where there are two of them."""
-    found = [value for value in values if value > 0]
-    decades = bool(found) and max(found) >= 100 * min(found)
-    return figure.update_yaxes(type="log", exponentformat="power", **({"dtick": 1} if decades else {"nticks": 6}))
+    """Make the y axis logarithmic, with a tick a decade where there are two of them, else at 1, 2 and 5."""
+    found = [value for value in values if value > 0] or [1.0]
+    span = max(found) / min(found)
+    ticks: dict[str, Any] = {"dtick": 1} if span >= 100 else {"dtick": "D2"} if span >= 5 else {"nticks": 6}
+    return figure.update_yaxes(type="log", exponentformat="power", **ticks)
 
 
 def dressed(figure: go.Figure) -> str:

@@ -107,7 +107,8 @@ def _judged(comparison: Comparison, key: str, cheaper: list[_Candidate]) -> Verd
     )
     if rivals:
         ahead = _difference(comparison, best, rivals[0])
-        second += f"; against {_said(comparison, rivals[0])}, at {percent(rivals[0].cost)}, {_points(ahead)}"
+        named, at = _said(comparison, rivals[0]), f"at {percent(rivals[0].cost)}"
+        second += f"; against {named if named.endswith(at) else f'{named}, {at}'}, {_points(ahead)}"
     return Verdict(headline, (first, f"{second}."), _facts(comparison, best, time), (best.run, best.row))
 
 
