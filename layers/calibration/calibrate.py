@@ -5,7 +5,7 @@ per layer, about 1 GiB for ResNet-50.  Wide layers keep those sums in blocks of 
 until the others have given their moments, and then show in the eigenvectors of these what they miss: eigenvalues.py.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -66,25 +66,26 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool | None 
         require(sums[IMAGES] > 0, "batches", "none", "at least one batch of images")
         _sum_over_processes(sums)
         if not loss_aware:
-            return Stats(_moments(layers, sums, {}), int(sums[IMAGES]), loss_aware)
+            return Stats(dict(_moments(layers, sums, {})), int(sums[IMAGES]), loss_aware)
         norms = observer.norms or {}
-        narrow = {n: seen for n, seen in _moments(layers, sums, norms).items() if seen.inputs.shape[-1] <= WIDEST}
-        bases = {name: Basis.of(layers[name], seen) for name, seen in narrow.items()}
+        seen_first = _moments(layers, sums, norms)
+        bases = {n: Basis.of(layers[n], seen) for n, seen in seen_first if seen.inputs.shape[-1] <= WIDEST}
         later = Observer(model, layers, loss_aware, generator, bases).run(waiting.batches())
         for key, value in sums.items():
             later[key] += 0 * value  # each process has the same sums, also one whose images are all through
         for name, basis in bases.items():
             later[name, "squares"] += basis.nothing()
         _sum_over_processes(later)
-    squares = {name: later.pop((name, "squares")) for name in bases}
-    for key, value in later.items():
-        sums[key] += value
-    moments = _moments(layers, sums, norms)
-    for name, basis in bases.items():
-        if squares[name].sum() > 0:
-            images = int(later[IMAGES])
-            eigen = Eigen(basis.outputs, basis.inputs, squares[name] / images, images)
-            moments[name] = moments[name]._replace(eigen=eigen)
+    squares, images = {name: later.pop((name, "squares")) for name in bases}, int(later[IMAGES])
+    for key in list(later):
+        sums[key] += later.pop(key)
+    moments = {}
+    for name, seen in _moments(layers, sums, norms):
+        moments[name], shown = seen, squares.get(name)
+        if shown is not None and shown.sum() > 0:
+            basis = bases[name]
+            moments[name] = seen._replace(eigen=Eigen(basis.outputs, basis.inputs, shown / images, images))
+        del sums[name, "inputs"]  # of wide layers hundreds of MB each, which are not kept twice
     return Stats(moments, int(sums[IMAGES]), loss_aware)
 
 
@@ -99,10 +100,11 @@ def _sum_over_processes(sums: Sums) -> None:
         sums[key] = total if total.ndim else total.item()
 
 
-def _moments(layers: Mapping[str, Any], sums: Sums, norms: Mapping[str, str]) -> dict[str, LayerStats]:
-    """Return the moments of the layers that an image reached, and the BatchNorms after them."""
+def _moments(layers: Mapping[str, Any], sums: Sums, norms: Mapping[str, str]) -> Iterator[tuple[str, LayerStats]]:
+    """Yield the moments of the layers that an image reached, and the BatchNorms after them, layer by layer."""
     images, reached = int(sums[IMAGES]), [name for name in layers if (name, "rows") in sums]
-    return {name: _stats(name, layers[name], sums, images)._replace(norm=norms.get(name, "")) for name in reached}
+    for name in reached:
+        yield name, _stats(name, layers[name], sums, images)._replace(norm=norms.get(name, ""))
 
 
 def _stats(name: str, layer: Layer, sums: Mapping[tuple[str, str], Any], images: int) -> LayerStats:
