@@ -5,13 +5,12 @@ the dense layer's outputs y and the compressed network's inputs x, the best dens
 (Zhang et al. 2016), and |y - W_hat x|^2 differs from |W* x - W_hat x|^2 by a constant: so the factors are
 fitted to W* in the metric of x, and no image is read while they are.  In a network that has lost channels the plain
 layers are fitted too: W* is then what is left of the layer, with y the outputs that it still has (He et al. 2017;
-GRAIL 2026), and a BatchNorm layer behind it sees what its statistics were taken of.
+GRAIL 2026), and a BatchNorm layer behind it sees what its statistics were taken of.  At the end of a residual block y
+is what makes the sum right, not the layer alone: targets.py.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -20,34 +19,28 @@ from torch import Tensor, nn
 from checks import require
 
 from ..calibration import (
-    Positions,
     Stats,
     blocks,
     check_stats,
     covariance,
-    draw,
-    inputs_at,
-    joint_moments,
     observed,
-    outputs_at,
     ridge,
     shrinkage,
     shrunk,
     takes_mean,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, answer, check_numbers, check_visible, copy_of, images_of, observing, obstacles, trim
+from ..network import Layer, check_numbers, check_visible, copy_of, images_of, observing, obstacles, trim
 from ..thinning import outputs_left
 from .fit import fit
 from .held_out import distance, set_aside
 from .lockstep import in_lockstep
 from .metric import Metric
-from .spool import Put, spool
+from .spool import spool
+from .targets import Sums, Targets, sums_of
 
 log = logging.getLogger(__name__)
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
-
-Sums = dict[str, Any]  # of x x^T, y x^T, x, y and rows
 
 
 def refit(
@@ -109,13 +102,17 @@ def refit(
     left = outputs_left(small, model)
     stops = _stops(small, model, left)
     with observing(model), observing(small), spool() as put:
-        wanted = _outputs(model, list(stops), left, images, seed, put)
-        for name, inputs in in_lockstep(small, stops, images):
+        norms = {} if stats is None else {name: seen.norm for name, seen in stats.layers.items() if seen.norm}
+        targets = Targets(model, list(stops), left, norms, put)
+        targets.collect(images, seed)
+        wanted, following = targets.rows, {name: small.get_submodule(norm) for name, norm in norms.items()}
+        ends = {name: [following[name]] if name in following else [] for name in targets.summed}
+        for name, inputs, others in in_lockstep(small, stops, images, ends):
             if name not in wanted:
                 continue  # a later call
             dense: Any = model.get_submodule(name)
             part: Any = small.get_submodule(name)
-            sums = _sums(_solved(dense, part), inputs, wanted.pop(name))
+            sums = sums_of(_solved(dense, part), inputs, wanted.pop(name), others, following.get(name))
             finite = bool(sums["xx"].isfinite().all() and sums["yx"].isfinite().all())
             require(finite, f"inputs and outputs of layer {name!r}", "NaN or infinity", "finite")
             moments = None if stats is None else stats.layers.get(name)
@@ -169,32 +166,6 @@ def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> di
     return stops
 
 
-Rows = list[tuple[Positions | None, Callable[[], Tensor]]]  # by batch: where, and what reads the outputs there
-
-
-def _outputs(
-    model: nn.Module, names: Sequence[str], left: Mapping[str, Tensor], images: Sequence[Tensor], seed: int, put: Put
-) -> dict[str, Rows]:
-    """Return what the dense layers put out in their first calls, at positions drawn, of some only the outputs left."""
-    rows, generator = {name: Rows() for name in names}, torch.Generator().manual_seed(seed)
-    for number, batch in enumerate(images):
-
-        def keep(name: str, layer: Any, y: Tensor, number: int = number) -> None:
-            if len(rows[name]) == number:
-                where = draw(layer, y, max(8, layer.weight[0].numel() // 16), generator)
-                at = outputs_at(layer, y, where)
-                if name in left:  # one group here; `_sums` splits them as the thinner layer does
-                    at = at.transpose(0, 1).flatten(1)[None, :, left[name].to(at.device)]
-                rows[name].append((where, put(at)))
-
-        with ExitStack() as hooks:
-            for name in names:
-                hook = model.get_submodule(name).register_forward_hook(lambda m, _, y, name=name: keep(name, m, y))
-                hooks.callback(hook.remove)
-            answer(model, batch)
-    return rows
-
-
 def _solved(layer: Any, part: Any) -> Any:
     """Return what is solved for: the layer, or its last factor where second moments do not fit in one block.
 
@@ -203,19 +174,6 @@ def _solved(layer: Any, part: Any) -> Any:
     if not isinstance(part, nn.Sequential):
         return part
     return layer if blocks(layer) == 1 else part[-1]
-
-
-def _sums(layer: Layer, inputs: Sequence[Tensor], outputs: Rows) -> Sums:
-    """Sum x x^T, y x^T, x and y over all batches and positions, and count them."""
-    sums: Sums = defaultdict(float)
-    for x, (where, read) in zip(inputs, outputs):
-        rows, y = inputs_at(layer, x, where), read()
-        if len(y) != len(rows):  # the dense layer's groups, or one, and those of what is left of it
-            y = y[0].unflatten(1, (len(rows), -1)).transpose(0, 1)
-        for key, moment in joint_moments(rows, y)._asdict().items():
-            sums[key] += moment
-        sums["rows"] += rows.shape[1]
-    return sums
 
 
 def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None, norm: str) -> Tensor:

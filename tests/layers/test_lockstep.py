@@ -1,5 +1,6 @@
 """Many forward passes stopped before the same layers: the inputs of an ordinary pass, and nothing left behind."""
 
+import operator
 import threading
 
 import pytest
@@ -53,7 +54,7 @@ def test_inputs_are_those_of_a_plain_forward_pass(net):
         net(batch)
     for module in (net.a, net.b):
         module._forward_pre_hooks.clear()
-    found = [(name, [x.clone() for x in inputs]) for name, inputs in in_lockstep(net, stops(net, "a", "b"), batches)]
+    found = [(name, [x.clone() for x in inputs]) for name, inputs, _ in in_lockstep(net, stops(net, "a", "b"), batches)]
     assert [name for name, _ in found] == ["a", "b", "a"]
     for call, (_, inputs) in enumerate(found):
         for number, x in enumerate(inputs):
@@ -68,10 +69,43 @@ def test_a_change_at_a_stop_is_seen_by_what_follows(net):
     with torch.no_grad():
         net.a.weight.zero_()
         net.a.bias.fill_(1)
-    name, (x,) = next(walked)
+    name, (x,), _ = next(walked)
     assert (name, x.tolist()) == ("b", [[2.0] * 3] * 2)
     walked.close()
     assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(
+    "add",
+    [lambda y, x: y + x, lambda y, x: x + y, torch.add, operator.iadd, lambda y, x: (y.add_(x), y)[1]],
+    ids=["y + x", "x + y", "torch.add", "y += x", "y.add_"],
+)
+def test_a_pass_may_stop_before_what_a_layer_puts_out_is_added(add, norm):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm, self.b = nn.Linear(3, 3), nn.BatchNorm1d(3) if norm else nn.Identity(), nn.Linear(3, 3)
+
+        def forward(self, x):
+            y = self.norm(self.a(2 * x))
+            return self.b(add(y, x.clone()))
+
+    net, x = Sum().eval(), torch.ones(2, 3)
+    after = {"a": [net.norm] if norm else []}
+    walked = in_lockstep(net, stops(net, "a", "b"), [x, 3 * x], after)
+    name, inputs, others = next(walked)
+    assert name == "a"
+    torch.testing.assert_close(inputs, [2 * x, 6 * x])
+    torch.testing.assert_close(others, [x, 3 * x])
+    with torch.no_grad():
+        net.a.weight.zero_()
+        net.a.bias.fill_(5)
+    name, inputs, others = next(walked)
+    assert (name, others) == ("b", None)
+    torch.testing.assert_close(inputs, [net.norm(net.a(2 * part)) + part for part in (x, 3 * x)])
+    assert list(walked) == []
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
 def test_an_exception_of_the_network_comes_through(net):
@@ -145,7 +179,7 @@ def test_what_a_network_sets_for_its_thread_stays_in_its_own_pass(net):
 
     mixed, weight = Mixed(net.a), torch.randn(3, 3)
     with torch.no_grad():
-        for _, inputs in in_lockstep(mixed, {"layer": net.a}, [torch.ones(1, 3), torch.ones(2, 3)]):
+        for _, inputs, _ in in_lockstep(mixed, {"layer": net.a}, [torch.ones(1, 3), torch.ones(2, 3)]):
             assert len(inputs) == 2
             assert not torch.is_grad_enabled()
             assert (weight @ weight).dtype == torch.float32
