@@ -1,10 +1,17 @@
 """The thesis compiles, to the same bytes each time, and says nothing of this project that is not there."""
 
 import importlib.util
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import typst
+from records import whole_record
+
+from experiments.lab.results import result
+from experiments.lab.results.manifest import manifest
 
 THESIS = Path(__file__).parents[1] / "thesis"
 CHAPTERS = sorted((THESIS / "chapters").glob("*.typ"))
@@ -26,6 +33,20 @@ def test_compiles_without_a_warning_to_the_same_bytes(build, tmp_path):
     page = first[1].read_text(encoding="utf-8")
     assert "<math" in page
     assert not re.search(r"(src|href)=\"https?://(?!doi\.org)", page)
+
+
+def test_every_section_compiles_once_its_record_is_there(build, tmp_path, monkeypatch):
+    for name in ("chapters", "claims.typ", "figures.toml", "metrics.toml", "references.bib", "runs.toml", "shown.typ"):
+        (tmp_path / name).symlink_to(THESIS / name)
+    shutil.copy(THESIS / "style.typ", tmp_path)
+    shutil.copy(build.SOURCE, tmp_path)
+    monkeypatch.setattr(result, "RESULTS", tmp_path / "results")
+    for entry in manifest().values():
+        result.write(whole_record(entry))
+    source = tmp_path / "thesis.typ"
+    words = typst.query(str(source), "<claim>", field="value", root=str(tmp_path), sys_inputs=build.inputs(source))
+    cited = {of[0] for claim in json.loads(words) for of in claim["of"]}
+    assert cited | {"digits-smallest"} == set(manifest())
 
 
 def test_a_mistake_in_the_text_is_one_sentence(build, tmp_path, monkeypatch):

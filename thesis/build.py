@@ -20,10 +20,13 @@ def inputs(source: Path) -> dict[str, str]:
     return {"recorded": ",".join(sorted(path.stem for path in (source.parent / "results").glob("*.json")))}
 
 
-def figures(source: Path) -> dict[str, str]:
-    """Return the figures, name -> SVG, of the results that there are; ValueError names a file that cannot be read."""
+def figures(source: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return name -> SVG of the figures of the results that there are, and name -> why not of the others.
+
+    ValueError names a file of results that cannot be read.
+    """
     if not inputs(source)["recorded"]:
-        return {}
+        return {}, {}
     sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
     from experiments.figures.draw import all_svg
 
@@ -32,14 +35,20 @@ def figures(source: Path) -> dict[str, str]:
 
 def missing(source: Path) -> list[str]:
     """Return the experiments of the manifest that have no results yet, and so no place in the text."""
-    entries = tomllib.loads((source.parent / "runs.toml").read_text(encoding="utf-8"))
+    manifest = source.with_name("runs.toml")
+    entries = tomllib.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
     return [name for name in entries if name not in inputs(source)["recorded"].split(",")]
 
 
 def build(folder: Path) -> list[Path]:
     """Write thesis.pdf and thesis.html into the folder; ValueError says where the text cannot be compiled."""
     folder.mkdir(parents=True, exist_ok=True)
-    given = {**inputs(SOURCE), "figures": json.dumps(figures(SOURCE))}
+    for name in missing(SOURCE):
+        sys.stderr.write(f"left out: what stands on {name}, python -m experiments.reproduce {name} gives it\n")
+    drawn, left = figures(SOURCE)
+    for name, why in left.items():
+        sys.stderr.write(f"left out: figure {name}, {why}\n")
+    given = {**inputs(SOURCE), "figures": json.dumps(drawn)}
     compiler = typst.Compiler(str(SOURCE), root=str(SOURCE.parent), ignore_system_fonts=True, sys_inputs=given)
     written = [folder / "thesis.pdf", folder / "thesis.html"]
     for path in written:
@@ -61,5 +70,3 @@ if __name__ == "__main__":
         sys.stdout.writelines(f"{path}\n" for path in build(Path(sys.argv[1]) if len(sys.argv) > 1 else SOURCE.parent))
     except ValueError as error:
         sys.exit(str(error))
-    for name in missing(SOURCE):
-        sys.stderr.write(f"left out, for want of results: {name} (python -m experiments.reproduce {name})\n")

@@ -28,21 +28,19 @@ class Figures:
 def act(options: Figures) -> None:
     """Draw what there are records for; refuse a figure that was asked for by name and has none."""
     from ..lab.reporting.canvas import save
-    from .draw import draw, folder_of, lacking
+    from .draw import all_figures, draw, folder_of
     from .manifest import chosen, figures
 
-    known = figures()
-    wanted = chosen(options.names, known) if options.names else list(known.values())
-    drawable = [figure for figure in wanted if options.names or not lacking(figure)]
-    made = {figure.name: draw(figure) for figure in drawable}  # before anything is written
-    folder = folder_of(options.out)
-    for name, picture in made.items():
-        save(picture, folder / name, options.endings)
+    known, left = figures(), dict[str, str]()
+    if options.names:
+        made = {figure.name: draw(figure) for figure in chosen(options.names, known)}
+    else:
+        made, left = all_figures(known.values())
+    folder = folder_of(options.out)  # all are drawn before anything is written
+    for name, figure in made.items():
+        save(figure, folder / name, options.endings)
         sys.stdout.write(f"{folder / name}: {', '.join(options.endings)}\n")
-    for figure in wanted:
-        if figure.name not in made:
-            again = " ".join(lacking(figure))
-            sys.stdout.write(f"skipped {figure.name}: no results, python -m experiments.reproduce {again} gives them\n")
+    sys.stdout.writelines(f"skipped {name}: {why}\n" for name, why in left.items())
 
 
 main = door("figures", Figures, act)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from ..lab.reporting.canvas import canvas
 from ..lab.reporting.style import bar_style
@@ -17,14 +16,11 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     """Draw each metric of y, which latencies at some batch sizes are, in axes of its own, over the first row's."""
     figure, axes = canvas(len(wanted.y), (WIDTH, 2.6))
     (panel,) = wanted.panels
-    record = records[panel.of]
     for ax, metric in zip(axes, wanted.y):
-        for number, (row, name) in enumerate(panel.named()):
-            level = "1" if row == "dense" else panel.level
-            value = record.number(row, level, metric)
-            ax.bar(number, value.mean, 0.8, yerr=value.std, label=name, **bar_style(row))
+        for number, shown in enumerate(panel.shown):
+            value = records[shown.of].number(shown.row, "1" if shown.row == "dense" else shown.level, metric)
+            ax.bar(number, value.mean, 0.8, yerr=value.std, label=shown.name, **bar_style(shown.drawn))
         ax.set_xticks([])
         ax.set(ylabel=metrics()[metric].heading, title=panel.title)
-        ax.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
     legend(figure, axes)
     return figure

@@ -21,14 +21,14 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     metric = wanted.x[0]
     for ax, panel in zip(axes, wanted.panels):
         record = records[panel.of]
-        for place, (row, _) in enumerate(panel.named()):
-            number = record.number(row, panel.level, metric)
-            style = kernel_style(row) | {"linestyle": "none"}
+        for place, shown in enumerate(panel.shown):
+            number = records[shown.of].number(shown.row, shown.level, metric)
+            style = kernel_style(shown.drawn) | {"linestyle": "none"}
             ax.plot(number.values, [place] * number.n, ".", color=GREY, markersize=3)
             ax.errorbar(number.mean, place, xerr=number.std, elinewidth=1, **style)
         if DENSE[0] in record.numbers and metric in record.numbers[DENSE[0]][DENSE[1]]:
             ax.axvline(record.number(*DENSE, metric).mean, color=GREY, linewidth=1, linestyle=":")
-        ax.set_yticks(range(len(panel.rows)), [name for _, name in panel.named()])
+        ax.set_yticks(range(len(panel.rows)), [shown.name for shown in panel.shown])
         ax.set(xlabel=metrics()[metric].heading, title=panel.title)
     low, high = min(ax.get_xlim()[0] for ax in axes), max(ax.get_xlim()[1] for ax in axes)
     for place, ax in enumerate(axes):
@@ -40,4 +40,4 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
 
 def _alike(wanted: Wanted) -> bool:
     """Whether all panels have the same rows, so that their names stand once."""
-    return len({panel.rows for panel in wanted.panels}) == 1
+    return len({panel.names or panel.rows for panel in wanted.panels}) == 1

@@ -11,14 +11,16 @@ from ..lab.reporting.canvas import drawn, styled
 from ..lab.reporting.style import GREY
 from ..lab.results import result
 from ..lab.results.result import Result
-from . import batches, costs, dots, epochs, layers, radar, tuning
+from . import batches, costs, dots, epochs, layers, points, radar, tuning
 from .manifest import Wanted, figures
 
 Draw = Callable[[Wanted, Mapping[str, Result]], Figure]
 KINDS: dict[str, Draw] = {
     "costs": costs.draw,
-    "scatter": costs.scatter,
+    "points": points.draw,
+    "scatter": points.scatter,
     "epochs": epochs.draw,
+    "trials": epochs.trials,
     "ranks": layers.ranks,
     "layers": layers.shares,
     "batches": batches.draw,
@@ -28,26 +30,43 @@ KINDS: dict[str, Draw] = {
 }
 
 
-@styled()
 def draw(wanted: Wanted) -> Figure:
     """Draw the figure; ValueError where a record is missing, torn or lacks a field, with its file and the field."""
+    return _of_records(wanted, {name: result.read(name) for name in wanted.of})
+
+
+@styled()
+def _of_records(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     require(wanted.kind in KINDS, f"figures.toml: {wanted.name}.kind", wanted.kind, f"one of {', '.join(KINDS)}")
-    figure = KINDS[wanted.kind](wanted, {name: result.read(name) for name in wanted.of})
-    figure.supxlabel(
-        f"run{'s' * (len(wanted.of) > 1)}: {', '.join(wanted.of)}", x=0.995, ha="right", fontsize=6, color=GREY
-    )
+    figure = KINDS[wanted.kind](wanted, records)
+    words = f"run{'s' * (len(wanted.of) > 1)}: {', '.join(wanted.of)}"
+    figure.supxlabel(words, x=0.995, ha="right", fontsize=6, color=GREY)
     return figure
 
 
-def lacking(wanted: Wanted) -> list[str]:
-    """Return the experiments without a record that the figure needs."""
-    return [name for name in wanted.of if not result.path_of(name).is_file()]
+def all_figures(wanted: Iterable[Wanted]) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Return the figures that can be drawn, and why the others cannot, by name.
+
+    A record that is not there yet is no error, nor one that lacks a number: times of a busy machine are not kept.
+    ValueError for a record that cannot be read.
+    """
+    made, left = dict[str, Figure](), dict[str, str]()
+    for figure in wanted:
+        if missing := [name for name in figure.of if not result.path_of(name).is_file()]:
+            left[figure.name] = f"no results, python -m experiments.reproduce {' '.join(missing)} gives them"
+            continue
+        records = {name: result.read(name) for name in figure.of}
+        try:
+            made[figure.name] = _of_records(figure, records)
+        except ValueError as error:
+            left[figure.name] = str(error)
+    return made, left
 
 
-def all_svg(wanted: Iterable[Wanted] | None = None) -> dict[str, str]:
-    """Return name -> SVG of every figure whose records are there; ValueError for a record that cannot be read."""
-    every = figures().values() if wanted is None else wanted
-    return {figure.name: drawn(draw(figure), "svg").decode() for figure in every if not lacking(figure)}
+def all_svg() -> tuple[dict[str, str], dict[str, str]]:
+    """Return name -> SVG of every figure of the manifest that can be drawn, and name -> why not of the others."""
+    made, left = all_figures(figures().values())
+    return {name: drawn(figure, "svg").decode() for name, figure in made.items()}, left
 
 
 def folder_of(out: Path) -> Path:

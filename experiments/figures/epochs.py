@@ -1,6 +1,7 @@
-"""Curves by epoch: the mean over seeds as a line, from the least to the greatest seed as a band."""
+"""Curves by epoch, or by trial: the mean over seeds as a line, from the least to the greatest seed as a band."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,50 +12,63 @@ from ..lab.reporting.canvas import canvas
 from ..lab.reporting.style import kernel_style, look
 from ..lab.results.result import Result
 from .costs import HEIGHT, WIDTH, legend
-from .manifest import Panel, Wanted
+from .manifest import Shown, Wanted
 
 TITLES = {
-    "train_loss": "training cross-entropy",
-    "val_top1": "top-1 of validation images, %",
+    "epoch_train_loss": "training cross-entropy",
+    "epoch_val_top1": "top-1 of validation images, %",
     "epoch_seconds": "seconds of an epoch",
+    "trial_val_loss": "cross-entropy of validation images",
 }
 
 
-def series(record: Result, panel: Panel, row: str, name: str) -> list[list[float]]:
+def series(records: Mapping[str, Result], shown: Shown, name: str) -> list[list[Any]]:
     """Return the lists of a series, one for each seed; ValueError names the field that the record lacks."""
-    found = record.series
-    for place, key in enumerate((row, panel.level, name)):
-        path = ".".join(["series", row, panel.level][: place + 1])
-        require(key in found, f"{record.name}.json: {path}", key, f"one of {', '.join(found)}")
-        found = found[key]  # type: ignore[assignment]  # a level deeper
-    return found  # type: ignore[return-value]
+    found: Any = records[shown.of].series
+    for place, key in enumerate((shown.row, shown.level, name)):
+        path = ".".join(["series", shown.row, shown.level][: place + 1])
+        require(key in found, f"{shown.of}.json: {path}", key, f"one of {', '.join(found) or 'none'}")
+        found = found[key]
+    return list(found)
 
 
 def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
-    """Draw each series of y in a panel of its own, beside each other, for the rows of each of the manifest's panels."""
+    """Draw each series of y in axes of its own, side by side, for each of the manifest's panels."""
     pairs = [(panel, name) for panel in wanted.panels for name in wanted.y]
     figure, axes = canvas(len(pairs), (WIDTH, HEIGHT))
     for ax, (panel, name) in zip(axes, pairs):
-        for row, title in panel.named():
-            lists = series(records[panel.of], panel, row, name)
-            by_epoch = list(zip(*lists))
+        for shown in panel.shown:
+            by_epoch = list(zip(*series(records, shown, name)))
             places = range(1, len(by_epoch) + 1)
-            ax.plot(
-                places,
-                [sum(values) / len(values) for values in by_epoch],
-                label=title,
-                markevery=max(1, len(by_epoch) // 8),
-                **kernel_style(row),
-            )
-            ax.fill_between(
-                places,
-                [min(v) for v in by_epoch],
-                [max(v) for v in by_epoch],
-                color=look(row).colour,
-                alpha=0.15,
-                linewidth=0,
-            )
+            style = kernel_style(shown.drawn) | {"markevery": max(1, len(by_epoch) // 8)}
+            ax.plot(places, [sum(values) / len(values) for values in by_epoch], label=shown.name, **style)
+            ends = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
+            ax.fill_between(places, *ends, color=look(shown.drawn).colour, alpha=0.15, linewidth=0)
         ax.set(xlabel="epoch", ylabel=TITLES.get(name, name), title=panel.title)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend(figure, axes)
+    return figure
+
+
+def trials(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
+    """Draw a series of y by trial: every trial as a dot, and the best so far as a line; the first seed's."""
+    figure, axes = canvas(len(wanted.panels), (WIDTH, HEIGHT))
+    for ax, panel in zip(axes, wanted.panels):
+        for shown in panel.shown:
+            values = [
+                float("nan") if value is None else float(value) for value in series(records, shown, wanted.y[0])[0]
+            ]
+            best = [
+                min((other for other in values[: place + 1] if other == other), default=value)
+                for place, value in enumerate(values)
+            ]
+            colour = look(shown.drawn).colour
+            ax.plot(range(len(values)), values, ".", color=colour, alpha=0.5, label="a trial")
+            ax.plot(range(len(values)), best, color=colour, label="least so far")
+        ax.set(
+            xlabel="trial; the first is the plan of the planner",
+            ylabel=TITLES.get(wanted.y[0], wanted.y[0]),
+            title=panel.title,
+        )
     legend(figure, axes)
     return figure

@@ -5,14 +5,29 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from checks import require
 
+from ..lab.reporting.style import kernel_of
 from ..lab.results.metrics import THESIS
 
 FIGURES = THESIS / "figures.toml"
 Table = TypeVar("Table")
+
+
+class Shown(NamedTuple):
+    """A row of a panel: of which record, at which level, and what it is called."""
+
+    of: str
+    row: str
+    level: str
+    name: str
+
+    @property
+    def drawn(self) -> str:
+        """Return what colour and marker go by: its name where that has a kernel, else its row."""
+        return self.name if kernel_of(self.name) else self.row
 
 
 @dataclass(frozen=True)
@@ -21,9 +36,10 @@ class Panel:
 
     Args:
         of: the experiment of runs.toml whose record it shows.
-        rows: of the record.
+        rows: of the record, or `EXPERIMENT: ROW` of another one.
         title: above the axes.
         level: of the rows, where a kind shows one level.
+        levels: of each row, where they differ.
         names: what rows are called, where not as in the record.
     """
 
@@ -31,11 +47,15 @@ class Panel:
     rows: tuple[str, ...]
     title: str = ""
     level: str = "1"
+    levels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
-    def named(self) -> list[tuple[str, str]]:
-        """Return (row, what it is called) of every row."""
-        return list(zip(self.rows, self.names or self.rows))
+    @property
+    def shown(self) -> list[Shown]:
+        """Return every row."""
+        parts = [row.rpartition(": ") for row in self.rows]
+        levels, names = self.levels or [self.level] * len(parts), self.names or [row for _, _, row in parts]
+        return [Shown(of or self.of, row, level, name) for (of, _, row), level, name in zip(parts, levels, names)]
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class Wanted:
     @property
     def of(self) -> list[str]:
         """Return the experiments whose records it needs."""
-        return list(dict.fromkeys(panel.of for panel in self.panels))
+        return list(dict.fromkeys(shown.of for panel in self.panels for shown in panel.shown))
 
 
 def figures(path: Path = FIGURES) -> dict[str, Wanted]:
@@ -80,8 +100,9 @@ def _figure(where: str, name: str, table: Any) -> Wanted:
     panels = tuple(_read(Panel, f"{where}.panels", panel) for panel in read.panels)
     require(bool(panels), f"{where}.panels", panels, "one or more")
     for panel in panels:
-        fit = len(panel.names) in (0, len(panel.rows))
-        require(fit, f"{where}.panels.names", panel.names, f"one for each of the rows {', '.join(panel.rows)}")
+        for key, given in {"names": panel.names, "levels": panel.levels}.items():
+            each = f"one for each of the rows {', '.join(panel.rows)}"
+            require(len(given) in (0, len(panel.rows)), f"{where}.panels.{key}", given, each)
     return Wanted(**{**vars(read), "panels": panels})
 
 

@@ -10,7 +10,7 @@ from matplotlib.projections.polar import PolarAxes
 from ..lab.reporting.style import kernel_style, look
 from ..lab.results.metrics import metrics
 from ..lab.results.result import Result
-from .manifest import Panel, Wanted
+from .manifest import Shown, Wanted
 
 
 def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
@@ -21,11 +21,10 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     for number, panel in enumerate(wanted.panels):
         ax = figure.add_subplot(1, len(wanted.panels), number + 1, projection="polar")
         assert isinstance(ax, PolarAxes)
-        for row, name in panel.named():
-            values = [_outwards(records[panel.of], panel, row, metric) for metric in wanted.y]
-            style = kernel_style(row)
-            ax.plot([*angles, angles[0]], [*values, values[0]], label=name, **style)
-            ax.fill(angles, values, color=look(row).colour, alpha=0.06)
+        for shown in panel.shown:
+            values = [_outwards(records[shown.of], shown, metric) for metric in wanted.y]
+            ax.plot([*angles, angles[0]], [*values, values[0]], label=shown.name, **kernel_style(shown.drawn))
+            ax.fill(angles, values, color=look(shown.drawn).colour, alpha=0.06)
         ax.set_xticks(angles, [_spoke(metric) for metric in wanted.y])
         ax.set_ylim(0, 1)
         ax.set_yticks([0.25, 0.5, 0.75, 1.0], ["25 %", "50 %", "75 %", ""], fontsize=6)
@@ -35,8 +34,8 @@ def draw(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     return figure
 
 
-def _outwards(record: Result, panel: Panel, row: str, metric: str) -> float:
-    value = record.number(row, panel.level, metric).mean
+def _outwards(record: Result, shown: Shown, metric: str) -> float:
+    value = record.number(shown.row, shown.level, metric).mean
     if metrics()[metric].better == "higher":
         return value / 100
     return max(0.0, 1 - value / record.number("dense", "1", metric).mean)

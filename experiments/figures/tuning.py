@@ -48,10 +48,10 @@ def _study(wanted: Wanted, records: Mapping[str, Result]) -> Any:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
     from optuna.trial import create_trial
 
-    (panel,) = wanted.panels
-    record, row = records[panel.of], panel.rows[0]
-    values = series(record, panel, row, VALUE)[0]
-    settings = {name: lists[0] for name, lists in record.series[row][panel.level].items() if name != VALUE}
+    (shown,) = wanted.panels[0].shown
+    values = series(records, shown, VALUE)[0]
+    known = records[shown.of].series[shown.row][shown.level]
+    settings = {name: lists[0] for name, lists in known.items() if name != VALUE}
     spaces: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(given), max(given), log=min(given) > 0 and max(given) > 10 * min(given))
         if all(isinstance(one, int | float) for one in given) and len(set(given)) > 1
