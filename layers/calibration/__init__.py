@@ -2,7 +2,7 @@
 
 from .batchnorm import measure_batchnorm as measure_batchnorm, reestimate_batchnorm as reestimate_batchnorm
 from .calibrate import calibrate as calibrate
-from .eigenvalues import WIDEST as WIDEST
+from .eigenvalues import MOST_ROWS as MOST_ROWS
 from .folding import fold_batchnorm as fold_batchnorm
 from .moments import (
     Positions as Positions,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..network import Layer, check_numbers, check_visible, frozen, images_of, observing
-from .eigenvalues import WIDEST, Basis
+from .eigenvalues import MOST_ROWS, Basis
 from .first_look import first_look
 from .observer import IMAGES, Observer, Sums
 from .reservoir import Reservoir
@@ -69,7 +69,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], loss_aware: bool | None 
             return Stats(dict(_moments(layers, sums, {})), int(sums[IMAGES]), loss_aware)
         norms = observer.norms or {}
         seen_first = _moments(layers, sums, norms)
-        bases = {n: Basis.of(layers[n], seen) for n, seen in seen_first if seen.inputs.shape[-1] <= WIDEST}
+        bases = {n: Basis.of(layers[n], seen) for n, seen in seen_first if seen.inputs.shape[-1] <= MOST_ROWS}
         later = Observer(model, layers, loss_aware, generator, bases).run(waiting.batches())
         for key, value in sums.items():
             later[key] += 0 * value  # each process has the same sums, also one whose images are all through

@@ -19,7 +19,7 @@ from .shrinkage import covariance
 from .stats import LayerStats, takes_mean
 
 WIDE = 512  # rows of a moment from which on its eigenvectors are computed in the precision of the weight
-WIDEST = 4608  # rows of a moment whose eigenvectors take minutes and gigabytes: such layers go by G and C
+MOST_ROWS = 4608  # of a moment that is decomposed or inverted, which takes minutes and gigabytes beyond
 NUMBERS = 2**20  # of patches and gradients that are worked on at once: 4 MiB, which a cache holds
 
 

@@ -135,7 +135,7 @@ def options(command):
 @pytest.mark.parametrize("command", TRAINS)
 def test_a_command_that_trains(command, tmp_path, monkeypatch, capsys):
     given, data, out = options(command), tmp_path / "data", tmp_path / "runs"
-    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "WIDEST", 1152)  # minutes, and no other promise
+    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "MOST_ROWS", 1152)  # minutes, and no other promise
     dataset, model = given["--dataset"], given["--model"]
     data.mkdir()
     WRITE[dataset](data, monkeypatch)

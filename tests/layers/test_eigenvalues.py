@@ -191,7 +191,7 @@ def test_what_is_foreseen_is_what_is_built(kernel):
 
 
 def test_a_layer_whose_eigenvectors_take_too_long_goes_by_its_moments(monkeypatch):
-    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "WIDEST", 27)
+    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "MOST_ROWS", 27)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3))
     wide = {name: seen.eigen is None for name, seen in calibrate(net, [torch.randn(6, 3, 6, 6)]).layers.items()}
     assert wide == {"0": False, "2": True, "4": False}

@@ -127,7 +127,7 @@ def test_weights_that_cannot_be_rounded_with_others_are_left_to_the_quantiser(mo
     model, unused = network(), nn.Conv2d(3, 3, 1)
     model.unused, model.twin = unused, nn.Linear(8 * 16, 5)
     model.twin.weight = model.last.weight  # shared
-    monkeypatch.setattr(rounding, "WIDEST", 26)  # first.0 has 27 inputs
+    monkeypatch.setattr(rounding, "MOST_ROWS", 26)  # first.0 has 27 inputs
     small = compensated_network(model, [X])
     changed = {n for n, p in small.named_parameters() if not torch.equal(p, model.get_parameter(n))}
     assert changed == {"depthwise.weight", "depthwise.bias", "pointwise.weight", "pointwise.bias"}

@@ -36,7 +36,7 @@ def vgg():
     ],
 )
 def test_the_same_four_steps(factory, size, kernels, monkeypatch):
-    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "WIDEST", 1152)  # minutes, and no other promise
+    monkeypatch.setattr(sys.modules["layers.calibration.calibrate"], "MOST_ROWS", 1152)  # minutes, and no other promise
     torch.manual_seed(0)
     images = torch.randn(16, 3, size, size)
     model, batches = reestimate_batchnorm(factory(), [images]).eval(), images.split(8)  # each map of unit variance

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ...calibration import WIDEST, calibrate, covariance, observed
+from ...calibration import MOST_ROWS, calibrate, covariance, observed
 from ...factored import grouped_weight
 from ...network import copy_of
 from ...thinning import compensated, largest, steps
@@ -21,7 +21,7 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
     its step as well.
 
     Args:
-        model: any network; layers that no image reaches, that share a weight or whose inputs are wider than `WIDEST`
+        model: any network; layers that no image reaches, that share a weight or whose inputs are wider than `MOST_ROWS`
             stay as they are.
         images: what calibrates it (n, ...).
 
@@ -36,7 +36,7 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
     shared = [id(p) for _, p in small.named_parameters(remove_duplicate=False)]
     for name, seen in stats.layers.items():
         layer = small.get_submodule(name)
-        wide = seen.inputs.shape[-1] > WIDEST
+        wide = seen.inputs.shape[-1] > MOST_ROWS
         if wide or not observed(layer) or shared.count(id(layer.weight)) != 1:
             continue
         weight = grouped_weight(layer).flatten(2)  # type: ignore[arg-type]
