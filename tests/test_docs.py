@@ -52,6 +52,14 @@ def test_the_python_of_a_page_runs(network, page, tmp_path, monkeypatch):
     assert names.keys() - given.keys() - {"__builtins__"}, "the page's Python makes nothing"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_stands_in_blocks_that_are_run(page):
+    """But for a server, which answers until it is stopped."""
+    indented = re.findall(r"(?:^ {4}.*\n|^\n)+", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    python = [text for text in indented if re.search(r"^ {4}(from \w+ import|import|with|\w+ = )", text, re.MULTILINE)]
+    assert all("run_grpc_proxy_server(" in text for text in python), python
+
+
 def test_start_takes_thirty_lines():
     assert len([line for line in blocks(ROOT / "docs" / "start.md", "python")[0].splitlines() if line.strip()]) <= 30
 

@@ -25,14 +25,14 @@ LESS = {
     "study": "--fractions 0.5 --repeats 1 --least 9000",
     "deploy": "--runtimes onnxruntime --batches 1",
 }
-LONG = {"bench", "conformance"}  # and what takes several processes, or large networks
+QUICK = {"list", "compare", "inspect"}  # the others compute for seconds, and together for minutes
 GIVEN = [
     pytest.param(verb, words, id=f"{name_of(page)}: {verb} {' '.join(words)}"[:120], marks=[pytest.mark.slow] * slow)
     for page in PAGES
     if page.name != "commands.md"
     for verb, words in commands(page)
     if "--help" not in words
-    for slow in [verb in LONG or "--devices" in words or page.parent.name == "results"]
+    for slow in [verb not in QUICK]
 ]
 
 
@@ -55,7 +55,7 @@ def place(tmp_path_factory):
 
 def _weights(model, dataset, path):
     """Write the weights of a network as they begin."""
-    classes, channels, side = {"folder": (2, 1, 16), "mnist": (10, 1, 28)}.get(dataset, (10, 1, 32))
+    classes, channels, side = {"folder": (2, 3, 16), "mnist": (10, 1, 28)}.get(dataset, (10, 1, 32))
     torch.manual_seed(0)
     network = factory(classes, channels) if ":" in model else build(model, classes, channels, side)
     save_file(network.state_dict(), path)
@@ -79,6 +79,8 @@ def _filled(verb, words, place, tmp_path, monkeypatch):
     places |= {"dense.safetensors": run / "dense.safetensors", "URL": f"sqlite:///{tmp_path / 'study.db'}"}
     places |= {"RUN/dense.safetensors": run / "dense.safetensors", "runs/*": frequencies}
     filled = [str(places.get(word, word)) for word in words]
+    if verb in ("plan", "sweep", "search") and "--checkpoint" not in words:  # named in passing
+        filled += ["--checkpoint", str(run / "dense.safetensors")]
     return [f"sqlite:///{tmp_path / 'study.db'}" if "postgresql" in word else word for word in filled]
 
 
