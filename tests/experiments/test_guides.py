@@ -25,13 +25,14 @@ LESS = {
     "study": "--fractions 0.5 --repeats 1 --least 9000",
     "deploy": "--runtimes onnxruntime --batches 1",
 }
+ELSEWHERE = {"reproduce", "figures"}  # of the thesis: days of computing, with tests of their own
 QUICK = {"list", "compare", "inspect"}  # the others compute for seconds, and together for minutes
 GIVEN = [
     pytest.param(verb, words, id=f"{name_of(page)}: {verb} {' '.join(words)}"[:120], marks=[pytest.mark.slow] * slow)
     for page in PAGES
     if page.name != "commands.md"
     for verb, words in commands(page)
-    if "--help" not in words
+    if "--help" not in words and verb not in ELSEWHERE
     for slow in [verb not in QUICK]
 ]
 
@@ -81,6 +82,8 @@ def _filled(verb, words, place, tmp_path, monkeypatch):
     filled = [str(places.get(word, word)) for word in words]
     if verb in ("plan", "sweep", "search") and "--checkpoint" not in words:  # named in passing
         filled += ["--checkpoint", str(run / "dense.safetensors")]
+    if verb == "compare" and words in ([], ["--frequency"]):
+        filled += [str(frequencies if words else run)]
     return [f"sqlite:///{tmp_path / 'study.db'}" if "postgresql" in word else word for word in filled]
 
 
