@@ -51,7 +51,7 @@ REFUSED = {
     "svd, spatial": "compress must be 'svd', for spatial cannot come after svd, whose factors no other kernel takes",
     "int8, finetune 3": "compress must be 'finetune 3, int8', for finetune 3 cannot come after int8, which nothing can",
     "int8 images=0": "images of int8 must be at least 1: activations get their scales from them, got 0",
-    "int8 method=max": "method of int8 must be one of auto, minmax, entropy, percentile, nncf, got 'max'",
+    "int8 method=max": "method of int8 must be one of auto, minmax, entropy, percentile, mse, nncf, got 'max'",
     "bits 9": "bits must be a whole number from 2 to 8, got 9",
     "bits": "step bits must be followed by its width, got 'bits'",
     "bits 6 bytes=2": "bytes of bits must be above 0 and at most 1, got 2.0",
