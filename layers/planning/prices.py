@@ -17,7 +17,7 @@ from ..factored import Form
 from ..network import Layer, write_text
 from .methods import METHODS
 
-ROUNDS, WARMUP, SECONDS = 7, 2, 5.0  # of the measurement of one layer's forms, side by side
+ROUNDS, WARMUP, SECONDS = 7, 2, 3.0  # of one measurement of a layer's forms, side by side
 
 Clock = Callable[[], float]  # seconds since some moment
 Price = Callable[[Layer, Sequence[Form], Sequence[Call]], list[float]]  # (layer, its forms, its calls)
