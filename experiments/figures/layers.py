@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from checks import require
 
 from ..lab.reporting.canvas import canvas
-from ..lab.reporting.style import bar_style, look
+from ..lab.reporting.style import bar_styles, look
 from ..lab.results.result import Result
 from .costs import WIDTH, legend
 from .epochs import series
@@ -56,11 +56,12 @@ def shares(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
     for ax, panel in zip(axes, wanted.panels):
         names = [str(name) for name in series(records, panel.shown[0], "layer")[0]]
         width = 0.8 / len(panel.rows)
-        for number, shown in enumerate(panel.shown):
+        styles = bar_styles([shown.drawn for shown in panel.shown])
+        for number, (shown, style) in enumerate(zip(panel.shown, styles)):
             parts = [_mean(series(records, shown, name)) for name in wanted.y]
             heights = parts[0] if len(parts) == 1 else [part / whole for part, whole in zip(*parts)]
             places = [place + width * (number - (len(panel.rows) - 1) / 2) for place in range(len(names))]
-            ax.bar(places, heights, width, label=shown.name, **bar_style(shown.drawn))
+            ax.bar(places, heights, width, label=shown.name, **style)
         ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0, fontsize=6.5)
         ax.set(ylabel=wanted.x[0], title=panel.title)
         ax.yaxis.set_major_formatter(PercentFormatter(1, 0))

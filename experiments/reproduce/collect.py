@@ -10,11 +10,11 @@ from ..lab.results.metrics import metrics
 from ..lab.results.result import Number, Numbers
 from ..lab.runs import record
 from .measured import Key, Measured, Source
-from .read_others import ERRORS, FOUND, POINTS, of_search, of_study, of_sweep
+from .read_others import BEST, ERRORS, FOUND, POINTS, of_search, of_study, of_sweep, of_tune
 from .read_run import of_run
 
 READERS: dict[str, Callable[[Path], Source]]  # file of a complete folder -> what reads the folder; the last one counts
-READERS = {record.COMPLETE: of_run, POINTS: of_sweep, FOUND: of_search, ERRORS: of_study}
+READERS = {record.COMPLETE: of_run, POINTS: of_sweep, FOUND: of_search, ERRORS: of_study, BEST: of_tune}
 
 
 def of_folder(folder: Path) -> list[Source]:

@@ -1,4 +1,4 @@
-"""Read what a sweep, a search and a study of kernels measured."""
+"""Read what a sweep, a search, a study of kernels and a search for training settings measured."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,8 @@ from ..lab.runs import record
 from .measured import Measured, Source, read_json
 from .names import ALL, DENSE
 
-POINTS, FOUND, ERRORS = "points.json", "found.json", "errors.csv"  # files of a sweep, a search, a study
+# files of a sweep, a search, a study, a search for settings
+POINTS, FOUND, ERRORS, BEST = "points.json", "found.json", "errors.csv", "best.json"
 
 
 def of_sweep(folder: Path) -> Source:
@@ -63,3 +64,19 @@ def of_study(folder: Path) -> Source:
         key = ("-".join(filter(None, words)), f"{fraction:g}")
         found.append(Measured(key, " ".join(key), {"error": float(rows.error.mean())}, {}))
     return Source(facts["config"]["seed"], facts["environment"], found)
+
+
+def of_tune(folder: Path) -> Source:
+    """Read a search for training settings: the best validation accuracy, and value and settings of complete trials.
+
+    A setting that some trial had not, since another one made it idle, is left out.
+    """
+    best, trials = read_json(folder / BEST), pd.read_csv(folder / "trials.csv")
+    complete = trials[trials.state == "COMPLETE"].sort_values("number")
+    settings = {
+        name: complete[name] for name in complete if name.startswith("params_") and complete[name].notna().all()
+    }
+    series = {name.removeprefix("params_"): column.tolist() for name, column in settings.items()}
+    numbers = {"val_top1": float(best["validation_top1"])}
+    found = Measured(("tuned", ALL), "tuned", numbers, {"value": complete.value.tolist(), **series})
+    return Source(best["seed"], best["environment"], [found])

@@ -7,6 +7,7 @@ from typing import Any
 from ..lab.results.metrics import metrics
 from ..lab.runs import history, record
 from ..lab.steps.language import parse, row_name, written
+from ..lab.steps.weights import Weights
 from .measured import Key, Measured, Source
 from .names import ALL, DENSE, place
 
@@ -26,6 +27,8 @@ def of_run(folder: Path) -> Source:
                 last = {**own, **_predicted(folder / name)} if count == len(steps) else {}
                 numbers = {**_numbers(rung, batches), **{k: v for k, v in last.items() if k != "seconds"}}
                 series = _curves(epochs, name) | _layers(folder / name) if count == len(steps) else {}
+                if series and any(isinstance(step, Weights) for step in steps):
+                    series["layer_zeros"] = zeros(folder / name)
                 words = ", ".join(map(written, steps[:count])) or DENSE
                 found.append(Measured(place(steps[:count]), words, numbers, series))
         else:
@@ -80,6 +83,20 @@ def _layers(folder: Path) -> dict[str, list[Any]]:
         "layer_params": [layer.after.params for layer in layers],
         "layer_params_dense": [layer.before.params for layer in layers],
     }
+
+
+def zeros(folder: Path) -> list[float]:
+    """Return the share of zeros among the weights of each layer of a saved network, its factors together."""
+    from layers import Plan
+    from layers.loader import read
+
+    plan, shares = Plan.load(folder / "plan.json"), []
+    tensors = read(folder / "model.safetensors", 2**20 + 16 * max(plan.before.bytes, plan.before.params))
+    for layer in plan.layers:
+        parts = [value for key, value in tensors.items() if key.startswith(f"{layer.name}.") and value.ndim > 1]
+        weights = sum(part.numel() for part in parts)
+        shares.append(sum(int((part == 0).sum()) for part in parts) / weights if weights else 0.0)
+    return shares
 
 
 def _curves(epochs: Sequence[Mapping[str, Any]], network: str) -> dict[str, list[Any]]:

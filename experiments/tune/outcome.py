@@ -48,7 +48,8 @@ def write(tune: Tune, study: Study, folder: Path) -> None:
     trial = best(study)
     if trial is not None:
         settings = {"validation_top1": trial.value, "settings": trial.params, "command": command(tune, trial)}
-        record.write_json(folder / "best.json", {"trial": trial.number, **settings})
+        made = {"seed": tune.training.seed, "environment": record.environment()}
+        record.write_json(folder / "best.json", {"trial": trial.number, **settings, **made})
     figures.write(study, folder)
     again = "" if trial is None else command(tune, trial)
     shown = page.page(tune, study, summary(tune, study), trial, again, record.environment())

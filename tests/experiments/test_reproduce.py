@@ -4,10 +4,12 @@ import json
 import shlex
 
 import pytest
+import torch
 import tyro
 from refusals import refused
 from run_folders import results as run_results, row
 from test_claims import made
+from torch import nn
 
 from experiments.__main__ import main as verbs
 from experiments.lab.results import result, tables
@@ -19,6 +21,9 @@ from experiments.reproduce import __main__ as reproduce, execute, status
 from experiments.reproduce.collect import gathered, of_folder
 from experiments.reproduce.compare import differences
 from experiments.reproduce.names import place
+from experiments.reproduce.read_others import of_tune
+from experiments.reproduce.read_run import zeros
+from layers import Budget, compress, make_plan, save
 
 ENTRIES = manifest()
 ENVIRONMENT = {"commit": "abc", "cpu": "CPU", "gpu": None, "threads": 1, "python": "3", "torch": "2"}
@@ -241,3 +246,21 @@ def test_every_result_is_whole_and_of_its_entry():
     for path in sorted(result.RESULTS.glob("*.json")):
         assert not status.why_stale(ENTRIES[path.stem], result.read_file(path)), path
         assert "dirty" not in json.loads(path.read_text(encoding="utf-8"))["commit"]
+
+
+def test_trials_of_a_search_for_settings_and_zeros_of_layers_are_series(tmp_path):
+    trials = (
+        "number,value,state,params_lr,params_gamma\n1,97.0,COMPLETE,0.1,\n0,96.0,COMPLETE,0.01,0.5\n2,,PRUNED,0.2,0.5\n"
+    )
+    (tmp_path / "trials.csv").write_text(trials, encoding="utf-8")
+    best = {"validation_top1": 97.0, "seed": 3, "environment": {"commit": "abc"}}
+    (tmp_path / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    source = of_tune(tmp_path)
+    assert source.seed == 3
+    assert source.measured[0].series == {"value": [96.0, 97.0], "lr": [0.01, 0.1]}
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 4))
+    model[0].weight.data[:, :, 0] = 0  # a third, at full rank: no kernel pays
+    plan = make_plan(model, Budget(params=1.0), kernels=["svd"], selector="energy", example=torch.rand(1, 1, 4, 4))
+    save(compress(model, plan), plan, tmp_path / "net")
+    assert zeros(tmp_path / "net") == pytest.approx([1 / 3, 0.0])

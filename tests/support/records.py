@@ -73,6 +73,8 @@ def places_of(entry):
         given = _given(options)
         if verb == "search":
             found += [(plan, "0.35") for plan in ("loss", "search")]
+        elif verb == "tune":
+            found.append(("tuned", "1"))
         elif verb == "study":
             parts = product(STUDIED, ("trained", "shuffled", "sorted", "random", "random+sorted"), ("0.5", "0.25"))
             found += [(f"{kernel}-{condition}-conv", share) for kernel, condition, share in parts]

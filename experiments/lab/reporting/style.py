@@ -89,6 +89,15 @@ def bar_style(network: str) -> dict[str, Any]:
     return {"color": look(network).colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
 
 
+def bar_styles(networks: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how each network's bars are drawn: by its kernel, or where two have the same one, by number."""
+    hatches = ["", *HATCHES.values()]
+    if len({look(network) for network in networks}) == len(networks):
+        return [bar_style(network) for network in networks]
+    colours = [line_style(number)["color"] for number in range(len(networks))]
+    return [bar_style("") | {"color": colour, "hatch": hatches[n % len(hatches)]} for n, colour in enumerate(colours)]
+
+
 def line_style(number: int) -> dict[str, Any]:
     """Return the colour and the marker of curve `number`: seven differ in both, and none has the colour of dense."""
     colours = [*COLOURS[1:], COLOURS[0]]
