@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from run_folders import results, row
 
-from experiments.lab.reporting.comparison import Comparison
+from experiments.lab.reporting.comparison import Comparison, brief_names
 from experiments.lab.reporting.page.chance import difference, packed, unpacked
 from experiments.lab.reporting.page.front import fronts, pareto
 from experiments.lab.reporting.page.ladder import ladders, steps
+from experiments.lab.reporting.page.ranking import ranking
 from experiments.lab.reporting.page.verdict import verdict
 from experiments.lab.reporting.peers import CIFAR10
 
@@ -100,6 +101,17 @@ def test_the_verdict_uses_the_images_where_both_networks_have_them():
     with_images = results(DENSE, net("svd", 89.9)) | {"right": {"dense": bits(360, [0]), "svd": bits(360, [0, 1])}}
     assert "McNemar p = 1, on the same 360 images" in verdict(Comparison({"a": with_images})).sentences[1]
     assert "as of two samples" in judged(net("svd", 89.9)).sentences[1]
+
+
+def test_networks_whose_names_are_cut_alike_have_rows_of_their_own():
+    names = [f"{kernel}-macs0.25{way}-finetune-2" for kernel in ("svd", "cp") for way in ("", "-selector-uniform")]
+    shown = Comparison({"a": results(DENSE, *(net(name, 89.0) for name in names))})
+    figure = ranking(shown).figure
+    assert sorted(trace.y[0] for trace in figure.data) == [1, 2, 3, 4, 5]
+    heads = {head.split("<")[1] for head in figure.layout.yaxis.ticktext}
+    assert heads == {"b>dense", "b>svd", "b>svd-selector-uniform", "b>cp", "b>cp-selector-uniform"}
+    assert brief_names(["dense", "svd"]) == {}
+    assert brief_names(["dense", "a-b", "a-b-a"]) == {}  # both would be a
 
 
 def test_the_front_is_what_nothing_beats_in_cost_and_accuracy():

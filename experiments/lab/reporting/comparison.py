@@ -111,12 +111,27 @@ class Comparison(NamedTuple):
         return dict(zip(self.runs, signs)) if len(self.runs) > 1 else {}
 
     def called(self, label: str, network: str) -> str:
-        """Name a network as figures do: of several runs with the run's letter."""
-        return f"{network} {self.letters[label]}" if len(self.runs) > 1 else network
+        """Name a network as figures do: without what all have in their names, of several runs with the run's letter."""
+        name = brief_names([row["network"] for _, row, _ in self.rows]).get(network, network)
+        return f"{name} {self.letters[label]}" if len(self.runs) > 1 else name
 
     def dense_row(self, label: str) -> dict[str, Any]:
         """Return what a run's rows are held against."""
         return self.runs[label if self.dense is None else self.dense]["rows"][0]
+
+
+def brief_names(names: Sequence[str]) -> dict[str, str]:
+    """Return name -> its parts that not all compressed networks have; the whole names where that would mix up two.
+
+    >>> brief_names(["dense", "svd-macs0.5-finetune-2", "svd-macs0.5-refit-no-finetune-2"])
+    {'svd-macs0.5-finetune-2': 'svd', 'svd-macs0.5-refit-no-finetune-2': 'svd-refit-no'}
+    """
+    parts = {name: name.split("-") for name in dict.fromkeys(names) if name != "dense"}
+    if len(parts) < 2:
+        return {}
+    shared = set.intersection(*map(set, parts.values()))
+    found = {name: "-".join(own[:1] + [part for part in own[1:] if part not in shared]) for name, own in parts.items()}
+    return found if len({*found.values(), "dense"}) == len(found) + 1 else {}
 
 
 def busy(row: Mapping[str, Any], key: str) -> bool:
