@@ -19,7 +19,7 @@ from .metrics import THESIS, metrics
 from .result import Result, path_of, read
 
 ROOT = THESIS.parent
-PLACE = re.compile(r"(<!-- results (.*?) -->\n\n?)(.*?)(\n?<!-- end of results -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- results (.*?) -->)\n(.*?)(<!-- end of results -->)", re.DOTALL)
 UNMARKED = re.compile(r"^\|[ :|-]*---[ :|-]*\|$", re.MULTILINE)
 
 
@@ -94,7 +94,7 @@ def filled(text: str) -> str:
         if not path_of(wanted.entry).is_file():
             return place.group(0)
         result = read(wanted.entry)
-        return f"{place.group(1)}{markdown(table(result, wanted))}\n{made(result)}\n{place.group(4)}"
+        return f"{place.group(1)}\n\n{markdown(table(result, wanted))}\n{made(result)}\n\n{place.group(4)}"
 
     return PLACE.sub(anew, text)
 

@@ -48,12 +48,12 @@ def environment() -> dict[str, object]:
 
 
 def commit() -> str | None:
-    """Return the commit of the code, with -dirty where files differ from it, but for results that runs have written."""
+    """Return the commit of the code, with -dirty where files differ from it, but for the thesis and pages."""
     root = Path(__file__).parents[3]
     described = subprocess.run(["git", "describe", "--always"], cwd=root, capture_output=True, text=True, check=False)
     if described.returncode:
         return None
-    differs = ["git", "diff-index", "--quiet", "HEAD", "--", ".", ":!thesis/results", ":!*.md"]
+    differs = ["git", "diff-index", "--quiet", "HEAD", "--", ".", ":!thesis", ":!*.md"]
     dirty = subprocess.run(differs, cwd=root, capture_output=True, check=False).returncode
     return described.stdout.strip() + "-dirty" * bool(dirty)
 
