@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from importlib.util import find_spec
 
 import onnx
 import onnxruntime
@@ -22,7 +23,10 @@ from layers.planning.prices import LatencyTable, cache_file
 
 CELLS = [(runtime, precision) for runtime, has in place.HAS.items() for precision in has]
 TICK = 1e-4
-FAST = [cell for cell in CELLS if cell[0] != "torch-compile"]
+there = pytest.mark.skipif(find_spec("openvino") is None, reason="no openvino: pip install -e '.[openvino]'")
+FAST = [
+    pytest.param(*cell, marks=there if cell[0] == "openvino" else ()) for cell in CELLS if cell[0] != "torch-compile"
+]
 
 
 def ticking():

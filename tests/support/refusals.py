@@ -48,9 +48,9 @@ REFUSALS = {
         "--dataset folder --data-root TMP/images --model lenet": "images must fit lenet, got 3x16x16",
         "--budget macs=1.5": "budget macs must be a fraction above 0 and at most 1, got 1.5",
         "--runtime openvino": "runtime must be left out but with --budget latency=, got 'openvino'",
-        "--budget latency=0.5 --runtime onnxruntime --runtime-precision bf16": "precision in onnxruntime must be",
-        "--budget latency=0.5 --runtime-threads 0": "threads must be at least 1, got 0",
-        "--compress 'svd macs=0.5 runtime=onnxruntime'": "budget with a runtime must be a latency, got 'macs=0.5'",
+        "--kernel svd --budget latency=0.5 --runtime onnxruntime --runtime-precision bf16": "precision in onnxruntime",
+        "--kernel svd --budget latency=0.5 --runtime-threads 0": "threads must be at least 1, got 0",
+        "--compress 'svd macs=0.5 runtime=onnxruntime'": "budget with a runtime must be a latency, as",
         "--compress svd --fold-batchnorm": "fold batchnorm must be left out with --compress, whose steps say it",
         "--budget half": "budget must be macs=, .*, got 'half'",
         "--budget macs=0.5 --kernel dct": "budget for kernel dct must be on bytes or params",
@@ -268,7 +268,7 @@ REFUSALS = {
         "digits-smallest --executor slurm": "executor must be auto, threads or processes on a machine without Slurm",
     },
     "figures": {
-        "digits-mac": "figure must be 'digits-macs', or another of digits-macs, .*, got 'digits-mac'",
+        "digits-mac": "figure must be 'digits-macs', or another of digits-.*, got 'digits-mac'",
     },
     "conformance": {
         "--out TMP": "out must be a file, not a folder, got ",
