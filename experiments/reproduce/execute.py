@@ -86,7 +86,7 @@ def _run(line: list[str], threads: int, ledger: Path, beside: str | None) -> Non
         code = subprocess.run(line, env=surroundings, stdout=subprocess.DEVNULL, check=False).returncode
     finally:  # after Ctrl-C as well: what it took until then counts
         taken = before + time.monotonic() - began
-        record.write_json(ledger, {"seconds": taken, "date": "" if code else date.today().isoformat()})
+        record.write_json(ledger, {"seconds": taken, "date": date.today().isoformat() if code == 0 else ""})
     require(code == 0, "command", shlex.join(line[1:]), f"one that succeeds (it ended with {code}, and said why above)")
 
 

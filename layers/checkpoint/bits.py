@@ -14,7 +14,7 @@ from ..factored import Form, grouped_weight
 from ..fitting import Metric
 from ..network import check_numbers, check_untied, compressed_size_of, copy_of, network_bytes, pack, weighted
 from ..planning.selectors import SELECTORS, TooSmall, spend
-from ..thinning import compensated, largest, nearest, steps
+from ..thinning import compensated, largest, nearest, put, steps
 
 RATIO = 2**0.5  # between two steps that a layer may take: half a bit
 COARSEST = 1.5  # steps to the largest weight
@@ -92,10 +92,7 @@ def _filled(model: nn.Module, weights: Mapping[str, Tensor], metrics: Mapping[st
     small = copy_of(model)
     for name, weight in weights.items():
         layer, metric = small.get_submodule(name), metrics.get(name)
-        if metric is not None and metric.mean is not None and isinstance(layer.bias, Tensor):
-            lost = (grouped_weight(layer).flatten(2) - weight.double()) @ metric.mean[..., None]  # type: ignore[arg-type]
-            layer.bias.data += lost.flatten().to(layer.bias)
-        layer.weight.data.copy_(weight.reshape(layer.weight.shape))  # type: ignore[arg-type, operator]
+        put(layer, grouped_weight(layer).flatten(2), weight, None if metric is None else metric.mean)  # type: ignore[arg-type]
     return small
 
 

@@ -1,5 +1,7 @@
 """Weights on a uniform grid, a whole number of steps: rounded to the nearest, or so that errors make up for another."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -80,3 +82,17 @@ def _numbers(left: Tensor, step: Tensor, most: int, moments: Tensor, ends_stay: 
 
 def _rounded(weight: Tensor, step: Tensor, most: int) -> Tensor:
     return (weight / step).round().clamp(-most, most)
+
+
+def put(layer: Any, weight: Tensor, rounded: Tensor, mean: Tensor | None) -> None:
+    """Give a layer its rounded weight; its bias, if it has one, takes over what that changes of the mean output.
+
+    Args:
+        layer: a convolution or Linear layer, which is changed.
+        weight, rounded: (groups, o, k), as it was and as it shall be.
+        mean: (groups, k) of the layer's inputs; None leaves the bias as it is.
+    """
+    if mean is not None and isinstance(layer.bias, Tensor):
+        lost = (weight.double() - rounded.double()) @ mean[..., None]
+        layer.bias.data += lost.flatten().to(layer.bias)
+    layer.weight.data.copy_(rounded.reshape(layer.weight.shape))

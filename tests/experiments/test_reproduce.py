@@ -92,6 +92,18 @@ def test_what_is_finished_is_not_run_again_and_seconds_add_up(tmp_path, thesis, 
     assert (found.commit, found.device, found.seeds) == ("abc", "CPU", (0, 1, 2))
 
 
+def test_a_command_that_was_interrupted_is_not_done(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute.subprocess, "run", interrupted)
+    ledger = tmp_path / execute.LEDGER
+    with pytest.raises(KeyboardInterrupt):
+        execute._run(["run"], 1, ledger, None)
+    assert ledger.is_file()  # its seconds count
+    assert not execute._done(ledger)
+
+
 def test_runs_of_several_commits_make_no_result(thesis):
     sources = [execute.Source(seed, ENVIRONMENT | {"commit": f"c{seed}"}, []) for seed in (0, 1)]
     with pytest.raises(ValueError, match=r"toy.json: commit must be one in all its runs .*, got 'c0, c1'"):

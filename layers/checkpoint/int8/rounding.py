@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ...calibration import MOST_ROWS, calibrate, covariance, observed
+from ...calibration import MOST_ROWS, calibrate, covariance
 from ...factored import grouped_weight
 from ...network import copy_of
-from ...thinning import compensated, largest, steps
+from ...thinning import compensated, largest, put, steps
 
 BITS = 8
 
@@ -36,8 +36,7 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
     shared = [id(p) for _, p in small.named_parameters(remove_duplicate=False)]
     for name, seen in stats.layers.items():
         layer = small.get_submodule(name)
-        wide = seen.inputs.shape[-1] > MOST_ROWS
-        if wide or not observed(layer) or shared.count(id(layer.weight)) != 1:
+        if seen.inputs.shape[-1] > MOST_ROWS or shared.count(id(layer.weight)) != 1:
             continue
         weight = grouped_weight(layer).flatten(2)  # type: ignore[arg-type]
         step = steps(layer.weight, BITS).reshape(*weight.shape[:2], 1)  # type: ignore[arg-type]
@@ -45,8 +44,5 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
         if isinstance(layer.bias, Tensor):  # which takes what the mean loses
             moments = covariance(moments, seen.mean.unflatten(1, (moments.shape[1], -1)))
         rounded = compensated(weight, step, largest(BITS), moments, ends_stay=True)
-        if isinstance(layer.bias, Tensor):
-            lost = (weight.double() - rounded.double()) @ seen.mean[..., None]
-            layer.bias.data += lost.flatten().to(layer.bias)
-        layer.weight.data.copy_(rounded.reshape(layer.weight.shape))  # type: ignore[arg-type, operator]
+        put(layer, weight, rounded, seen.mean)
     return small
