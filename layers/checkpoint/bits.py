@@ -12,7 +12,17 @@ from ..calibration import LayerStats, Stats, check_stats, observed
 from ..coded import check_plain_weights
 from ..factored import Form, grouped_weight
 from ..fitting import Metric
-from ..network import check_numbers, check_untied, compressed_size_of, copy_of, network_bytes, pack, weighted
+from ..network import (
+    Progress,
+    check_numbers,
+    check_untied,
+    compressed_size_of,
+    copy_of,
+    ignored,
+    network_bytes,
+    pack,
+    weighted,
+)
 from ..planning.selectors import SELECTORS, TooSmall, spend
 from ..thinning import compensated, largest, nearest, put, steps
 
@@ -36,6 +46,7 @@ def on_grid(
     stats: Stats | None = None,
     most: int | None = None,
     kinds: Kinds = nn.Module,
+    progress: Progress = ignored,
 ) -> nn.Module:
     """Copy the network with the weights of its Conv2d and Linear layers on uniform grids, which `save` stores small.
 
@@ -50,6 +61,7 @@ def on_grid(
         stats: what `calibrate` saw of this very network; `most` needs it.
         most: bytes of the file that `save` writes of it, compressed.
         kinds: the kinds of layers whose weights are rounded, among Conv2d and Linear.
+        progress: called with the name of each layer that has been rounded.
 
     Returns:
         The network, every weight a whole number of its layer's or filter's steps.
@@ -74,8 +86,12 @@ def on_grid(
         check_stats(stats, model)
     metrics = {n: Metric.of(layer, seen[n]) for n, layer in layers.items() if n in seen and observed(layer)}  # type: ignore[arg-type]
     if most is not None:
-        return _within(model, {n: layers[n] for n in metrics}, metrics, limit, most)
-    return _filled(model, {n: _at(layer, bits, metrics.get(n)) for n, layer in layers.items()}, metrics)
+        return _within(model, {n: layers[n] for n in metrics}, metrics, limit, most, progress)
+    weights = {}
+    for name, layer in layers.items():
+        weights[name] = _at(layer, bits, metrics.get(name))
+        progress(name)
+    return _filled(model, weights, metrics)
 
 
 def _at(layer: nn.Module, bits: int, metric: Metric | None) -> Tensor:
@@ -121,10 +137,18 @@ def _price(weight: Tensor, scale: Tensor) -> float:
 
 
 def _within(
-    model: nn.Module, layers: Mapping[str, nn.Module], metrics: Mapping[str, Metric], limit: int, most: int
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    metrics: Mapping[str, Metric],
+    limit: int,
+    most: int,
+    progress: Progress,
 ) -> nn.Module:
     """The network whose file takes at most so many bytes: prices are near, so files are weighed."""
-    found = {name: _grids(layer, metrics[name], limit) for name, layer in layers.items()}
+    found = {}
+    for name, layer in layers.items():
+        found[name] = _grids(layer, metrics[name], limit)
+        progress(name)
     forms, elsewhere = [layer.forms for layer in found.values()], len(network_bytes(model, True))
     elsewhere -= round(sum(layer[-1].price for layer in forms))
     left = float(most - elsewhere)

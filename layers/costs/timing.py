@@ -71,6 +71,7 @@ def interleaved(
     noise: float = 0.5,
     clock: Callable[[], float] | None = None,
     reference: Callable[[], object] | None = None,
+    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Time every function in turn: a b c, b c a, c a b, ...
 
@@ -87,6 +88,7 @@ def interleaved(
         seconds: after which no round is begun; but three are always run.
         noise: the share by which a time may exceed the usual one.
         clock: in seconds (default: CUDA events where CUDA is in use, else time.perf_counter).
+        progress: called after each round that is measured.
         reference: what is timed beside the functions (default: `reference_product`).
 
     Returns:
@@ -135,6 +137,7 @@ def interleaved(
             break
         measured.append(measure(warmup + len(measured)))
         products.append(probe())
+        progress()
     clean = _undisturbed(measured, noise)
     disturbed = len(measured) - len(clean)
     kept, slowdowns = clean if len(clean) >= min(3, rounds) else measured, _slowdowns(products)

@@ -10,7 +10,7 @@ is what makes the sum right, not the layer alone: targets.py.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,7 +30,18 @@ from ..calibration import (
     takes_mean,
 )
 from ..factored import Shape, compose, grouped_weight, set_weights
-from ..network import Layer, check_numbers, check_visible, copy_of, images_of, observing, obstacles, trim
+from ..network import (
+    Layer,
+    Progress,
+    check_numbers,
+    check_visible,
+    copy_of,
+    ignored,
+    images_of,
+    observing,
+    obstacles,
+    trim,
+)
 from ..thinning import outputs_left
 from .fit import fit
 from .held_out import distance, set_aside
@@ -50,7 +61,7 @@ def refit(
     *,
     stats: Stats | None = None,
     seed: int = 0,
-    progress: Callable[[str], object] = lambda name: None,
+    progress: Progress = ignored,
     held_out: int = 10,
 ) -> nn.Module:
     """Fit the layers of a copy of `small` to what the same layers of the dense `model` put out.

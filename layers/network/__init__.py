@@ -14,7 +14,13 @@ from .files import (
     write_tensors as write_tensors,
     write_text as write_text,
 )
-from .kinds import Layer as Layer, is_plain as is_plain, weighted as weighted
+from .kinds import (
+    Layer as Layer,
+    Progress as Progress,
+    ignored as ignored,
+    is_plain as is_plain,
+    weighted as weighted,
+)
 from .memory import trim as trim
 from .modes import (
     answer as answer,

@@ -1,8 +1,15 @@
 """Say what a layer is: which can be compressed, and whether one computes what its class does."""
 
+from collections.abc import Callable
+
 from torch import nn
 
 Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear  # what can be factored
+Progress = Callable[[str], object]  # told the name of each layer that is done
+
+
+def ignored(name: str) -> None:
+    """Take no notice of a layer that is done."""
 
 
 def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:

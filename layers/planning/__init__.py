@@ -3,7 +3,6 @@
 from .budget import Budget as Budget
 from .compress import carry_out as carry_out, compress as compress
 from .methods import METHODS as METHODS, Method as Method, method as method
-from .offers import ignored as ignored
 from .plan import LayerPlan as LayerPlan, Plan as Plan
 from .planner import (
     MIXED as MIXED,

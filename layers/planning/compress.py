@@ -11,9 +11,8 @@ from ..calibration import LayerStats, Stats, check_stats
 from ..costs import storage
 from ..factored import Spec, compose, grouped_weight
 from ..fitting import Metric
-from ..network import Layer, check_numbers, copy_of, replace
+from ..network import Layer, Progress, check_numbers, copy_of, ignored, replace
 from .methods import METHODS, Method
-from .offers import ignored
 from .plan import Plan, shape_of
 
 Build = Callable[[str, Method, Any, Spec], nn.Module]
@@ -64,9 +63,7 @@ def _check_fits(model: nn.Module, plan: Plan) -> None:
         require(plan.before.params in (0, params), "plan", about, f"about the model, which has {params:,}")
 
 
-def compress(
-    model: nn.Module, plan: Plan, *, stats: Stats | None = None, progress: Callable[[str], object] = ignored
-) -> nn.Module:
+def compress(model: nn.Module, plan: Plan, *, stats: Stats | None = None, progress: Progress = ignored) -> nn.Module:
     """Build the compressed network; the given one is untouched.
 
     Args:

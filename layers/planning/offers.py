@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..calibration import LayerStats
 from ..factored import Form
 from ..fitting import Metric
-from ..network import Layer, write_text
+from ..network import Layer, Progress, ignored, write_text
 from .methods import method
 from .selectors import SELECTORS
 
@@ -27,10 +27,6 @@ ROOT = Path(__file__).parents[2]
 CODE = ("layers/calibration", "layers/coded", "layers/factored", "layers/fitting", "layers/planning", "stage3_torch")
 SETTINGS = (bool, int, float, str, tuple, list)
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-
-
-def ignored(name: str) -> None:
-    """Take no notice of a layer that is done."""
 
 
 class Task(NamedTuple):
@@ -133,7 +129,7 @@ def judge_all(
     tasks: Sequence[Task],
     executor: Executor | None = None,
     folder: Path | None = None,
-    progress: Callable[[str], object] = ignored,
+    progress: Progress = ignored,
 ) -> list[list[Form]]:
     """Judge every task, the largest first, by the executor: without one, by as many threads as torch has.
 

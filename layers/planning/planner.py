@@ -13,12 +13,12 @@ from checks import check_rank, require
 from ..calibration import Stats, check_stats, observed
 from ..costs import CONVS, LINEARS, Cost, Trace, storage, trace, traced_cost
 from ..factored import Form
-from ..network import check_numbers, obstacles
+from ..network import Progress, check_numbers, ignored, obstacles
 from .budget import Budget
 from .by_latency import Stopwatch
 from .methods import method
 from .multiples import timed_forms
-from .offers import Task, ignored, judge_all, plain_copy
+from .offers import Task, judge_all, plain_copy
 from .plan import Plan
 from .prices import Clock, Here, LatencyTable, Server, counted
 from .selectors import SELECTORS
@@ -53,7 +53,7 @@ class Request:
     serving: Server | None = None
     executor: Executor | None = None
     cache: Path | None = None
-    progress: Callable[[str], object] = ignored
+    progress: Progress = ignored
 
     def __post_init__(self) -> None:
         require(isinstance(self.budget, Budget), "budget", self.budget, "a Budget, as Budget(macs=0.5)")
@@ -105,7 +105,7 @@ def make_plan(
     serving: Server | None = None,
     executor: Executor | None = None,
     cache: Path | None = None,
-    progress: Callable[[str], object] = ignored,
+    progress: Progress = ignored,
 ) -> Plan:
     """Choose for each layer a kernel and its ranks, or to leave it dense, within the budget for the whole network.
 

@@ -14,7 +14,7 @@ from checks import require
 
 from ..calibration import Stats
 from ..costs import trace
-from ..network import answer, check_numbers, check_visible, copy_of, images_of, observing
+from ..network import Progress, answer, check_numbers, check_visible, copy_of, ignored, images_of, observing
 from .coupled import Graph, Kinds
 from .importance import CHANNEL_SCORES, Shown
 from .left import note_lost
@@ -41,6 +41,7 @@ def prune_channels(
     stats: Stats | None = None,
     batches: Iterable[Any] | None = None,
     seed: int = 0,
+    progress: Progress = ignored,
 ) -> Thin:
     """Copy the network without the least of its channels: a share of every layer's, or what a share of the MACs leaves.
 
@@ -70,6 +71,7 @@ def prune_channels(
         stats: for score loss.
         batches: for score taylor: images, or (images, labels).
         seed: of the labels that are drawn.
+        progress: called with the name of each layer whose channels have been put in order.
 
     Returns:
         The thinner network and its widths.
@@ -95,7 +97,11 @@ def prune_channels(
         graph = Graph(pruned, x.clone())
         groups = graph.coupled(kinds)
     require(bool(groups) or whole, "model", name, "one with channels that can be taken out")
-    paths = [order(coupled) for coupled in groups]
+    paths = []
+    for coupled in groups:
+        paths.append(order(coupled))
+        for layer in coupled.written:
+            progress(layer)
     if macs is None:
         lost = by_share(groups, fraction or 0.0, round)
     else:

@@ -1,14 +1,23 @@
 """Long stages give signs of life on stderr, and stdout has the table alone."""
 
+import ast
 import re
 import time
+from pathlib import Path
 
 import pytest
+import torch
 from quick_runs import QUICK
+from torch import nn
 
 from experiments.lab import progress
 from experiments.lab.progress import Pace, left, stage, tracked
 from experiments.run.__main__ import main
+from layers import calibrate, on_grid, prune_channels
+from layers.checkpoint.int8 import compensated_network
+from layers.costs import interleaved
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_without_a_terminal_a_line_says_how_far_a_stage_is(monkeypatch, capsys):
@@ -30,6 +39,38 @@ def test_the_line_ends_with_a_stage_that_fails(monkeypatch, capsys):
         raise ValueError("no room")
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
+
+
+def test_every_stage_says_of_how_much():
+    """So that each long one shows the time that is left."""
+    stages = {}
+    for path in (ROOT / "experiments").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "stage":
+                stages[f"{path.name}:{call.lineno}"] = len(call.args)
+    assert len(stages) >= 10
+    assert {where: count for where, count in stages.items() if count != 2} == {}
+
+
+def test_each_step_tells_which_layers_are_done():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3)).eval()
+    images, names = torch.randn(8, 1, 8, 8), ["0", "2", "4"]
+    stats = calibrate(model, [images])
+
+    def told(step):
+        done = []
+        step(done.append)
+        return done
+
+    thinned = told(lambda progress: prune_channels(model, 0.5, images, stats=stats, progress=progress))
+    assert sorted(thinned) == ["0", "2"]
+    assert told(lambda progress: on_grid(model, 4, progress=progress)) == names
+    assert told(lambda progress: on_grid(model, 8, stats, 2000, progress=progress)) == names
+    assert told(lambda progress: compensated_network(model, [images], progress)) == names
+    rounds = []
+    interleaved({"nothing": lambda: None}, 3, progress=lambda: rounds.append(1))
+    assert len(rounds) >= 3
 
 
 def test_batches_are_passed_on_and_counted(monkeypatch, capsys):

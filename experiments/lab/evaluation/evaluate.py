@@ -117,8 +117,8 @@ def latencies(
         for batch in batches:
             part = x[:batch].contiguous()
             calls = {name: forward(model, part) for name, model in models.items()}
-            with stage(f"time {len(models)} networks, {batch} images at once"):
-                timings[batch] = interleaved(calls, rounds, warmup=5)
+            with stage(f"time {len(models)} networks, {batch} images at once, round", rounds) as sign:
+                timings[batch] = interleaved(calls, rounds, warmup=5, progress=sign.advance)
         return timings
 
 

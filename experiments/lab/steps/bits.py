@@ -64,6 +64,7 @@ class Bits:
         if rank() > 0:  # all processes calibrate, the first one does the rest
             return state
         most = None if self.bytes is None else int(self.bytes * len(network_bytes(shop.dense)))
-        with stage("round"):
-            model = on_grid(plain, self.width, stats, most, KINDS[self.layers])
+        kinds = KINDS[self.layers]
+        with stage("round, layer", len(weighted(plain, kinds))) as sign:
+            model = on_grid(plain, self.width, stats, most, kinds, progress=sign.finish)
         return replace(state, model=model, masks={}, form="bits")

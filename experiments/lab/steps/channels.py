@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from torch import nn
+
 from checks import require
 from layers import cost, prune_channels, refit
+from layers.network import weighted
 from layers.thinning import widths_of
 
 from ..evaluation.workshop import Workshop
@@ -74,22 +77,24 @@ class Channels:
         if images is not None and rank():
             return state
         batches = None if images is None or self.score != "taylor" else [x for x, _ in images.batches]
-        with stage("take out channels"):
+        kinds = KINDS[self.layers]
+        with stage("take out channels, layer", len(weighted(state.model, kinds))) as sign:
             thin = prune_channels(
                 state.model,
                 self.share,
                 shop.example,
-                KINDS[self.layers],
+                kinds,
                 macs=self.macs,
                 score=self.score,
                 round=self.round,
                 stats=stats,
                 batches=batches,
                 seed=0 if images is None else images.seed,
+                progress=sign.finish,
             ).model
         if self.refit and images is not None:
-            with stage("refit"):
-                thin = refit(thin, state.model, images.batches, stats=stats, seed=images.seed)
+            with stage("refit, layer", len(weighted(thin, nn.Module))) as sign:
+                thin = refit(thin, state.model, images.batches, stats=stats, seed=images.seed, progress=sign.finish)
         after = cost(thin, shop.example[:1].to(next(thin.parameters()).device))
         plan, widths = state.plan, widths_of(thin)
         if not plan.layers:

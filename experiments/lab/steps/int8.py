@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from checks import require
 from layers import OnnxNetwork
 from layers.checkpoint import check_int8
 from layers.checkpoint.int8 import METHODS, NNCF, compensated_network, quantised
-from layers.network import copy_of
+from layers.network import copy_of, weighted
 
 from ..evaluation.evaluate import accuracy
 from ..evaluation.workshop import Workshop
@@ -54,8 +54,8 @@ class Int8:
         model = copy_of(state.plain()).cpu()
         batches = self._batches(state, shop)
         facts = shop.dataset.facts()
-        with stage("int8, weights"):
-            model = compensated_network(model, batches)
+        with stage("int8, layer", len(weighted(model, nn.Module))) as sign:
+            model = compensated_network(model, batches, sign.finish)
         files: dict[str, bytes] = {}
         with stage("int8, method", len(self._methods())) as sign:
             for method in self._methods():

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 from ...calibration import MOST_ROWS, calibrate, covariance
 from ...factored import grouped_weight
-from ...network import copy_of
+from ...network import Progress, copy_of, ignored
 from ...thinning import compensated, largest, put, steps
 
 BITS = 8
 
 
-def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module:
+def compensated_network(model: nn.Module, images: Sequence[Tensor], progress: Progress = ignored) -> nn.Module:
     """Copy the network, each weight a whole number of 1/127 of the largest of its filter, close in the layer's outputs.
 
     A quantiser that rounds to the nearest finds nothing to round: what rounding an entry loses, others have made up for
@@ -24,6 +24,7 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
         model: any network; layers that no image reaches, that share a weight or whose inputs are wider than `MOST_ROWS`
             stay as they are.
         images: what calibrates it (n, ...).
+        progress: called with the name of each layer that has been rounded.
 
     Returns:
         A copy, in the dtype of the network.
@@ -45,4 +46,5 @@ def compensated_network(model: nn.Module, images: Sequence[Tensor]) -> nn.Module
             moments = covariance(moments, seen.mean.unflatten(1, (moments.shape[1], -1)))
         rounded = compensated(weight, step, largest(BITS), moments, ends_stay=True)
         put(layer, weight, rounded, seen.mean)
+        progress(name)
     return small
