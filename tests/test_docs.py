@@ -54,7 +54,7 @@ def test_the_python_of_a_page_runs(network, page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_stands_in_blocks_that_are_run(page):
-    """But for a server, which answers until it is stopped."""
+    """But for a server, which answers until it is stopped: tests/experiments/test_workers.py runs it."""
     indented = re.findall(r"(?:^ {4}.*\n|^\n)+", BLOCK.sub("", page.read_text()), re.MULTILINE)
     python = [text for text in indented if re.search(r"^ {4}(from \w+ import|import|with|\w+ = )", text, re.MULTILINE)]
     assert all("run_grpc_proxy_server(" in text for text in python), python

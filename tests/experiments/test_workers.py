@@ -1,12 +1,14 @@
 """The queue of trials against workers that die, stall and race."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -242,13 +244,16 @@ def test_four_processes_share_a_postgresql_server(postgres, tmp_path):
     assert_no_trial_is_lost_or_doubled(postgres, tmp_path)
 
 
-SERVE = """
-import sys, warnings
-import optuna
-warnings.simplefilter("ignore")
-storage = optuna.storages.RDBStorage(sys.argv[1])
-optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port=int(sys.argv[2]))
-"""
+def server_of_the_guide(database, port):
+    """Return the Python of docs/guides/many-machines.md that serves a database, for this one at this port."""
+    page = (ROOT / "docs" / "guides" / "many-machines.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(
+        re.search(r"^    from optuna.storages(.*\n)+?    run_grpc_proxy_server\(.*\n", page, re.MULTILINE)[0]
+    )
+    for written, here in ((r'"postgresql[^"]*"', repr(database)), ('"0.0.0.0"', '"127.0.0.1"'), ("13000", str(port))):
+        code, count = re.subn(written, here, code)
+        assert count == 1, written
+    return code
 
 
 @pytest.fixture
@@ -259,7 +264,7 @@ def grpc_url(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (tmp_path / "server.log").open("w") as log:
-        command = [sys.executable, "-c", SERVE, f"sqlite:///{tmp_path / 'served.db'}", str(port)]
+        command = [sys.executable, "-c", server_of_the_guide(f"sqlite:///{tmp_path / 'served.db'}", port)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         for _ in range(600):
