@@ -1,5 +1,6 @@
 """`export_int8`: every product in 8 bits, close to the network, in a file that runs without this project."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -62,10 +63,26 @@ def products(path):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int8")
-    for method in METHODS:
-        export_int8(network(), X.split(16), folder / f"{method}.onnx", method, {"mean": "0.5"})
+    """One for each method; networks of the same numbers, as every method is given, become one graph of floats."""
+    folder, graphs, made = tmp_path_factory.mktemp("int8"), {}, quantise.float_graph
+
+    def once(small, x):
+        numbers = b"".join(tensor.numpy().tobytes() for tensor in small.state_dict().values())
+        if numbers not in graphs:
+            graphs[numbers] = made(small, x)
+        return copy.deepcopy(graphs[numbers])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantise, "float_graph", once)
+        for method in METHODS:
+            export_int8(network(), X.split(16), folder / f"{method}.onnx", method, {"mean": "0.5"})
+    assert len(graphs) == 2  # as it is, and compensated
     return folder
+
+
+@pytest.fixture(scope="module")
+def floats():
+    return quantise.float_graph(network(), X)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -161,12 +178,12 @@ def test_onnxruntime_alone_runs_the_file(files, tmp_path):
     assert np.array_equal(np.load(tmp_path / "out.npy"), want)
 
 
-def test_some_images_at_a_time_give_the_histogram_of_all_at_once(monkeypatch, tmp_path):
+def test_some_images_at_a_time_give_the_histogram_of_all_at_once(floats, monkeypatch, tmp_path):
     """onnxruntime's own collecting, of one batch, is what all at once gives."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
     path = tmp_path / "net.onnx"
-    onnx.save(quantise.prepared(quantise.float_graph(network(), X)), path)
+    onnx.save(quantise.prepared(floats), path)
     images = torch.cat([X * scale for scale in torch.linspace(0.01, 1, 30)])  # later ones exceed the first
     monkeypatch.setattr(ranges, "HELD", 2**18)
     assert 5 * X[0].nbytes < activation_bytes(onnx.load(path)) < 2**18 / 9  # so 9 images at a time, or more
@@ -256,10 +273,9 @@ def test_an_operator_that_is_computed_in_no_8_bits_is_named_with_its_layer():
         check_operators(model)
 
 
-def test_a_product_left_in_floating_point_is_named():
-    model = quantise.float_graph(network(), X)
+def test_a_product_left_in_floating_point_is_named(floats):
     with pytest.raises(ValueError, match=r"layer 'first.0' to quantise must be one of 8 bits, got 'a Conv left in flo"):
-        check_quantised(model, layers_of(model))
+        check_quantised(floats, layers_of(floats))
 
 
 def test_refused_by_name(tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,8 @@ SPECS = {
     "dwt": {"wavelet": "db2", "levels": 2},
     "svd": {"rank": 3},
     "ht": {"rank": 3},
-    "tucker": {"ranks": (3, 3)},
-    "cp": {"rank": 3},
+    "tucker": {"ranks": (3, 3), "sweeps": 2},  # what one sweep reads back, another reads again
+    "cp": {"rank": 3, "sweeps": 2},
 }
 real_table = tables._made
 READS = {
@@ -202,6 +203,16 @@ CASES: dict[str, Callable[[], None]] = {
     "calibrate": calibrated,
     "refit": refitted,
 }
+PLANTED: dict[str, tuple[AbstractContextManager, Callable[[], None]]] = {  # one tensor of each is on the CPU
+    "table": (
+        patch.object(tables, "_made", lambda m, a, dtype, device: fake_table(m, a, dtype, torch.device("cpu"))),
+        lambda: kernel("dct", 8),
+    ),
+    "sums": (
+        patch("layers.fitting.refit.grouped_weight", lambda layer: torch.empty(1, 12, 8, 3, 3, dtype=torch.float64)),
+        refitted,
+    ),
+}
 
 
 def run(case: Callable[[], None]) -> dict[str, object]:
@@ -225,5 +236,8 @@ def begin() -> None:
 
 if __name__ == "__main__":
     begin()
-    wanted = sys.argv[1:] or CASES
-    sys.stdout.write(json.dumps({name: run(CASES[name]) for name in wanted}, indent=1) + "\n")
+    outcomes = {name: run(case) for name, case in CASES.items()}
+    for name, (fault, case) in PLANTED.items():
+        with fault:
+            outcomes[f"planted: {name}"] = run(case)
+    sys.stdout.write(json.dumps(outcomes, indent=1) + "\n")

@@ -23,7 +23,7 @@ def bias_corrected(model: Any, images: Sequence[Tensor]) -> Any:
 
     ValueError where NNCF fails, as it does (3.4) for a residual branch of a single convolution.
     """
-    nncf = _nncf()
+    nncf = loaded()
     from ..export import INPUT
 
     singles = [image[None].contiguous().numpy() for batch in images for image in batch]
@@ -44,8 +44,8 @@ def bias_corrected(model: Any, images: Sequence[Tensor]) -> Any:
         ) from error
 
 
-def _nncf() -> Any:
-    """The module, quiet; ValueError in one sentence where it is not installed."""
+def loaded() -> Any:
+    """Load the module of NNCF, quiet; ValueError in one sentence where it is not installed."""
     try:
         with mock.patch.dict(os.environ, SILENT), contextlib.redirect_stderr(io.StringIO()):
             nncf = importlib.import_module("nncf")

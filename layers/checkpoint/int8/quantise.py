@@ -16,7 +16,7 @@ from checks import require
 from ...costs import FLOAT, cost
 from ...network import images_of, whole
 from ..export import export
-from .bias_corrected import bias_corrected
+from .bias_corrected import bias_corrected, loaded
 from .graph import check_operators, check_quantised, layers_of, outputs_in_float, prepared, tidied
 from .ranges import METHODS, calibrate_ranges
 from .rounding import compensated_network
@@ -81,6 +81,8 @@ def quantised(
 ) -> bytes:
     """Return what `export_int8` writes."""
     require(method in (*METHODS, NNCF), "method", method, f"one of {', '.join((*METHODS, NNCF))}")
+    if method == NNCF:
+        loaded()  # a refusal comes before the work
     images = calibration_images(small, batches)
     model = float_graph(small, images[0])
     layers, price = layers_of(model), cost(small, images[0][:1])
