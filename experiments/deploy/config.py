@@ -14,6 +14,7 @@ Runtimes = Annotated[
     tuple[Literal["torch", "torch-compile", "onnxruntime", "openvino"], ...],
     tyro.conf.arg(metavar="RUNTIME [RUNTIME ...]"),
 ]
+Devices = Annotated[tuple[Literal["cpu", "cuda"], ...], tyro.conf.arg(metavar="DEVICE [DEVICE ...]")]
 Precisions = Annotated[tuple[Literal["32", "bf16", "int8"], ...], tyro.conf.arg(metavar="PRECISION [PRECISION ...]")]
 
 
@@ -32,6 +33,8 @@ class Deploy:
     compiler is)"""
     precisions: Precisions = ()
     """32, bf16, int8 (unset: all that a runtime and this CPU have)"""
+    devices: Devices = ()
+    """cpu, cuda (unset: the CPU, and a GPU where torch sees one)"""
     batches: Batches = (1, 8, 64)
     """images at once, for latency"""
     threads: int = 1

@@ -11,6 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from checks import require
+from layers import Plan
 from layers.network import load_tensors, write_text
 
 from ..lab.evaluation.calibration import Calibration, image_count
@@ -20,9 +21,9 @@ from ..lab.recipes.saved import configuration, read_network
 from ..lab.reporting.tables import Table, markdown, print_table
 from ..lab.reporting.units import BYTES, SECONDS, with_unit
 from ..lab.runs import record
-from . import files, measure, promises
-from .blame import blamed
-from .cells import FLOAT, QUANTISED, Cell, cells
+from . import files, measure, planned, promises
+from .blame import blamed, blamed_in_float
+from .cells import FLOAT, QUANTISED, Cell, cell_of, cells
 from .config import Deploy
 
 RESULTS, TABLE = "deploy.json", "table.md"
@@ -30,11 +31,12 @@ SHOWN = 64  # images by which a layer is blamed
 
 
 def execute(options: Deploy, run: Path) -> int:
-    """Return the exit code: 1 where a file breaks a promise; torch has so many threads meanwhile."""
+    """Return the exit code: 1 where a file breaks a promise; torch has so many threads, and no TF32, meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        return _execute(options, run)
+        with torch.backends.cudnn.flags(allow_tf32=False):  # float32 is float32
+            return _execute(options, run)
     finally:
         torch.set_num_threads(before)
 
@@ -45,7 +47,7 @@ def _execute(options: Deploy, run: Path) -> int:
     unknown = sorted(set(options.networks) - set(promised))
     require(not unknown, "networks", ", ".join(unknown), f"of the run: {', '.join(promised)}")
     names = [name for name in promised if name == "dense" or not options.networks or name in options.networks]
-    chosen, out = cells(options.runtimes, options.precisions), options.out or run / "deploy"
+    chosen, out = cells(options.runtimes, options.precisions, options.devices), options.out or run / "deploy"
     _check_folder(out, [*promised])
     job = look_up(configuration(run))
     load_tensors(job.model, run / "dense.safetensors")
@@ -57,10 +59,12 @@ def _execute(options: Deploy, run: Path) -> int:
             network, name, job, _calibration(job, network, chosen), chosen, folders[name], options.fold_batchnorm
         )
     rows = _rows(options, job, networks, folders, chosen)
+    plans = {name: Plan.load(path) for name in names if (path := run / name / "plan.json").is_file()}
+    shares, times = planned.file_shares(plans, folders), promises.times(job)
     broken = promises.broken(rows, promised, options.batches, options.tolerance)
-    broken += promises.late(rows, promises.times(job))
-    broken += _layers_to_blame(rows, promised, options, folders, job)
-    table = _table(rows, options)
+    broken += promises.late(rows, times) + planned.larger(plans, shares)
+    broken += _layers_to_blame(rows, promised, options, networks, folders, job)
+    table, beside = _table(rows, options), planned.table(plans, shares, rows, promised, times)
     told = {
         "command": shlex.join(["python", "-m", "experiments.deploy", *sys.argv[1:]]),
         "environment": record.environment() | {"threads": options.threads},
@@ -68,10 +72,12 @@ def _execute(options: Deploy, run: Path) -> int:
         "broken": broken,
     }
     record.write_json(out / RESULTS, told)
-    write_text(out / TABLE, markdown(table))
+    write_text(out / TABLE, "\n".join(map(markdown, (table, beside) if beside.rows else (table,))))
     console = Console()
     threads = f"{options.threads} thread{'s' * (options.threads != 1)} of {record.processor()}"
     print_table(table, console, f"Latency: medians with all networks in turn; {threads}.")
+    if beside.rows:
+        print_table(beside, console, "\nWhat the plans promised.")
     told_where = f"{out}: the files, serve.py (python serve.py IMAGE) beside each, {TABLE}, {RESULTS}"
     console.print("", *broken or ["Every promise is kept."], told_where, sep="\n", markup=False, highlight=False)
     return 1 if broken else 0
@@ -110,7 +116,7 @@ def _rows(
         times = measure.timed(cell, there, example, options.batches, options.threads, last)
         for name, folder in there.items():
             wanted, labels = right[name]
-            scores, _ = measure.answers(cell.start(folder, options.threads, last[name]), job)
+            scores, _ = measure.answers(cell.start(folder, options.threads, last[name]), job, cell.device)
             row = {
                 "network": name,
                 **cell._asdict(),
@@ -125,27 +131,37 @@ def _rows(
 
 
 def _layers_to_blame(
-    rows: list[dict[str, Any]], promised: dict[str, float], options: Deploy, folders: dict[str, Path], job: Job
+    rows: list[dict[str, Any]],
+    promised: dict[str, float],
+    options: Deploy,
+    networks: dict[str, nn.Module],
+    folders: dict[str, Path],
+    job: Job,
 ) -> list[str]:
-    """Name the layer after which 8-bit integers err most, for each network that lost more than is allowed."""
-    sentences = []
-    for name, folder in folders.items():
-        own = [row for row in rows if row["network"] == name and row["precision"] == "int8"]
-        lost = any(promised[name] - row["top1"] > options.tolerance for row in own)
-        if lost and (folder / FLOAT).is_file():
-            layer = blamed(folder / FLOAT, folder / QUANTISED, job.example[:SHOWN])
-            sentences += [f"{name} in int8: look at {layer}"] if layer is not None else []
+    """Name the layer after which outputs err most: in 8-bit integers where too much is lost, in float32 by runtime."""
+    sentences, images = [], job.example[:SHOWN]
+    for row in rows:
+        name, exact = row["network"], folders[row["network"]] / FLOAT
+        lost = row["precision"] == "int8" and promised[name] - row["top1"] > options.tolerance
+        differs = row["precision"] == "32" and row["deviation"] > promises.EXACT
+        if not exact.is_file() or not (lost or differs):
+            continue
+        if lost:
+            layer = blamed(exact, exact.with_name(QUANTISED), images)
+        else:
+            layer = blamed_in_float(networks[name], exact, row["runtime"], images)
+        sentences += [f"{name} in {cell_of(row)}: look at {layer}"] if layer is not None else []
     return sentences
 
 
 def _table(rows: list[dict[str, Any]], options: Deploy) -> Table:
     """Return the table: a row for each network in each cell, times with their ratio to the dense network's there."""
-    dense = {(row["runtime"], row["precision"]): row for row in rows if row["network"] == "dense"}
+    dense = {cell_of(row): row for row in rows if row["network"] == "dense"}
     times = [f"batch {n}" for n in options.batches]
     header = ["network", "runtime", "top-1, %", "same answers, %", *times, "memory", "file", "load"]
     cells = []
     for row in rows:
-        other, shown = dense[row["runtime"], row["precision"]], []
+        other, shown = dense[cell_of(row)], []
         for n in options.batches:
             busy = row[f"latency_{n}_noisy"] or other[f"latency_{n}_noisy"]
             ratio = "busy" if busy else f"{row[f'latency_{n}'] / other[f'latency_{n}']:.2f}x"
@@ -153,5 +169,5 @@ def _table(rows: list[dict[str, Any]], options: Deploy) -> Table:
         quality = [f"{row['top1']:.2f}", f"{row['agreement']:.2f}"]
         sizes = [with_unit(row[key], BYTES) for key in ("peak_memory", "file_bytes")]
         load = with_unit(row["load_seconds"], SECONDS)
-        cells.append([row["network"], f"{row['runtime']} {row['precision']}", *quality, *shown, *sizes, load])
+        cells.append([row["network"], str(cell_of(row)), *quality, *shown, *sizes, load])
     return Table(header, cells, 2)

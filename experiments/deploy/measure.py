@@ -24,12 +24,12 @@ AT_ONCE = 64  # images, to answer for all test images
 ROUNDS = 7  # by which a layout is chosen
 
 
-def answers(network: nn.Module, job: Job) -> tuple[Tensor, Tensor]:
+def answers(network: nn.Module, job: Job, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Return the scores (n, classes) of all test images, and the labels (n,), on the CPU."""
     scores, truth = [], []
     with evaluating(network):
         for images, labels in tracked(Batches(job.dataset.test(), job.dataset, AT_ONCE), "answer, batch"):
-            scores.append(network(images).float())
+            scores.append(network(images.to(device)).float().cpu())
             truth.append(labels)
     return torch.cat(scores), torch.cat(truth)
 
@@ -56,7 +56,7 @@ def layouts(cell: Cell, folders: Mapping[str, Path], example: Tensor, threads: i
     chosen = {}
     for name, folder in folders.items():
         both = {str(last): cell.start(folder, threads, last) for last in (False, True)}
-        (times,) = latencies(both, example, [len(example)], rounds=ROUNDS).values()
+        (times,) = latencies(both, example.to(cell.device), [len(example)], rounds=ROUNDS).values()
         chosen[name] = times["True"].median < times["False"].median
     return chosen
 
@@ -71,7 +71,7 @@ def timed(
 ) -> dict[str, dict[str, Any]]:
     """Return network -> latencies of its file in one cell, all networks in turn; last: what `layouts` chose."""
     networks = {name: cell.start(folder, threads, last[name]) for name, folder in folders.items()}
-    timing = latencies(networks, example, sorted(batches))
+    timing = latencies(networks, example.to(cell.device), sorted(batches))
     return {name: columns(timing, name) for name in networks}
 
 
@@ -79,8 +79,7 @@ def probed(
     cell: Cell, folder: Path, batch: int, shape: Sequence[int], threads: int, channels_last: bool
 ) -> dict[str, float]:
     """Return seconds to load and peak memory, of a process of its own."""
-    words = [str(folder), cell.runtime, cell.precision, str(threads), str(batch), "x".join(map(str, shape))]
-    words.append(str(int(channels_last)))
+    words = [str(folder), *cell, str(threads), str(batch), "x".join(map(str, shape)), str(int(channels_last))]
     command = [sys.executable, "-m", "experiments.deploy.probe", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -1,8 +1,8 @@
-"""`python -m experiments.deploy.probe FOLDER RUNTIME PRECISION THREADS BATCH SHAPE LAST`: load a file anew.
+"""`python -m experiments.deploy.probe FOLDER RUNTIME PRECISION DEVICE THREADS BATCH SHAPE LAST`: load a file anew.
 
 Prints {"load_seconds", "peak_memory"} as JSON: seconds until the network is ready, and the bytes by which the process
-has grown at most, the runtime's own included, once it has answered a batch; the packages are imported before.  LAST: 1
-for channels_last.
+has grown at most, the runtime's own included, once it has answered a batch; the packages are imported before.  On cuda
+the bytes are those that torch had on the GPU at most.  LAST: 1 for channels_last.
 """
 
 import json
@@ -18,18 +18,21 @@ from .cells import Cell
 RESET = Path("/proc/self/clear_refs")  # where Linux takes the order to forget the peak
 
 
-def main(folder: str, runtime: str, precision: str, threads: str, batch: str, shape: str, last: str) -> None:
+def main(
+    folder: str, runtime: str, precision: str, device: str, threads: str, batch: str, shape: str, last: str
+) -> None:
     """Load, answer once, and print."""
     torch.set_num_threads(int(threads))
-    x = torch.zeros(int(batch), *map(int, shape.split("x")))
+    x = torch.zeros(int(batch), *map(int, shape.split("x")), device=device)
     if not runtime.startswith("torch"):
         __import__(runtime)
     before, start = _begin(), time.perf_counter()
-    network = Cell(runtime, precision).start(Path(folder), int(threads), bool(int(last)))
+    network = Cell(runtime, precision, device).start(Path(folder), int(threads), bool(int(last)))
     loaded = time.perf_counter() - start
     with torch.no_grad():
         network(x)
-    sys.stdout.write(json.dumps({"load_seconds": loaded, "peak_memory": _peak() - before}) + "\n")
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _peak() - before
+    sys.stdout.write(json.dumps({"load_seconds": loaded, "peak_memory": peak}) + "\n")
 
 
 def _begin() -> int:

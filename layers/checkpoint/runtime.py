@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from checks import require
 
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "-e '.[openvino]'"}  # runtime -> what pip installs it by
+CUDA = "CUDAExecutionProvider"  # onnxruntime's name of a GPU by NVIDIA
 PRECISIONS = {"32": "f32", "bf16": "bf16"}  # of what OpenVINO computes in floating point
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
@@ -27,8 +28,13 @@ def load_runtime(name: str) -> Any:
         raise ValueError(f"runtime must be {allowed}, got {name!r}, which is not") from None
 
 
+def on_cuda() -> bool:
+    """Whether the onnxruntime that is installed computes on GPUs (pip install onnxruntime-gpu)."""
+    return CUDA in load_runtime("onnxruntime").get_available_providers()
+
+
 class OnnxNetwork(nn.Module):
-    """Compute what an .onnx file says, on the CPU, for eval mode only: an nn.Module without parameters.
+    """Compute what an .onnx file says, for eval mode only: an nn.Module without parameters.
 
     Tensors are handed over as they lie in memory where they are contiguous and on the CPU; others are copied.
 
@@ -37,6 +43,7 @@ class OnnxNetwork(nn.Module):
         runtime: onnxruntime, or openvino where it is installed.
         threads: of the runtime.
         precision: of what the file leaves in floating point: 32, or bf16, in OpenVINO on CPUs that have it.
+        device: cpu, or cuda for an onnxruntime that has it; images come from and answers go to where the caller's are.
 
     Attributes:
         metadata: the texts that the file keeps, by name.
@@ -65,6 +72,7 @@ class OnnxNetwork(nn.Module):
         runtime: str = "onnxruntime",
         threads: int = 1,
         precision: str = "32",
+        device: str = "cpu",
     ) -> None:
         import onnx  # here: `layers` is imported in half the time without it
 
@@ -76,11 +84,16 @@ class OnnxNetwork(nn.Module):
         require(threads >= 1, "threads", threads, "at least 1")
         has = tuple(PRECISIONS) if runtime == "openvino" else ("32",)
         require(precision in has, f"precision in {runtime}", precision, f"one of {', '.join(has)}")
+        gpu = device == "cuda" and runtime == "onnxruntime" and on_cuda()
+        require(device == "cpu" or gpu, f"device of {runtime}", device, "cpu, or cuda in onnxruntime-gpu")
         self.source, self.runtime, self.threads, self.precision = source, runtime, threads, precision
+        self.device = device
         try:
             model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(source)
-            start = _in_onnxruntime if runtime == "onnxruntime" else _in_openvino
-            self._run = start(engine, source, threads, PRECISIONS[precision])
+            if runtime == "onnxruntime":
+                self._run = _in_onnxruntime(engine, source, threads, device)
+            else:
+                self._run = _in_openvino(engine, source, threads, PRECISIONS[precision])
         except Exception as error:  # each runtime has its own kinds
             allowed = f"one that {runtime} can run"
             raise ValueError(f"{self.name} must be {allowed}, got {_first_line(error)}") from error
@@ -104,7 +117,7 @@ class OnnxNetwork(nn.Module):
         return tensors if len(tensors) > 1 else tensors[0]
 
     def __deepcopy__(self, memo: dict) -> "OnnxNetwork":
-        return OnnxNetwork(self.source, self.runtime, self.threads, self.precision)
+        return OnnxNetwork(self.source, self.runtime, self.threads, self.precision, self.device)
 
     @property
     def content(self) -> bytes:
@@ -113,13 +126,15 @@ class OnnxNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         """Say what runs where."""
-        return f"{self.name} in {self.runtime}, {self.threads} threads, precision {self.precision}"
+        return f"{self.name} in {self.runtime} on {self.device}, {self.threads} threads, precision {self.precision}"
 
 
-def _in_onnxruntime(engine: Any, source: str | bytes, threads: int, _: str) -> Run:
+def _in_onnxruntime(engine: Any, source: str | bytes, threads: int, device: str) -> Run:
     options = engine.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3  # errors, which are raised as well
-    session = engine.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    providers: list[Any] = [(CUDA, {"use_tf32": "0"})] if device == "cuda" else []  # float32 is float32
+    providers.append("CPUExecutionProvider")
+    session = engine.InferenceSession(source, options, providers=providers)
     name = session.get_inputs()[0].name
     return lambda x: session.run(None, {name: x})
 

@@ -1,6 +1,7 @@
 """What a network in an .onnx file costs, counted in the file: `cost` and `storage` of one that torch does not run."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,39 @@ def file_cost(file: str | os.PathLike[str] | bytes) -> FileCost:
     nonzeros = sum(int(np.count_nonzero(array)) for array in values.values())
     held = sum(array.nbytes for array in (values | scales).values())
     return FileCost(before["params"], before["macs"], nonzeros, 8 * held / before["params"], len(content))
+
+
+def file_macs(file: str | os.PathLike[str] | bytes) -> int:
+    """Count the multiply-accumulates of one image in an .onnx file: of its convolutions and matrix products.
+
+    A convolution has one for each output and each weight that reaches it, a product of (n, k) with (k, m) has n k m.
+
+    Raises:
+        ValueError: for a file with an operator of unknown shape, by its name.
+    """
+    import onnx
+
+    content = file if isinstance(file, bytes) else Path(file).read_bytes()
+    model = onnx.load_from_string(content)
+    for entry in model.graph.input:
+        entry.type.tensor_type.shape.dim[0].dim_value = 1  # one image: then all shapes are numbers
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    shapes: dict[str, list[int]] = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    for entry in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        shapes[entry.name] = [axis.dim_value for axis in entry.type.tensor_type.shape.dim]
+    return sum(_macs(node, shapes) for node in model.graph.node if node.op_type in WEIGHTED)
+
+
+def _macs(node: Any, shapes: dict[str, list[int]]) -> int:
+    x, weight, y = (shapes.get(name, []) for name in (*node.input[:2], node.output[0]))
+    known = all(shape and 0 not in shape for shape in (x, weight, y))
+    require(known, f"shapes of operator {node.name!r}", [x, weight, y], "known to onnx.shape_inference")
+    if node.op_type == "Conv":
+        return math.prod(y) * math.prod(weight[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(x) * math.prod(weight[1:])
+    across = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return math.prod(y) * (x[0] if across else x[-1])
 
 
 def _stored(graph: Any, arrays: dict[str, np.ndarray]) -> Iterator[Iterator[tuple[str, np.ndarray]]]:

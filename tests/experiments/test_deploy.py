@@ -1,26 +1,29 @@
 """`experiments.deploy`: files that run elsewhere, one table, and no broken promise that ends in exit code 0."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from experiments.deploy import promises
+from experiments.deploy import planned, promises
 from experiments.deploy.__main__ import main
-from experiments.deploy.blame import blamed
-from experiments.deploy.cells import cells
+from experiments.deploy.blame import blamed, blamed_in_float
+from experiments.deploy.cells import Cell, cells
 from experiments.run.__main__ import main as run
-from layers import export, export_int8
+from layers import Plan, export, export_int8
 
 ROW = {
     "network": "svd",
     "runtime": "torch",
     "precision": "32",
+    "device": "cpu",
     "top1": 90.0,
     "deviation": 1e-6,
     "latency_1": 1.0,
@@ -150,6 +153,77 @@ def test_a_plan_by_latency_promises_a_time_where_it_was_measured():
     assert sentence.endswith("0.80 of dense's time there, 1 images at once, where its plan promised 0.5")
     elsewhere = [{**row, "runtime": "openvino"} for row in (DENSE, {**ROW, "latency_1_low": 0.7})]
     assert promises.late(elsewhere, promised) == []
+
+
+def test_a_layer_that_a_runtime_computes_otherwise_is_named(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(1))
+    net, images = nn.Sequential(*net, nn.Linear(128, 4)).eval(), torch.rand(16, 3, 8, 8)
+    export(net, images[:2], tmp_path / "model.onnx")
+    same = blamed_in_float(net, tmp_path / "model.onnx", "onnxruntime", images)
+    assert same is not None
+    assert same.error < 1e-5
+    model = onnx.load(tmp_path / "model.onnx")
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "3.weight")
+    weight.CopyFrom(onnx.numpy_helper.from_array(1.1 * onnx.numpy_helper.to_array(weight), "3.weight"))
+    onnx.save(model, tmp_path / "model.onnx")
+    found = blamed_in_float(net, tmp_path / "model.onnx", "onnxruntime", images)
+    assert found is not None
+    assert found.layer == "'3'"
+    assert blamed_in_float(net, tmp_path / "model.onnx", "torch", images) is None  # which runs another file
+
+
+def test_what_the_plan_promised_stands_beside_what_the_files_do(folder, deployed):
+    plan = Plan.load(folder / "svd" / "plan.json")
+    (top1,) = (
+        row["top1"] for row in json.loads((folder / "results.json").read_text())["rows"] if row["network"] == "svd"
+    )
+    share = f"{plan.after.macs / plan.before.macs:.3f}"
+    table = (folder / "deploy" / "table.md").read_text(encoding="utf-8")
+    assert f"| svd | MACs of dense | {share} | {share} |" in table
+    assert f"| svd | top-1, % | {top1:.2f} | " in table
+    assert re.search(r"\| svd \| rise of the loss \(plan: before a refit\) \| [+]0\.\d+ \| [+-]0\.\d+", table)
+    assert planned.larger({"svd": plan}, {"svd": plan.after.macs / plan.before.macs}) == []
+    (sentence,) = planned.larger({"svd": plan}, {"svd": 1.02 * plan.after.macs / plan.before.macs})
+    assert sentence.endswith(f"where its plan promised {share}")
+
+
+def test_a_budget_of_latency_is_shown_where_it_was_promised(folder):
+    time, plan = promises.Time("torch", "32", 1, 0.5), Plan.load(folder / "svd" / "plan.json")
+    slow = {**ROW, "latency_1": 0.6, "loss": 0.5}
+    rows = [{**DENSE, "loss": 0.4}, slow, {**DENSE, "loss": 0.4, "device": "cuda"}, {**slow, "device": "cuda"}]
+    lines = planned.table({"svd": plan}, {}, rows, {"svd": 90.0}, {"svd": time}).rows
+    assert ["svd", "time of dense, torch 32, 1 at once", "0.50", "0.60"] in lines
+    assert len(lines) == 3
+
+
+def test_a_gpu_that_is_here_is_measured_too(monkeypatch):
+    with pytest.raises(ValueError, match="devices must be cpu, where torch sees no GPU, got 'cuda'"):
+        cells([], [], ["cuda"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [str(cell) for cell in cells(["torch", "onnxruntime"], ["32"])] == [
+        "torch 32",
+        "onnxruntime 32",
+        "torch 32 cuda",
+    ]
+    monkeypatch.setattr("experiments.deploy.cells.on_cuda", lambda: True)
+    assert Cell("onnxruntime", "32", "cuda") in cells([], [])
+    assert Cell("torch", "bf16", "cuda") in cells([], ["bf16"])
+    assert not [cell for cell in cells([], []) if cell.device == "cuda" and cell.precision == "int8"]
+
+
+def test_a_program_goes_whole_to_its_device(tmp_path):
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.linear(x) + torch.arange(2.0, device=x.device)
+
+    export(Shifted(), torch.ones(2, 4), tmp_path / "model.pt2")
+    program = Cell("torch", "32", "meta").start(tmp_path, 1)
+    assert program(torch.ones(3, 4, device="meta")).device.type == "meta"
 
 
 @pytest.mark.parametrize(

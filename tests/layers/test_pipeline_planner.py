@@ -46,7 +46,7 @@ def test_the_same_four_steps(factory, size, kernels, monkeypatch):
     small = compress(model, plan, stats=stats)
     assert cost(small, images[:1]) == plan.after
     assert plan.after.macs <= 0.7 * plan.before.macs
-    again = refit(small, model, batches, stats=stats)
+    again = refit(small, model, batches, stats=stats, held_out=0)  # of sixteen images of noise none may be missing
     with torch.no_grad():
         dense = model(images)
         errors = [float((net(images) - dense).norm() / dense.norm()) for net in (small, again)]

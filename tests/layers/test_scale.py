@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from layers import Budget, OnnxNetwork, calibrate, compress, export_int8, fold, make_plan, on_grid, save
-from layers.costs import Scale, latency, peak_memory, scale, score
+from layers import Budget, OnnxNetwork, calibrate, compress, cost, export, export_int8, fold, make_plan, on_grid, save
+from layers.costs import Scale, file_macs, latency, peak_memory, scale, score
 from layers.network import write_network
 from layers.planning import Plan
 from layers.thinning import Half, binarise, mask, masks
@@ -92,6 +92,25 @@ def test_a_network_of_8_bits_is_counted_in_its_file(tmp_path):
 
 
 RESNET = Scale(11_173_962, 11_173_962, 555_422_720, 32.0, 0, 0)
+
+
+def test_an_onnx_file_has_the_multiply_accumulates_of_its_network(tmp_path):
+    """Of grouped and transposed convolutions, of matrix products, and of factors."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(4, 8, 3, stride=2, groups=2),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 6, 2, stride=2),
+        nn.Flatten(1),
+        nn.Linear(6 * 6 * 6, 5),
+    ).eval()
+    x = torch.randn(2, 4, 8, 8)
+    export(net, x, tmp_path / "net.onnx")
+    by_hand = 3 * 3 * 8 * 2 * 9 + 3 * 3 * 8 * 6 * 4 + 216 * 5
+    assert file_macs(tmp_path / "net.onnx") == by_hand == cost(net, x[:1]).macs
+    small = compress(net, make_plan(net, Budget(macs=0.6), ("svd",), example=x[:1]))
+    export(small, x, tmp_path / "small.onnx")
+    assert file_macs((tmp_path / "small.onnx").read_bytes()) == cost(small, x[:1]).macs
 
 
 def test_scores_by_hand():
