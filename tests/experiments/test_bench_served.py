@@ -47,6 +47,12 @@ def test_a_bench_that_was_killed_goes_on_and_keeps_the_notes(words, tmp_path, mo
     assert "3 of 4" not in capsys.readouterr().out
 
 
+def test_fewer_channels_are_a_way(words, tmp_path):
+    assert main([*words, "--ways", "channels", "--runtimes", "onnxruntime"]) == 0
+    (line,) = (tmp_path / "work" / measure.CELLS).read_text().splitlines()
+    assert 0.2 < json.loads(line)["macs"] <= 0.5
+
+
 def test_half_the_time_is_judged_and_a_plan_that_there_is_none_of_is_told(tmp_path):
     bench, cell = ServedBench(networks=("resnet18",)), Cell("resnet18", "latency", "openvino", "int8")
     half = Cell("resnet18", "svd", "openvino", "int8")
@@ -54,7 +60,7 @@ def test_half_the_time_is_judged_and_a_plan_that_there_is_none_of_is_told(tmp_pa
     known = {half: seconds, cell: {**seconds, "small": (0.002, 0.002, 0.002, False)}}
     assert report._missed(known) == []
     (table,) = report._tables(bench, known).values()
-    assert table.rows == [["openvino int8", "4, 1.00", "3, 1.33, 1.33", "", "", "", "2, 2.00, 2.00"]]
+    assert table.rows == [["openvino int8", "4, 1.00", "3, 1.33, 1.33", "", "", "", "", "2, 2.00, 2.00"]]
     known[cell] = seconds
     assert report._missed(known) == [
         "resnet18 latency, openvino int8: 0.75 of the dense network's time, where half is asked"

@@ -8,7 +8,7 @@ import tyro
 
 Name = Literal["resnet18", "resnet50", "vgg16", "mobilenet", "squeezenet"]
 Names = Annotated[tuple[Name, ...], tyro.conf.arg(metavar="NETWORK [NETWORK ...]")]
-Way = Literal["svd", "spatial", "tucker", "auto", "latency"]
+Way = Literal["svd", "spatial", "tucker", "auto", "channels", "latency"]
 Ways = Annotated[tuple[Way, ...], tyro.conf.arg(metavar="WAY [WAY ...]")]
 Runtime = Literal["torch", "torch-compile", "onnxruntime", "openvino"]
 Runtimes = Annotated[tuple[Runtime, ...], tyro.conf.arg(metavar="RUNTIME [RUNTIME ...]")]
@@ -26,9 +26,10 @@ class ServedBench:
 
     networks: Names = ("squeezenet", "mobilenet", "resnet18", "resnet50", "vgg16")
     """which, in this order"""
-    ways: Ways = ("svd", "spatial", "tucker", "auto", "latency")
-    """half the MACs by one kernel or mixed (auto), or half the time by plans that are made in each runtime (latency),
-    which take most of the bench's own time; what is named first is done first, for all networks"""
+    ways: Ways = ("svd", "spatial", "tucker", "auto", "channels", "latency")
+    """half the MACs by one kernel, mixed (auto) or by fewer channels in multiples of 16 (channels), or half the time by
+    plans that are made in each runtime (latency), which take most of the bench's own time; what is named first is done
+    first, for all networks"""
     runtimes: Runtimes = ("onnxruntime", "openvino", "torch", "torch-compile")
     """which, if they are installed"""
     precisions: Precisions = ("32", "bf16", "int8")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from checks import require
-from layers import Plan, Serving, Timing, interleaved
+from layers import Plan, Serving, Timing, cost, interleaved
 from layers.checkpoint.serving import HAS, has_bf16, missing
 
 from ...lab.progress import Pace, log
@@ -94,20 +95,26 @@ def _measure(bench: ServedBench, cell: Cell) -> dict[str, Any]:
     model, x = networks.network(cell.network), networks.images(bench.batch, bench.size)
     serving = Serving(cell.runtime, cell.precision, bench.threads, bench.fold_batchnorm, [x]).settled(model, x)
     try:
-        chosen = _plan(bench, cell, serving)
+        small = _small(bench, cell, serving, model, x)
     except ValueError as error:
         return {"why": str(error)}
-    small = networks.planned(model, chosen)
+    macs = cost(small, x[:1]).macs / cost(model, x[:1]).macs
     with torch.no_grad(), serving.running():
         runs = {"dense": serving.network(model, x), "small": serving.network(small, x)}
         del model, small
         times = interleaved(runs, ROUNDS, seconds=bench.seconds)
-    macs = chosen.after.macs / chosen.before.macs
     return {"macs": macs, **{name: _numbers(timing) for name, timing in times.items()}}
 
 
 def _numbers(timing: Timing) -> tuple[float, float, float, bool]:
     return timing.median, timing.low, timing.high, timing.busy
+
+
+def _small(bench: ServedBench, cell: Cell, serving: Serving, model: nn.Module, x: Tensor) -> nn.Module:
+    """Return the compressed network of a cell; ValueError where there is no plan."""
+    if cell.way == "channels":
+        return networks.thinned(model, x)
+    return networks.planned(model, _plan(bench, cell, serving))
 
 
 def _plan(bench: ServedBench, cell: Cell, serving: Serving) -> Plan:

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from layers import Budget, Plan, Serving, make_plan
+from layers import Budget, Plan, Serving, make_plan, prune_channels
 from layers.network import copy_of
 from layers.planning import MIXED, carry_out, noise
 
@@ -64,6 +64,11 @@ def plan(model: nn.Module, way: str, x: Tensor, serving: Serving, cache: Path) -
         return make_plan(model, SHARE, TIMED, "energy", example=x, where=where, serving=serving, cache=cache)
     kernels, selector = (MIXED, "energy") if way == "auto" else ((way,), "uniform")
     return make_plan(model, HALF, kernels, selector, example=x[:1], where=where, cache=cache)
+
+
+def thinned(model: nn.Module, x: Tensor) -> nn.Module:
+    """Return the network with half the multiply-accumulates by fewer channels, in multiples of 16 where it is wide."""
+    return prune_channels(model, None, x[:1], nn.Conv2d, macs=HALF.fraction).model.eval()
 
 
 def planned(model: nn.Module, chosen: Plan) -> nn.Module:

@@ -20,7 +20,8 @@ BOUNDS = 0.42, 0.53  # of the dense network's time, for a budget of half of it
 EXPLAINED = (
     "Each cell: milliseconds of a forward pass, the dense network's time in the same cell over it, and the dense "
     "network's in its fastest cell over it. Weights are random, on which times do not depend; `svd`, `spatial`, "
-    "`tucker` and `auto` keep half the multiply-accumulates of the network, at the cost of its convolutions alone; "
+    "`tucker`, `auto` and `channels` (fewer of them, in multiples of 16) keep half the multiply-accumulates of the "
+    "network, at the cost of its convolutions alone; "
     "`latency=0.5` is a plan for half the time, made in that cell, of svd, spatial and tucker. `busy`: the machine had "
     "other work."
 )
