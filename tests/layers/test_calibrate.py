@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from grouped_net import LAYERS, seeded_images, seeded_net
-from processes import free_port
+from processes import free_port, two
 from torch import nn
 
 from layers import calibrate
@@ -139,7 +139,7 @@ def _half(rank, port, path):
 
 
 def test_two_processes_with_parts_equal_one_with_all(net, images, tmp_path, monkeypatch):
-    torch.multiprocessing.spawn(_half, (free_port(), str(tmp_path)), nprocs=2)
+    assert two(_half, free_port(), str(tmp_path)) == [0, 0]
     monkeypatch.setattr(torch, "multinomial", most_likely)
     whole = calibrate(net, [images])
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]

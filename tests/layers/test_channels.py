@@ -1,6 +1,7 @@
 """Whole channels taken out: the right ones, everywhere they reach, and kept by checkpoints."""
 
 import copy
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -30,11 +31,12 @@ def keeps_its_outputs(name, layer):
 
 
 MODELS = ["lenet", "resnet18", "resnet20", "vgg16", "densenet", "mobilenet_v3_small"]
-SLOW = [pytest.param("densenet121", marks=pytest.mark.slow), pytest.param("resnet50", marks=pytest.mark.slow)]
+QUICK = [*((name, 0.5) for name in MODELS), *((name, 0.3) for name in ("lenet", "resnet20", "mobilenet_v3_small"))]
+CASES = itertools.product([*MODELS, "densenet121", "resnet50"], (0.5, 0.3))
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in CASES if case not in QUICK]  # larger, or as a quick one
 
 
-@pytest.mark.parametrize("fraction", [0.5, 0.3])
-@pytest.mark.parametrize("name", [*MODELS, *SLOW])
+@pytest.mark.parametrize(("name", "fraction"), [*QUICK, *SLOW])
 def test_every_layer_loses_its_share_and_checkpoints_keep_the_rest(name, fraction, tmp_path):
     model, x = network(name)
     before = copy.deepcopy(model.state_dict())

@@ -4,19 +4,21 @@ import copy
 import itertools
 import json
 import pickle
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from experiments.lab.models.cifar_resnet import resnet20
+from experiments.lab.models.cifar_resnet import CifarResNet
 from experiments.lab.models.lenet import LeNet
 from layers import METHODS, Budget, compress, fold, load, make_plan, save
 from layers.network import load_tensors
 from layers.thinning import mask, masks
 
 X = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+resnet = partial(CifarResNet, 8)  # a block of each width
 KERNELS = {name: Budget(params=0.6) for name in METHODS}
 
 
@@ -24,7 +26,7 @@ KERNELS = {name: Budget(params=0.6) for name in METHODS}
 def saved(request, tmp_path_factory):
     """(dense, compressed, plan, folder) of one kernel."""
     torch.manual_seed(0)
-    model = resnet20().eval()
+    model = resnet().eval()
     plan = make_plan(model, KERNELS[request.param], (request.param,), example=X)
     small = compress(model, plan)
     folder = tmp_path_factory.mktemp(request.param) / "small"
@@ -35,7 +37,7 @@ def saved(request, tmp_path_factory):
 def test_the_given_network_is_untouched(saved):
     model, small, plan, _ = saved
     torch.manual_seed(0)
-    fresh = resnet20()
+    fresh = resnet()
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), fresh.state_dict().values()))
     ours = {p.data_ptr() for p in small.parameters()}
     assert not ours & {p.data_ptr() for p in model.parameters()}
@@ -45,7 +47,7 @@ def test_the_given_network_is_untouched(saved):
 def test_loaded_outputs_are_bit_identical(saved):
     _, small, _, folder = saved
     torch.manual_seed(1)
-    fresh = resnet20().eval()
+    fresh = resnet().eval()
     loaded = load(folder, fresh)
     with torch.no_grad():
         assert torch.equal(loaded(X), small(X))
@@ -113,7 +115,7 @@ def test_bad_tensors_are_refused_and_change_nothing(tmp_path, name):
 
 
 def test_a_network_without_numbers_is_refused_by_the_name_of_a_layer():
-    model = resnet20()
+    model = resnet()
     plan = make_plan(model, Budget(macs=0.5), ("svd",), "energy", example=X)
     with pytest.raises(ValueError, match=r"weight of layer '.*' must be a tensor with numbers, got 'on the meta"):
         compress(copy.deepcopy(model).to("meta"), plan)

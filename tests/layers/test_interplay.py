@@ -8,6 +8,7 @@ import copy
 import pytest
 import torch
 import torch.distributed as dist
+from processes import two
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -136,7 +137,7 @@ def process(rank, store, names):
 
 
 def test_two_processes_train_on_the_mean_of_their_gradients(tmp_path):
-    torch.multiprocessing.spawn(process, (tmp_path / "store", list(NETWORKS)), nprocs=2)
+    assert two(process, tmp_path / "store", list(NETWORKS)) == [0, 0]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
