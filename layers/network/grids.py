@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MOST = 255  # the largest whole number that is looked for
-FEW = 8  # numbers of a row that nearly always tell whether it has a grid
+LARGEST, SPREAD = 8, 56  # numbers of a row that nearly always tell whether it has a grid
 ULPS = 4  # on each side of its first guess among which a scale is looked for
 
 
@@ -36,10 +36,14 @@ def grids_of(weight: Tensor) -> Iterator[Grid]:
 
 
 def _of_rows(rows: Tensor) -> Grid | None:
-    exact = rows.double()
-    largest = exact.abs().amax(1, keepdim=True)
-    shares = exact / torch.where(largest > 0, largest, 1)
-    most = _whole(shares, torch.finfo(rows.dtype).eps)
+    largest = rows.abs().amax(1, keepdim=True).double()
+    largest = torch.where(largest > 0, largest, 1)
+    eps = torch.finfo(rows.dtype).eps
+    possible = _possible(_few(rows).double() / largest, eps)
+    if not bool(possible.any(1).all()):
+        return None  # before all numbers are copied in float64: of most weights it is so
+    shares = rows.double() / largest
+    most = _whole(shares, possible, eps)
     if most is None:
         return None
     steps = (shares * most[:, None]).round()
@@ -54,22 +58,36 @@ def _of_rows(rows: Tensor) -> Grid | None:
     return Grid(levels.flatten().to(torch.uint8), scale, low, stride)
 
 
-def _whole(shares: Tensor, eps: float) -> Tensor | None:
+def _few(rows: Tensor) -> Tensor:
+    """Some numbers of each row: the largest, which many whole ones fit where they are alike, and some of all places."""
+    size = rows.shape[1]
+    spread = torch.arange(0, size, max(1, size // SPREAD))
+    return torch.cat([rows.gather(1, rows.abs().topk(min(LARGEST, size), 1).indices), rows[:, spread]], 1)
+
+
+def _numbers() -> Tensor:
+    return torch.arange(1.0, MOST + 1, dtype=torch.float64)
+
+
+def _near(shares: Tensor, number: Tensor, eps: float) -> Tensor:
+    """Whether all of the last axis, times the number, are whole ones."""
+    quotients = shares * number
+    return ((quotients - quotients.round()).abs() <= 2 * eps * number).all(-1)
+
+
+def _possible(few: Tensor, eps: float) -> Tensor:
+    """(rows, MOST): with which numbers a few shares of each row are whole ones."""
+    return torch.cat([_near(part[:, None], _numbers()[:, None], eps) for part in few.split(256)])
+
+
+def _whole(shares: Tensor, possible: Tensor, eps: float) -> Tensor | None:
     """For each row the least number, to MOST, with which its shares of its largest number are whole ones; or None."""
-    order = shares.abs().topk(min(FEW, shares.shape[1]), 1).indices
-    few, numbers = shares.gather(1, order), torch.arange(1.0, MOST + 1, dtype=torch.float64)
-
-    def near(part: Tensor, number: Tensor) -> Tensor:
-        quotients = part * number
-        return ((quotients - quotients.round()).abs() <= 2 * eps * number).all(-1)
-
-    possible = torch.cat([near(part[:, None], numbers[:, None]) for part in few.split(256)])
     found = torch.zeros(len(shares), dtype=torch.float64)
-    for number, rows in zip(numbers, possible.T):
-        if not bool((found == 0).any()) or not bool(possible.any(1).all()):
+    for number, rows in zip(_numbers(), possible.T):
+        if not bool((found == 0).any()):
             break
         if len(untold := (rows & (found == 0)).nonzero()[:, 0]):
-            found[untold[near(shares[untold], number)]] = number
+            found[untold[_near(shares[untold], number, eps)]] = number
     return found if bool((found > 0).all()) else None
 
 

@@ -124,9 +124,10 @@ def _gaps(tensor: Tensor, facts: dict[str, Any], fill: int, compressed: bool) ->
     """
     flat = tensor.flatten()
     bits = flat if flat.dtype == torch.uint8 else flat.view(INTEGERS[flat.element_size()])
-    places = (bits != fill).nonzero()[:, 0]  # of floats the fill is +0, all of whose bits are zero
-    if len(places) > MANY * len(flat):
-        return
+    elsewhere = bits != fill  # of floats the fill is +0, all of whose bits are zero
+    if int(elsewhere.sum()) > MANY * len(flat):
+        return  # before their places take two to eight times as much memory
+    places = elsewhere.nonzero()[:, 0]
     between = places.diff(prepend=places.new_tensor([-1])) - 1
     counts = {width: len(between) + int((between // (2**width - 1)).sum()) for width in range(1, 9)}
     least = min(counts, key=lambda width: counts[width] * width)

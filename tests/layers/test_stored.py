@@ -14,7 +14,7 @@ from torch import nn
 
 import layers
 from layers import Budget, Cost, Plan, save
-from layers.network import network_bytes, pack, read_tensors, write_network, write_tensors
+from layers.network import grids, network_bytes, pack, read_tensors, write_network, write_tensors
 from layers.thinning import binarise, mask, masks
 
 PLAN = Plan((), Budget(params=1.0), "energy", Cost(0, 0, 0), Cost(0, 0, 0))
@@ -262,3 +262,12 @@ def test_without_brotli_a_compressed_file_says_what_to_install(tmp_path, monkeyp
             load(folder, network())
     save(network(), PLAN, tmp_path / "plain")
     assert bits(loader(tmp_path / "plain")(tmp_path / "plain", network())) == bits(network())
+
+
+def test_a_weight_without_a_grid_is_refused_by_few_of_its_numbers(monkeypatch):
+    """Of uniform ones, as layers begin with, the largest are so alike that they alone are whole ones of any grid."""
+    monkeypatch.setattr(grids, "_whole", lambda *_: pytest.fail("all numbers were looked at"))
+    torch.manual_seed(0)
+    alike = torch.rand(64, 4096)
+    alike[:, :16] = 1.0  # as many that are equal as of a large layer are equal but for rounding
+    assert list(grids.grids_of(alike)) == []
