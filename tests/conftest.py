@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 import torch
+from browser import launched
 from hypothesis import settings
 
 collect_ignore = ["support", "layers/saved"]  # helpers and data: nothing in them is an example to run
@@ -16,6 +17,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 pytest.register_assert_rewrite("refusals", "kills", "compiled")  # so that what fails there says so in full
 torch.set_num_threads(1)  # the test processes already fill the cores
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for the pages of a file; without one its tests are skipped."""
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

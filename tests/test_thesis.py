@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from records import whole_record
 from experiments.lab.results import result
 from experiments.lab.results.manifest import manifest
 
-THESIS = Path(__file__).parents[1] / "thesis"
+ROOT = Path(__file__).parents[1]
+THESIS = ROOT / "thesis"
 CHAPTERS = sorted((THESIS / "chapters").glob("*.typ"))
 
 
@@ -25,14 +29,34 @@ def build():
     return module
 
 
-def test_compiles_without_a_warning_to_the_same_bytes(build, tmp_path):
-    first, second = (build.build(tmp_path / name) for name in ("first", "second"))
-    for one, other in zip(first, second):
-        assert one.read_bytes() == other.read_bytes()
-    assert first[0].read_bytes().startswith(b"%PDF")
-    page = first[1].read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def built(build, tmp_path_factory):
+    """(thesis.pdf, thesis.html), made in this process: what compiles with a warning raises."""
+    return build.build(tmp_path_factory.mktemp("built"))
+
+
+def test_compiles_without_a_warning_and_loads_nothing_from_a_network(built):
+    assert built[0].read_bytes().startswith(b"%PDF")
+    page = built[1].read_text(encoding="utf-8")
     assert "<math" in page
     assert not re.search(r"(src|href)=\"https?://(?!doi\.org)", page)
+
+
+def clone(folder):
+    """A copy of what git has, or would have, of the project: no run, and nothing that was built."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", ":!tests"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+
+
+def test_a_clone_without_runs_has_the_same_bytes_by_another_process(built, tmp_path):
+    clone(tmp_path)
+    apart = {"cwd": tmp_path, "env": {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}}
+    subprocess.run([sys.executable, "thesis/build.py"], **apart, capture_output=True, check=True)
+    for one in built:
+        assert one.read_bytes() == (tmp_path / "thesis" / one.name).read_bytes()
 
 
 def test_every_section_compiles_once_its_record_is_there(build, tmp_path, monkeypatch):
@@ -74,4 +98,4 @@ def test_every_source_is_cited_and_has_an_address():
 def test_the_files_it_names_are_there():
     for path in CHAPTERS:
         for name in re.findall(r'#code\("([^"]+)"\)', path.read_text(encoding="utf-8")):
-            assert (THESIS.parent / name).exists(), name
+            assert (ROOT / name).exists(), name

@@ -100,8 +100,8 @@ def swept(checkpoint, tmp_path_factory):
     return folder, arguments, *(stream.getvalue() for stream in streams)
 
 
-def test_the_page_of_a_sweep_in_a_browser(swept):
-    look_over(swept[0] / "report.html")
+def test_the_page_of_a_sweep_in_a_browser(swept, chromium):
+    look_over(chromium, swept[0] / "report.html")
 
 
 def test_a_sweep_is_a_table_and_a_figure_and_goes_on_where_it_was(swept):

@@ -58,8 +58,8 @@ def found(checkpoint, tmp_path_factory):
     return folder, arguments
 
 
-def test_its_page_in_a_browser(found):
-    look_over(found[0] / "report.html")
+def test_its_page_in_a_browser(found, chromium):
+    look_over(chromium, found[0] / "report.html")
 
 
 def test_the_tables_the_figure_and_the_page(found):

@@ -164,8 +164,8 @@ def study(tmp_path_factory):
     return found, arguments
 
 
-def test_its_page_in_a_browser(study):
-    look_over(study[0] / "report.html")
+def test_its_page_in_a_browser(study, chromium):
+    look_over(chromium, study[0] / "report.html")
 
 
 def test_the_folder_holds_tables_figures_and_the_summary(study, capsys, monkeypatch):

@@ -48,8 +48,8 @@ def trials(folder):
     return found
 
 
-def test_its_page_in_a_browser(found):
-    look_over(found[0] / "report.html")
+def test_its_page_in_a_browser(found, chromium):
+    look_over(chromium, found[0] / "report.html")
 
 
 def test_four_figures_as_html_and_png(found):
