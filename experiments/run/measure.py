@@ -52,16 +52,21 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     floats = {f"{n}/{FLOAT}": _in_float(ladders[n], example) for n in models if isinstance(models[n], OnnxNetwork)}
     timing = latencies({**models, **between, **floats}, example, sizes)
 
-    start = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0)[0] if ladders else None
+    start = None
+    if ladders:
+        start, right["dense"] = measured(job, State.of(job.workshop()), "dense", _file_bytes(job, "dense"), 0.0)
     for name, model in models.items():
         ladder, beside = ladders.get(name), f"{name}/{FLOAT}"
         rungs = [] if ladder is None or start is None else [start, *ladder.rungs()]
-        if ladder is None:
+        last = rungs[-1] if rungs else start if name == "dense" else None
+        if last is None:
             judged = judge(model, test, job.dataset, job.device)
             shown, right[name] = Accuracy.of(judged), packed(judged.first)
         else:
-            shown, right[name] = Accuracy(*(getattr(rungs[-1], key) for key in Accuracy._fields)), ladder.right()
-        counts = rungs[-1] if rungs else scale(model, example[:1])._replace(bytes=_file_bytes(job, name))
+            shown = Accuracy(*(getattr(last, key) for key in Accuracy._fields))
+        if ladder is not None:
+            right[name] = ladder.right()
+        counts = scale(model, example[:1])._replace(bytes=_file_bytes(job, name)) if last is None else last
         row = {
             "network": name,
             **_origin(job.rows.get(name, ())),

@@ -1,8 +1,17 @@
 """What verbs keep of judged layers is each test's own: what another one kept would hide what this one changes."""
 
 import pytest
+from kills import pack_fast
 
 from experiments.lab.evaluation import hands
+
+
+@pytest.fixture(autouse=True, scope="package")
+def packed_fast():
+    """Count compressed bytes by a brotli that is quick, here and in processes that are killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        pack_fast(patch.setattr)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from experiments.deploy import planned, promises
+from experiments.deploy import files, measure, planned, promises
 from experiments.deploy.__main__ import main
 from experiments.deploy.blame import blamed, blamed_in_float
 from experiments.deploy.cells import Cell, cells
@@ -80,19 +81,11 @@ def test_a_file_that_lost_more_than_is_allowed_is_exit_code_1(folder, deployed, 
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     raised = {**results, "rows": [{**row, "top1": row["top1"] + 5} for row in results["rows"]]}
     monkeypatch.setattr("experiments.lab.runs.record.read_results", lambda _: raised)
-    words = [
-        "--runtimes",
-        "onnxruntime",
-        "--precisions",
-        "int8",
-        "--batches",
-        "1",
-        "--networks",
-        "svd",
-        "--tolerance",
-        "1",
-    ]
-    assert main([str(folder), *words, "--out", str(folder / "again")]) == 1
+    monkeypatch.setattr(files, "write", lambda *_: None)  # the files of `deployed` are those that it would write again
+    monkeypatch.setattr(measure, "probed", lambda *_: {"load_seconds": 0.1, "peak_memory": 1})
+    shutil.copytree(folder / "deploy", folder / "again")
+    words = "--runtimes onnxruntime --precisions int8 --batches 1 --networks svd --tolerance 1 --out"
+    assert main([str(folder), *words.split(), str(folder / "again")]) == 1
     printed = capsys.readouterr().out
     assert "points below what the run measured" in printed
     assert "look at layer" in printed

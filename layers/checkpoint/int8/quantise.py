@@ -84,10 +84,8 @@ def quantised(
     if method == NNCF:
         loaded()  # a refusal comes before the work
     images = calibration_images(small, batches)
-    model = float_graph(small, images[0])
+    model = float_graph(compensated_network(small, images) if compensate else small, images[0])
     layers, price = layers_of(model), cost(small, images[0][:1])
-    if compensate:
-        model = float_graph(compensated_network(small, images), images[0])
     ready = prepared(model)
     whole_graph = bias_corrected(ready, images) if method == NNCF else _by_onnxruntime(ready, images, method)
     check_quantised(whole_graph, layers)
