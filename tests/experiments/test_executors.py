@@ -2,20 +2,23 @@
 
 import os
 import signal
-import subprocess
-import sys
+import time
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from kills import exit_code
 from networks import three_layers
+from torch import nn
 
 from experiments.lab.evaluation import hands
 from experiments.lab.evaluation.hands import Hands, Jobs
 from experiments.lab.refusals import check_slurm
 from experiments.lab.steps.kernel import Kernel
+from layers import Budget, make_plan
+from layers.network import ignored
 
 pytestmark = [  # submitit leaves the logs of its jobs open
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -35,7 +38,9 @@ def test_jobs_in_this_process_make_the_same_plan(case, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.json"))) == 3
 
 
-def test_a_job_of_this_machine_answers_and_one_that_dies_is_broken(tmp_path):
+def test_a_job_of_this_machine_answers_and_one_that_dies_is_broken(tmp_path, monkeypatch):
+    quick = SimpleNamespace(time=lambda: 20 * time.time(), sleep=lambda seconds: time.sleep(seconds / 20))
+    monkeypatch.setattr("submitit.core.core._time", quick)  # it waits 15 s for the answer of a job that has ended
     pool = Jobs("local", tmp_path)
     answer, dead = pool.submit(os.getpid), pool.submit(os._exit, 3)
     assert answer.result() != os.getpid()
@@ -61,38 +66,22 @@ def test_large_networks_go_to_processes_and_small_ones_to_threads(case, monkeypa
         assert executor is None
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from torch import nn
-from layers import Budget, make_plan
+def planned(cache, progress):
+    """A plan of a small network; what is judged of its layers is kept in `cache`."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
+    x = torch.zeros(1, 3, 8, 8)
+    return make_plan(net, Budget(params=0.5), ("svd", "tucker"), example=x, cache=cache, progress=progress)
 
-torch.manual_seed(0)
-net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 12, 3), nn.Flatten(), nn.Linear(192, 5))
-done = []
-def progress(name):
-    done.append(name)
-    if sys.argv[2] == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-torch.set_num_threads(1)
-kept = len(list(Path(sys.argv[1]).glob("*.json")))
-plan = make_plan(net, Budget(params=0.5), ("svd", "tucker"), example=torch.zeros(1, 3, 8, 8), cache=Path(sys.argv[1]),
-                 progress=progress)
-print(kept, [row.spec for row in plan.layers])
-"""
+
+def killed_planning(cache):
+    torch.set_num_threads(1)  # as here
+    planned(cache, lambda name: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def test_planning_that_was_killed_goes_on_with_what_was_judged(tmp_path):
-    def run(how):
-        command = [sys.executable, "-c", KILLED, str(tmp_path), how]
-        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
-
-    assert run("killed").returncode == -signal.SIGKILL
-    assert list(tmp_path.glob("*.json"))
-    whole = run("whole")
-    kept, plan = whole.stdout.split(maxsplit=1)
-    assert int(kept) >= 1
-    for path in tmp_path.iterdir():
-        path.unlink()
-    assert run("whole").stdout.split(maxsplit=1) == ["0", plan]
+    cache, fresh = tmp_path / "killed", tmp_path / "fresh"
+    assert exit_code(killed_planning, cache) == -signal.SIGKILL
+    assert list(cache.glob("*.json"))
+    plan = planned(cache, ignored)
+    assert [row.spec for row in plan.layers] == [row.spec for row in planned(fresh, ignored).layers]

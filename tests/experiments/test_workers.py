@@ -18,6 +18,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
+from processes import FORK
 
 from experiments.lab.trials.storage import WORKER, close, open_storage, open_study
 from experiments.lab.trials.workers import Lost, work
@@ -129,43 +130,39 @@ def test_a_waiting_trial_is_taken_once(queue):
     assert sorted(taken) == [False, True]
 
 
-WORKER_PROGRAM = """
-import os, signal, sys, time
-import optuna
-from experiments.tune.sampler import SeededByTrial
-from experiments.lab.trials.storage import open_storage, open_study
-from experiments.lab.trials.workers import work
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-url, log, victim = sys.argv[1:]
-storage = open_storage(url, heartbeat=2, retries=3)  # on a busy machine a worker may be silent for a second
-study = open_study(storage, "shared", {"model": "lenet"}, SeededByTrial(0), "none")
-done = 0
-def objective(trial):
-    global done
-    x = trial.suggest_float("x", 0, 1)
-    done += 1
-    if victim == "yes" and done == 2:
-        with open(log, "a") as file:
-            file.write(f"killed {trial.number}\\n")
-        os.kill(os.getpid(), signal.SIGKILL)
-    over = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,))
-    time.sleep((0.05 if over else 1) + 0.1 * x)  # slow until the dead one's trial is noticed, or others do all 24
-    with open(log, "a") as file:
-        file.write(f"did {trial.number}\\n")
-    return x
-work(study, storage, objective, 24)
-"""
+def worker(url, log, victim):
+    """Do trials until the study has 24; a victim is killed in its second."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_storage(url, heartbeat=2, retries=3)  # on a busy machine a worker may be silent for a second
+    study = open_study(storage, "shared", {"model": "lenet"}, SeededByTrial(0), "none")
+    done = []
+
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        done.append(trial.number)
+        if victim and len(done) == 2:
+            with log.open("a") as file:
+                file.write(f"killed {trial.number}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        over = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        slow = not (over or victim)  # until the dead one's trial is noticed, or others do all 24
+        time.sleep(slow + 0.05 + 0.1 * x)
+        with log.open("a") as file:
+            file.write(f"did {trial.number}\n")
+        return x
+
+    work(study, storage, objective, 24)
 
 
 def four_workers(url, folder):
     """Four processes on one study of 24 trials, one of which is killed in its second; what each says it did."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", WORKER_PROGRAM, url, str(folder / f"{n}.log"), victim], env=environment)
-        for n, victim in enumerate(("yes", "no", "no", "no"))
-    ]
+    processes = [FORK.Process(target=worker, args=(url, folder / f"{n}.log", n == 0)) for n in range(4)]
     try:
-        codes = [process.wait(timeout=120) for process in processes]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+        codes = [process.exitcode for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -23,7 +23,7 @@ def kill_at(count, function):
 
 
 def pack_fast(patch=setattr):
-    """Let brotli be quick: its best takes a third of a small run, and files of no run are judged by it in tests here."""
+    """Let brotli be quick: its best takes a third of a small run, and no test of a run asks how small a file gets."""
     patch(packed, "BEST", packed.FAST)
 
 

@@ -4,7 +4,8 @@ import multiprocessing
 import socket
 
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["experiments.run.pipeline"])  # imported once, not by each process
+# imported once, not by each process
+FORK.set_forkserver_preload(["experiments.run.pipeline", "experiments.lab.trials.workers"])
 
 
 def free_port():
