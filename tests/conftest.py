@@ -4,6 +4,10 @@ import os
 import urllib.error
 import urllib.request
 
+# before numpy and torch are loaded, here and in the processes that tests start: these fill the cores already, and where
+# threads wait for each other all takes several times as long
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from browser import launched

@@ -105,13 +105,25 @@ def test_the_report_says_what_to_ship_and_shows_what_the_run_kept(folder):
         assert words in text
 
 
-def test_the_pages_of_learned_frequencies_show_how_far_they_drifted(tmp_path, chromium):
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """The folder of a run of frequency layers, inspected."""
+    out = tmp_path_factory.mktemp("learned")
     words = ["--frequency", "--kernel", "dct", "--layers", "conv", "--max-epochs", "2", "--no-track"]
-    assert run([*words, "--out", str(tmp_path)]) == 0
-    (made,) = tmp_path.iterdir()
+    assert run([*words, "--out", str(out)]) == 0
+    (made,) = out.iterdir()
     assert inspect([str(made)]) == 0
-    text = (made / "inspect.html").read_text()
+    return made
+
+
+def test_the_page_of_learned_frequencies_shows_how_far_they_drifted(learned, chromium):
+    text = (learned / "inspect.html").read_text()
     assert "Drift of learned frequencies" in text
     assert "Drift of the frequencies of conv1 of dct: median " in text
-    look_over(chromium, made / "inspect.html")
-    look_over(chromium, made / "report.html")
+    look_over(chromium, learned / "inspect.html")
+
+
+@pytest.mark.slow
+def test_the_report_of_learned_frequencies(learned, chromium):
+    """Its parts are those of the report above, fewer of them."""
+    look_over(chromium, learned / "report.html")

@@ -131,7 +131,9 @@ def test_more_trials_continue_and_a_finished_search_is_not_repeated(found, monke
     assert len(pd.read_csv(folder / "trials.csv")) == 12
 
 
+@pytest.mark.slow
 def test_two_processes_do_so_many_trials_together(checkpoint, tmp_path):
+    """As those of the queue do that they share: test_workers.py, four processes and a file."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = [*QUICK.split(), "--checkpoint", str(checkpoint), "--out", str(tmp_path), "--trials", "6"]
     other = subprocess.Popen(

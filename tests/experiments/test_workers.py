@@ -237,6 +237,7 @@ def postgres():
         (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_four_processes_share_a_postgresql_server(postgres, tmp_path):
     assert_no_trial_is_lost_or_doubled(postgres, tmp_path)
 

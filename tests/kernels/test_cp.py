@@ -180,7 +180,7 @@ def test_half_precision(dtype):
     assert (x - x_hat).float().norm() <= 8 * torch.finfo(dtype).eps * x.float().norm()  # every leaf is rounded
 
 
-@pytest.mark.parametrize(("bound", "sweeps"), [(None, 2), (0.5, 1)])  # tracing a bounded sweep takes many seconds
+@pytest.mark.parametrize(("bound", "sweeps"), [(None, 2), pytest.param(0.5, 1, marks=pytest.mark.slow)])
 def test_compiles(bound, sweeps):
     x = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
 

@@ -127,7 +127,11 @@ def test_grouped_convolutions_and_shared_layers(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "kernels"),
-    [("lenet", ("svd",)), ("lenet", ("spatial", "dct")), ("mobilenet_v3_small", ("tucker", "svd"))],
+    [
+        ("lenet", ("svd",)),
+        ("lenet", ("spatial", "dct")),
+        pytest.param("mobilenet_v3_small", ("tucker", "svd"), marks=pytest.mark.slow),
+    ],
 )
 def test_the_thinner_network_is_compressed_pruned_and_saved(name, kernels, tmp_path):
     model, x = network(name)

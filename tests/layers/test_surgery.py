@@ -167,8 +167,8 @@ SIZES = {  # the smallest inputs, up to 64 pixels, that the network pools to at 
     "convnext_tiny": 64,
     "efficientnet_b0": 64,
 }
-# 10 to 40 seconds each; what theirs are made of, the others have: 3 x 3 in densenet121, sums in mobilenet_v3_small
-SLOW = {"vgg16_bn", "resnet18", "resnet50", "convnext_tiny"}
+# up to 40 seconds each; what theirs are made of, the others have: 3 x 3 in alexnet, sums in mobilenet_v3_small
+SLOW = {"vgg16_bn", "resnet18", "resnet50", "densenet121", "convnext_tiny"}
 NETWORKS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SIZES]
 
 
