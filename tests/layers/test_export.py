@@ -52,8 +52,12 @@ def network():
     )
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("kernel", [*FACTORED, "dct"])  # all coded layers fold to the same
+PT2 = [pytest.param(kernel, ".pt2", marks=pytest.mark.slow) for kernel in FACTORED if kernel != "svd"]
+
+
+@pytest.mark.parametrize(  # all coded layers fold to the same; a file of .onnx is made of the program that .pt2 stores
+    ("kernel", "suffix"), [*((k, ".onnx") for k in (*FACTORED, "dct")), ("svd", ".pt2"), ("dct", ".pt2"), *PT2]
+)
 def test_every_kernel(kernel, suffix, tmp_path):
     torch.manual_seed(0)
     model = network()  # in training mode, where BatchNorm and Dropout compute something else

@@ -188,7 +188,8 @@ def test_the_dense_network_alone_is_pruned(tmp_path, capsys):
     assert float(cells["bytes / dense"]) == pytest.approx(pruned["bytes"] / dense["bytes"])
 
 
-@pytest.mark.parametrize("bits", ["half", "binary"])
+# with half in the command of test_channels_command.py
+@pytest.mark.parametrize("bits", [pytest.param("half", marks=pytest.mark.slow), "binary"])
 def test_after_a_kernel_networks_are_pruned_and_quantised(bits, tmp_path):
     words = f"{QUICK} --kernel svd --budget params=0.7 --layers linear --prune 0.5 --quantise {bits} --out {tmp_path}"
     assert main(words.split()) == 0

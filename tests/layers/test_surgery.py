@@ -168,7 +168,7 @@ SIZES = {  # the smallest inputs, up to 64 pixels, that the network pools to at 
     "efficientnet_b0": 64,
 }
 # up to 40 seconds each; what theirs are made of, the others have: 3 x 3 in alexnet, sums in mobilenet_v3_small
-SLOW = {"vgg16_bn", "resnet18", "resnet50", "densenet121", "convnext_tiny"}
+SLOW = {"vgg16_bn", "resnet18", "resnet50", "densenet121", "convnext_tiny", "efficientnet_b0"}
 NETWORKS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SIZES]
 
 

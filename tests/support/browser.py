@@ -78,6 +78,12 @@ CUT = """[...document.querySelectorAll('.plot')].flatMap(plot => {
         return seen.width && Math.max(...out) > 4;
     }).map(text => `${plot.getAttribute('aria-label').slice(0, 40)}: ${text.textContent}`);
 })"""
+EMPTY = """window.emptied = [...document.querySelectorAll('.plot svg[aria-hidden=true]')].map(svg => {
+    const parts = [...svg.childNodes];
+    svg.replaceChildren();
+    return [svg, parts];
+})"""
+PAPERS = {False: "rgb(255, 255, 255)", True: "rgb(20, 22, 27)"}  # dark or not -> PAPER
 PARTS = ("h1", ".verdict p", ".eyebrow", ".plot .xtick text")
 
 
@@ -98,11 +104,12 @@ def _luminance(colour: str) -> float:
 def violations(view) -> list:
     """What axe-core finds that keeps people from a page: names of its rules and where they are broken.
 
-    Drawings that the page itself hides from its judgement are emptied first: they are most of what it would walk.
+    Drawings that the page itself hides from its judgement are emptied meanwhile: they are most of what it would walk.
     """
-    view.evaluate("document.querySelectorAll('.plot svg[aria-hidden=true]').forEach(svg => svg.replaceChildren())")
+    view.evaluate(EMPTY)
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core to judge pages with")
     found = axe.Axe().run(view).response["violations"]
+    view.evaluate("window.emptied.forEach(([svg, parts]) => svg.replaceChildren(...parts))")
     return [(rule["id"], rule["nodes"][0]["target"], len(rule["nodes"])) for rule in found]
 
 
@@ -112,31 +119,45 @@ def photograph(view, name: str) -> None:
         view.screenshot(path=f"{where}/{name}.png", full_page=True)
 
 
-def look_over(browser, page: Path) -> None:
-    """Assert of a page of ours what must hold of each: light on a desk, dark on a phone."""
+def look_over(browser, page: Path, afresh: bool = False) -> None:
+    """Assert of a page of ours what must hold of each: light on a desk, dark on a phone, loaded there or turned to it.
+
+    afresh: load it on the phone as well; one template makes all pages, so that one of them tells of the others.
+    """
     assert page.stat().st_size < 6e6
-    for width, dark in ((1400, False), (390, True)):
-        with opened(browser, page, width, dark) as view:
-            view.wait_for_function(READY)
-            assert view.evaluate(PAPER) == ("rgb(20, 22, 27)" if dark else "rgb(255, 255, 255)")
-            view.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-            view.wait_for_function(WHOLE)
-            photograph(view, f"{page.parent.name}-{page.stem}-{width}")
-            for identity, canvases, marks in view.evaluate(DRAWN):
-                assert canvases, identity
-                assert marks, f"{identity} has axes and nothing in them"
-            assert overflow(view) <= 0
-            assert settled(view, CUT) == []
-            assert view.locator("h1").count() == 1
-            assert view.evaluate("[...document.querySelectorAll('th')].every(th => th.scope)")
-            labels = view.evaluate("[...document.querySelectorAll('.plot')].map(p => p.ariaLabel)")
-            assert all(len(words) > 20 for words in labels), labels
-            for selector in PARTS:
-                assert contrast(view, selector) >= 4.5, selector
-            if not dark:
-                _sorts(view)
-            assert violations(view) == []
-            assert view.troubles == []
+    with opened(browser, page) as view:
+        _look(view, page, False)
+        _sorts(view)
+        if not afresh:
+            view.set_viewport_size({"width": 390, "height": 900})
+            view.emulate_media(color_scheme="dark")
+            assert settled(view, f"{PAPER} !== {json.dumps(PAPERS[True])}") is False
+            _look(view, page, True)
+    if afresh:
+        with opened(browser, page, 390, True) as view:
+            _look(view, page, True)
+
+
+def _look(view, page: Path, dark: bool) -> None:
+    """Assert what must hold on either device."""
+    view.wait_for_function(READY)
+    assert view.evaluate(PAPER) == PAPERS[dark]
+    view.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    view.wait_for_function(WHOLE)
+    photograph(view, f"{page.parent.name}-{page.stem}-{'phone' if dark else 'desk'}")
+    for identity, canvases, marks in view.evaluate(DRAWN):
+        assert canvases, identity
+        assert marks, f"{identity} has axes and nothing in them"
+    assert overflow(view) <= 0
+    assert settled(view, CUT) == []
+    assert view.locator("h1").count() == 1
+    assert view.evaluate("[...document.querySelectorAll('th')].every(th => th.scope)")
+    labels = view.evaluate("[...document.querySelectorAll('.plot')].map(p => p.ariaLabel)")
+    assert all(len(words) > 20 for words in labels), labels
+    for selector in PARTS:
+        assert contrast(view, selector) >= 4.5, selector
+    assert violations(view) == []
+    assert view.troubles == []
 
 
 def _sorts(view) -> None:
