@@ -144,12 +144,12 @@ def _look(view, page: Path, dark: bool) -> None:
     assert view.evaluate(PAPER) == PAPERS[dark]
     view.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
     view.wait_for_function(WHOLE)
-    photograph(view, f"{page.parent.name}-{page.stem}-{'phone' if dark else 'desk'}")
     for identity, canvases, marks in view.evaluate(DRAWN):
         assert canvases, identity
         assert marks, f"{identity} has axes and nothing in them"
     assert overflow(view) <= 0
     assert settled(view, CUT) == []
+    photograph(view, f"{page.parent.name}-{page.stem}-{'phone' if dark else 'desk'}")
     assert view.locator("h1").count() == 1
     assert view.evaluate("[...document.querySelectorAll('th')].every(th => th.scope)")
     labels = view.evaluate("[...document.querySelectorAll('.plot')].map(p => p.ariaLabel)")
