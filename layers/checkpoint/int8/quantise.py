@@ -66,7 +66,11 @@ def export_int8(
     """
     path = Path(path)
     require(path.suffix == ".onnx", "path", str(path), "a file name that ends in .onnx")
-    file = quantised(small, batches, method, metadata, compensate)
+    check_method(method)
+    images = calibration_images(small, batches)
+    if compensate:  # which takes minutes for a large network: what cannot be quantised is refused before
+        check_int8(small, images[0])
+    file = quantised(small, images, method, metadata, compensate)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
         temporary.write_bytes(file)
@@ -80,9 +84,7 @@ def quantised(
     compensate: bool = True,
 ) -> bytes:
     """Return what `export_int8` writes."""
-    require(method in (*METHODS, NNCF), "method", method, f"one of {', '.join((*METHODS, NNCF))}")
-    if method == NNCF:
-        loaded()  # a refusal comes before the work
+    check_method(method)
     images = calibration_images(small, batches)
     model = float_graph(compensated_network(small, images) if compensate else small, images[0])
     layers, price = layers_of(model), cost(small, images[0][:1])
@@ -94,6 +96,13 @@ def quantised(
     for key, text in facts.items():
         tidy.metadata_props.add(key=key, value=text)
     return tidy.SerializeToString()
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that is unknown or not installed, before any work."""
+    require(method in (*METHODS, NNCF), "method", method, f"one of {', '.join((*METHODS, NNCF))}")
+    if method == NNCF:
+        loaded()
 
 
 def check_int8(small: nn.Module, x: Tensor) -> None:
