@@ -13,7 +13,7 @@ from torch import nn
 from experiments.lab.evaluation.workshop import Workshop
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.steps import int8
-from experiments.lab.steps.language import parse
+from experiments.lab.steps.language import parse, written
 from experiments.lab.steps.state import State
 from experiments.run.__main__ import main
 from layers import OnnxNetwork, cost
@@ -79,6 +79,36 @@ def test_the_method_is_chosen_by_validation(shop, monkeypatch):
         parse("int8 method=nncf")[0].check(State.of(shop), shop)
     with pytest.raises(ValueError, match="images of int8 must be 1 to 16, the calibration images, got 17"):
         parse("int8 images=17")[0].check(State.of(shop), shop)
+
+
+def test_it_is_trained_as_it_will_compute(shop, monkeypatch):
+    (step,) = parse("int8 finetune=2 method=minmax images=16")
+    assert written(step) == "int8 method=minmax images=16 finetune=2"
+    assert "8-bit integers, trained like that for 2 epochs, scales from 16 images by minmax" in step.said(512)
+    monkeypatch.setattr(int8, "compensated_network", lambda *_: pytest.fail("its weights are on the grid already"))
+    trained = []
+    real = int8.tune
+
+    def tune(model, *rest):
+        """Train, and then move every weight, whether an epoch was better than the start or not."""
+        assert all(hasattr(module, "rounded_input") for module in model.modules() if isinstance(module, nn.Linear))
+        real(model, *rest)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
+        trained.append(model)
+
+    monkeypatch.setattr(int8, "tune", tune)
+    pruned = parse("weights 0.5")[0].apply(State.of(shop), shop)
+    made, x = step.apply(pruned, shop), torch.rand(3, 1, 32, 32)
+    (model,) = trained
+    with torch.no_grad():
+        want = model(x)
+        assert (OnnxNetwork(made.onnx)(x) - want).norm() < 0.05 * want.norm()
+        assert (want - pruned.plain().eval()(x)).norm() > 0.1 * want.norm()
+    assert 0.45 < file_cost(made.onnx).nonzeros / cost(shop.dense, IMAGE[:1]).params < 0.6  # zeros stay zero
+    with pytest.raises(ValueError, match="finetune of int8 must be a number of epochs, 0 for none, got -1"):
+        parse("int8 finetune=-1")
 
 
 def test_a_network_that_has_no_8_bits_is_refused_before_anything_is_trained(shop):
