@@ -13,11 +13,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torchvision.transforms import v2
 
 from experiments.deploy import files, measure, planned, promises
 from experiments.deploy.__main__ import main
 from experiments.deploy.blame import blamed, blamed_in_float
 from experiments.deploy.cells import Cell, cells
+from experiments.lab.data.preprocessing import Preprocessing
 from experiments.run.__main__ import main as run
 from layers import Plan, export, export_int8
 
@@ -106,6 +108,23 @@ def test_the_server_says_what_is_on_an_image(folder, deployed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] in [str(digit) for digit in range(10)]
     assert "image must be of 32 x 32 pixels" in serve(8).stderr
+
+
+@pytest.mark.parametrize("width", [16, 19, 21])
+def test_the_server_cuts_out_the_middle_that_the_network_was_judged_on(width, tmp_path):
+    net, how = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), Preprocessing((0.5,), (0.5,), resize=16, crop=8)
+    with torch.no_grad():
+        net[1].weight.copy_(torch.randn(2, 64, generator=torch.Generator().manual_seed(0)))
+    pixels = np.random.default_rng(0).integers(0, 256, (16, width), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    facts = {"preprocessing": json.dumps(how.record()), "classes": json.dumps(["left", "right"])}
+    export(net.eval(), torch.zeros(2, 1, 8, 8), tmp_path / "model.onnx", facts)
+    (tmp_path / "serve.py").write_text(files.SERVER.read_text())
+    command = [sys.executable, "-I", tmp_path / "serve.py", tmp_path / "image.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    cut = v2.CenterCrop(8)(torch.from_numpy(pixels)[None]) / 255
+    share, best = net((cut[None] - 0.5) / 0.5).softmax(1).max(1)
+    assert done.stdout.strip() == f"{['left', 'right'][best]} ({share.item():.0%})", done.stderr
 
 
 @pytest.mark.parametrize(
