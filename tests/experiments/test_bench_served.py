@@ -47,6 +47,15 @@ def test_a_bench_that_was_killed_goes_on_and_keeps_the_notes(words, tmp_path, mo
     assert "3 of 4" not in capsys.readouterr().out
 
 
+def test_a_file_of_another_kind_is_not_written_over(words, tmp_path, capsys):
+    for held in (b"my notes", b"\xd8\0\1"):
+        (tmp_path / "page.md").write_bytes(held)
+        assert main(words) == 2
+        assert "out must be a new file, or one that begins with" in " ".join(capsys.readouterr().err.split())
+        assert (tmp_path / "page.md").read_bytes() == held
+    assert not (tmp_path / "work").exists()
+
+
 def test_fewer_channels_are_a_way(words, tmp_path):
     assert main([*words, "--ways", "channels", "--runtimes", "onnxruntime"]) == 0
     (line,) = (tmp_path / "work" / measure.CELLS).read_text().splitlines()

@@ -13,9 +13,12 @@ from safetensors.torch import save_model
 from experiments.__main__ import main as verbs
 from experiments.lab.config import Config, Output, Training
 from experiments.lab.models.lenet import LeNet, LeNet5
+from experiments.lab.recipes.job import look_up
+from experiments.lab.recipes.saved import configuration, read_network
 from experiments.lab.reporting.seeds import seeds_table
+from experiments.lab.steps.state import stored
 from experiments.run.__main__ import main as run
-from layers import load, load_frequency_layers
+from layers import OnnxNetwork, load, load_frequency_layers
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,9 @@ def test_every_network_is_exported_with_named_ends_also_of_a_complete_run(tmp_pa
         assert json.loads(facts["preprocessing"]) == kept
         assert (kept["mean"], kept["std"]) == ([0.305], [0.37])
     assert (folder / "dense.onnx").is_file()
+    read = read_network(look_up(configuration(folder)), folder, "svd")
+    assert not isinstance(read, OnnxNetwork)  # its tensors are the network, not what was exported
+    assert stored(folder / "svd") == (folder / "svd" / "model.safetensors").stat().st_size
     assert f"exported: {folder}/svd/model.onnx" in capsys.readouterr().out
 
 

@@ -3,10 +3,12 @@
 import datetime
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from checks import require
 from layers.network import write_text
 
 from ...lab.reporting.provenance import provenance
@@ -17,6 +19,7 @@ from .config import ServedBench
 from .measure import Cell, conditions, measured
 
 BOUNDS = 0.42, 0.53  # of the dense network's time, for a budget of half of it
+TITLE = "# How fast, where networks are served"
 EXPLAINED = (
     "Each cell: milliseconds of a forward pass, the dense network's time in the same cell over it, and the dense "
     "network's in its fastest cell over it. Weights are random, on which times do not depend; `svd`, `spatial`, "
@@ -29,10 +32,11 @@ EXPLAINED = (
 
 def report(bench: ServedBench, command: str) -> int:
     """Measure, writing the page after each cell; return 1 where a plan for half the time misses it."""
+    notes = "" if bench.out is None else _notes(bench.out)
     known: Mapping[Cell, dict[str, Any]] = {}
     for known in measured(bench):
         if bench.out is not None and known:
-            _write(bench, known, command)
+            _write(bench, known, command, notes)
     tables, console = _tables(bench, known), Console()
     for name, table in tables.items():
         print_table(table, console, name)
@@ -41,12 +45,24 @@ def report(bench: ServedBench, command: str) -> int:
     return 1 if missed else 0
 
 
-def _write(bench: ServedBench, known: Mapping[Cell, dict[str, Any]], command: str) -> None:
+def _notes(out: Path) -> str:
+    """Return what stands below the last table of the page, if there is one; ValueError for a file of another kind."""
+    if not out.exists():
+        return ""
+    try:
+        page = out.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        page = ""
+    require(
+        page.startswith(TITLE), "out", str(out), f"a new file, or one that begins with {TITLE!r}, as this writes it"
+    )
+    notes = page.rpartition("|\n")[2]
+    return notes if notes.strip() else ""
+
+
+def _write(bench: ServedBench, known: Mapping[Cell, dict[str, Any]], command: str, notes: str) -> None:
     """Write the page; what stands below its last table stays."""
     assert bench.out is not None
-    notes = bench.out.read_text(encoding="utf-8").rpartition("|\n")[2] if bench.out.exists() else ""
-    if not notes.strip():
-        notes = ""
     told = conditions(bench)
     sizes = f"{bench.batch} images of {bench.size} pixels at once, medians of dense and compressed in turn"
     machine = f"{told['cpu']}, {datetime.date.today().isoformat()}"
@@ -54,7 +70,7 @@ def _write(bench: ServedBench, known: Mapping[Cell, dict[str, Any]], command: st
     missed = [f"- {sentence}\n" for sentence in _missed(known)]
     parts = [f"## {name}\n\n{markdown(table)}" for name, table in _tables(bench, known).items()]
     misses = f"Outside {BOUNDS[0]} to {BOUNDS[1]} of the time:\n\n{''.join(missed)}\n" if missed else ""
-    head = f"# How fast, where networks are served\n\n{made}\n\n{EXPLAINED}\n\n{misses}"
+    head = f"{TITLE}\n\n{made}\n\n{EXPLAINED}\n\n{misses}"
     bench.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(bench.out, head + "\n".join(parts) + notes)
 

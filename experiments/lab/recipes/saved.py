@@ -13,7 +13,7 @@ from layers import OnnxNetwork, Plan, load, load_frequency_layers
 from ..config import Config
 from ..runs import record
 from ..steps.language import step_name
-from ..steps.state import FORMS, ONNX, State
+from ..steps.state import FORMS, ONNX, State, in_onnx
 from .job import Job
 
 PATHS = ("checkpoint", "data_root", "plan")
@@ -51,7 +51,7 @@ def read_network(job: Job, folder: Path, name: str) -> nn.Module:
         return job.model
     if name in job.scratch:
         return load_frequency_layers(folder / f"{name}.safetensors", job.model)
-    if (folder / name / ONNX).is_file():
+    if in_onnx(folder / name):
         return OnnxNetwork(folder / name / ONNX)
     form = next((form for form in map(step_name, job.rows[name]) if form in FORMS), "")
     return State(load(folder / name, job.model), Plan.load(folder / name / "plan.json"), form=form).network()

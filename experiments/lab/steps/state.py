@@ -25,10 +25,14 @@ HELD = "held.safetensors"
 ONNX, TENSORS = "model.onnx", "model.safetensors"  # one of them holds the network in its folder
 
 
+def in_onnx(folder: Path) -> bool:
+    """Whether a saved network is an .onnx file; one that stands beside tensors is what --export made of these."""
+    return (folder / ONNX).is_file() and not (folder / TENSORS).is_file()
+
+
 def stored(folder: Path) -> int:
     """Return the bytes of the file that holds a saved network."""
-    path = folder / ONNX
-    return (path if path.is_file() else folder / TENSORS).stat().st_size
+    return (folder / (ONNX if in_onnx(folder) else TENSORS)).stat().st_size
 
 
 class Step(Protocol):
@@ -147,7 +151,7 @@ class State:
     def read(cls, folder: Path, dense: nn.Module, done: Steps, form: str, binary: Sequence[str]) -> "State":
         """Read what `keep` wrote, bit for bit; `dense` is untouched."""
         plan = Plan.load(folder / "plan.json")
-        if (folder / ONNX).is_file():
+        if in_onnx(folder):
             return cls(dense, plan, done, onnx=(folder / ONNX).read_bytes())
         growing = done[-1] if done and getattr(done[-1], "gradual", False) else None
         state = cls(load(folder, dense), plan, done, {}, tuple(binary), form, growing=growing)
