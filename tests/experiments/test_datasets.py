@@ -132,7 +132,8 @@ def test_other_modes_become_rgb_and_it_is_said(tmp_path, caplog):
     assert torch.equal(shown["L.png"][0], shown["L.png"][2])
 
 
-@pytest.mark.parametrize("name", ["imagenet", "shards", "svhn"])
+# shards by a process of its own; test_shards.py reads them here
+@pytest.mark.parametrize("name", ["imagenet", pytest.param("shards", marks=pytest.mark.slow), "svhn"])
 def test_a_run_from_disk_to_the_table(name, written, tmp_path, capsys):
     data = written(name)
     size = ["--image-size", str(data.image_size)] if data.image_size else []

@@ -116,14 +116,14 @@ def learned(tmp_path_factory):
     return made
 
 
-def test_the_page_of_learned_frequencies_shows_how_far_they_drifted(learned, chromium):
+def test_the_page_of_learned_frequencies_shows_how_far_they_drifted(learned):
     text = (learned / "inspect.html").read_text()
     assert "Drift of learned frequencies" in text
     assert "Drift of the frequencies of conv1 of dct: median " in text
-    look_over(chromium, learned / "inspect.html")
 
 
 @pytest.mark.slow
-def test_the_report_of_learned_frequencies(learned, chromium):
-    """Its parts are those of the report above, fewer of them."""
-    look_over(chromium, learned / "report.html")
+@pytest.mark.parametrize("name", ["inspect.html", "report.html"])
+def test_pages_of_learned_frequencies_in_a_browser(name, learned, chromium):
+    """Their parts are those of the pages above, but for one figure."""
+    look_over(chromium, learned / name)
