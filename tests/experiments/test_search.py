@@ -58,7 +58,9 @@ def found(checkpoint, tmp_path_factory):
     return folder, arguments
 
 
+@pytest.mark.slow
 def test_its_page_in_a_browser(found, chromium):
+    """Of the template whose pages of a run, a comparison, a sweep and a study are always looked at."""
     look_over(chromium, found[0] / "report.html")
 
 
