@@ -132,6 +132,8 @@ class OnnxNetwork(nn.Module):
 def _in_onnxruntime(engine: Any, source: str | bytes, threads: int, device: str) -> Run:
     options = engine.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3  # errors, which are raised as well
+    # else its threads go on waiting at full speed after an answer, on the cores of whatever runs next
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     providers: list[Any] = [(CUDA, {"use_tf32": "0"})] if device == "cuda" else []  # float32 is float32
     providers.append("CPUExecutionProvider")
     session = engine.InferenceSession(source, options, providers=providers)

@@ -178,6 +178,14 @@ def test_onnxruntime_alone_runs_the_file(files, tmp_path):
     assert np.array_equal(np.load(tmp_path / "out.npy"), want)
 
 
+def test_threads_of_onnxruntime_wait_for_nothing_after_an_answer(files):
+    """They would take the cores of what is timed next."""
+    options = OnnxNetwork(files / "minmax.onnx", threads=2)._run.__closure__
+    sessions = [cell.cell_contents for cell in options if isinstance(cell.cell_contents, onnxruntime.InferenceSession)]
+    key = "session.force_spinning_stop"
+    assert [session.get_session_options().get_session_config_entry(key) for session in sessions] == ["1"]
+
+
 def test_some_images_at_a_time_give_the_histogram_of_all_at_once(floats, monkeypatch, tmp_path):
     """onnxruntime's own collecting, of one batch, is what all at once gives."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
