@@ -12,6 +12,10 @@ from layers.checkpoint.int8.graph import PRODUCTS, layers_of, prepared
 from layers.checkpoint.runtime import PACKAGES
 from layers.network import evaluating
 
+from .cells import Cell
+
+ONNXRUNTIME = Cell("onnxruntime", "32")
+
 
 class Blame(NamedTuple):
     """A layer's output in the suspected file is off by `error` of its norm, that of the layer before it by `before`."""
@@ -40,21 +44,21 @@ def blamed(exact: Path, suspect: Path, images: Tensor) -> Blame | None:
     return _worst((node.name, a, b) for node, a, b in zip(products[1], *outputs))
 
 
-def blamed_in_float(network: nn.Module, file: Path, runtime: str, images: Tensor) -> Blame | None:
+def blamed_in_float(network: nn.Module, file: Path, cell: Cell, images: Tensor) -> Blame | None:
     """Return the layer of the network that a runtime computes worst in float32; None for a runtime of torch's.
 
     Compared are the outputs of layers by name, BatchNorm folded in both, as it is in the file.
     """
     import onnx
 
-    if runtime not in PACKAGES or isinstance(network, OnnxNetwork):
+    if cell.runtime not in PACKAGES or isinstance(network, OnnxNetwork):
         return None
     graph = onnx.load(file)
     layers = layers_of(graph)
     nodes = {layers[node.name]: node.output[0] for node in graph.graph.node if node.op_type in PRODUCTS}
     right = _layer_outputs(fold_batchnorm(network, images[:2]), images)
     names = [name for name in right if name in nodes]
-    wrong = _outputs(graph, [nodes[name] for name in names], images, runtime)
+    wrong = _outputs(graph, [nodes[name] for name in names], images, cell)
     return _worst((name, right[name], b) for name, b in zip(names, wrong))
 
 
@@ -89,12 +93,12 @@ def _layer_outputs(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return outputs
 
 
-def _outputs(model: Any, names: list[str], images: Tensor, runtime: str = "onnxruntime") -> list[Tensor]:
+def _outputs(model: Any, names: list[str], images: Tensor, cell: Cell = ONNXRUNTIME) -> list[Tensor]:
     """Return these values of the graph."""
     import onnx
 
     kept = [entry for entry in model.graph.output if entry.name not in names]
     del model.graph.output[:]
     model.graph.output.extend([*(onnx.ValueInfoProto(name=name) for name in names), *kept])
-    outputs = OnnxNetwork(model.SerializeToString(), runtime)(images)
+    outputs = OnnxNetwork(model.SerializeToString(), cell.runtime, device=cell.device)(images)
     return list(outputs if isinstance(outputs, tuple) else (outputs,))[: len(names)]

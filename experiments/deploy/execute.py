@@ -32,13 +32,14 @@ SHOWN = 64  # images by which a layer is blamed
 
 def execute(options: Deploy, run: Path) -> int:
     """Return the exit code: 1 where a file breaks a promise; torch has so many threads, and no TF32, meanwhile."""
-    before = torch.get_num_threads()
+    before, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32; cudnn.flags would switch all of cuDNN off
     try:
-        with torch.backends.cudnn.flags(allow_tf32=False):  # float32 is float32
-            return _execute(options, run)
+        return _execute(options, run)
     finally:
         torch.set_num_threads(before)
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _execute(options: Deploy, run: Path) -> int:
@@ -140,17 +141,17 @@ def _layers_to_blame(
 ) -> list[str]:
     """Name the layer after which outputs err most: in 8-bit integers where too much is lost, in float32 by runtime."""
     sentences, images = [], job.example[:SHOWN]
-    for row in rows:
-        name, exact = row["network"], folders[row["network"]] / FLOAT
-        lost = row["precision"] == "int8" and promised[name] - row["top1"] > options.tolerance
-        differs = row["precision"] == "32" and row["deviation"] > promises.EXACT
-        if not exact.is_file() or not (lost or differs):
+    for name, folder in folders.items():
+        if not (folder / FLOAT).is_file():
             continue
-        if lost:
-            layer = blamed(exact, exact.with_name(QUANTISED), images)
-        else:
-            layer = blamed_in_float(networks[name], exact, row["runtime"], images)
-        sentences += [f"{name} in {cell_of(row)}: look at {layer}"] if layer is not None else []
+        own = [row for row in rows if row["network"] == name]
+        if any(row["precision"] == "int8" and promised[name] - row["top1"] > options.tolerance for row in own):
+            layer = blamed(folder / FLOAT, folder / QUANTISED, images)
+            sentences += [f"{name} in int8: look at {layer}"] if layer is not None else []
+        for row in own:
+            if row["precision"] == "32" and row["deviation"] > promises.EXACT:
+                layer = blamed_in_float(networks[name], folder / FLOAT, cell_of(row), images)
+                sentences += [f"{name} in {cell_of(row)}: look at {layer}"] if layer is not None else []
     return sentences
 
 

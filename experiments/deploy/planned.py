@@ -7,6 +7,7 @@ from typing import Any
 from layers import Plan
 from layers.costs import file_cost, file_macs
 
+from ..lab.progress import log
 from ..lab.reporting.tables import Table
 from ..lab.steps.kernel import predicted
 from .cells import FLOAT, QUANTISED, cell_of
@@ -17,12 +18,18 @@ Row = Mapping[str, Any]
 
 
 def file_shares(plans: Mapping[str, Plan], folders: Mapping[str, Path]) -> dict[str, float]:
-    """Return network -> multiply-accumulates of its ONNX file, of the dense network's, for those that have a file."""
+    """Return network -> multiply-accumulates of its ONNX file, of the dense network's, for those that have a file.
+
+    One with an operator whose shape the file does not tell is left out, and said.
+    """
     shares = {}
     for name, plan in plans.items():
         exact, quantised = (folders[name] / file for file in (FLOAT, QUANTISED))
         if exact.is_file():
-            shares[name] = file_macs(exact) / plan.before.macs
+            try:
+                shares[name] = file_macs(exact) / plan.before.macs
+            except ValueError as error:
+                log(f"{name}: MACs of {exact} are not counted: {error}")
         elif quantised.is_file():
             shares[name] = file_cost(quantised).macs / plan.before.macs
     return shares
@@ -58,6 +65,8 @@ def table(
     dense, cells = {cell_of(row): row for row in rows if row["network"] == "dense"}, []
     for name, plan in plans.items():
         own = [row for row in rows if row["network"] == name]
+        if not own:  # of 8 bits alone, where no runtime for these was asked for
+            continue
         lines = [("top-1, %", f"{promised[name]:.2f}", _range([row["top1"] for row in own], ".2f"))]
         if name in shares:
             lines.append(("MACs of dense", f"{plan.after.macs / plan.before.macs:.3f}", f"{shares[name]:.3f}"))

@@ -177,17 +177,17 @@ def test_a_layer_that_a_runtime_computes_otherwise_is_named(tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(1))
     net, images = nn.Sequential(*net, nn.Linear(128, 4)).eval(), torch.rand(16, 3, 8, 8)
     export(net, images[:2], tmp_path / "model.onnx")
-    same = blamed_in_float(net, tmp_path / "model.onnx", "onnxruntime", images)
+    same = blamed_in_float(net, tmp_path / "model.onnx", Cell("onnxruntime", "32"), images)
     assert same is not None
     assert same.error < 1e-5
     model = onnx.load(tmp_path / "model.onnx")
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "3.weight")
     weight.CopyFrom(onnx.numpy_helper.from_array(1.1 * onnx.numpy_helper.to_array(weight), "3.weight"))
     onnx.save(model, tmp_path / "model.onnx")
-    found = blamed_in_float(net, tmp_path / "model.onnx", "onnxruntime", images)
+    found = blamed_in_float(net, tmp_path / "model.onnx", Cell("onnxruntime", "32"), images)
     assert found is not None
     assert found.layer == "'3'"
-    assert blamed_in_float(net, tmp_path / "model.onnx", "torch", images) is None  # which runs another file
+    assert blamed_in_float(net, tmp_path / "model.onnx", Cell("torch", "32"), images) is None  # which runs another file
 
 
 def test_what_the_plan_promised_stands_beside_what_the_files_do(folder, deployed):
@@ -205,6 +205,17 @@ def test_what_the_plan_promised_stands_beside_what_the_files_do(folder, deployed
     assert sentence.endswith(f"where its plan promised {share}")
 
 
+def test_a_file_whose_shapes_are_unknown_is_left_out_and_said(folder, deployed, monkeypatch, capsys):
+    def unknown(file):
+        raise ValueError("shapes of operator 'x' must be known")
+
+    plans, folders = {"svd": Plan.load(folder / "svd" / "plan.json")}, {"svd": folder / "deploy" / "svd"}
+    assert planned.file_shares(plans, folders)
+    monkeypatch.setattr(planned, "file_macs", unknown)
+    assert planned.file_shares(plans, folders) == {}
+    assert "are not counted: shapes of operator 'x' must be known" in capsys.readouterr().err
+
+
 def test_a_budget_of_latency_is_shown_where_it_was_promised(folder):
     time, plan = promises.Time("torch", "32", 1, 0.5), Plan.load(folder / "svd" / "plan.json")
     slow = {**ROW, "latency_1": 0.6, "loss": 0.5}
@@ -212,6 +223,7 @@ def test_a_budget_of_latency_is_shown_where_it_was_promised(folder):
     lines = planned.table({"svd": plan}, {}, rows, {"svd": 90.0}, {"svd": time}).rows
     assert ["svd", "time of dense, torch 32, 1 at once", "0.50", "0.60"] in lines
     assert len(lines) == 3
+    assert planned.table({"svd": plan}, {}, rows[:1], {"svd": 90.0}, {}).rows == []  # it ran in no cell
 
 
 def test_a_gpu_that_is_here_is_measured_too(monkeypatch):
