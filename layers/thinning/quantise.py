@@ -1,7 +1,14 @@
 """Fewer bits for a weight: one while training goes on (BinaryConnect), or sixteen afterwards."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from checks import require
 
@@ -45,8 +52,32 @@ def binarise(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], .
     return model
 
 
+class InFloat32(TorchFunctionMode):
+    """Computes convolutions and linear layers of float16 tensors in float32, and rounds what they give to float16.
+
+    A CPU without float16 arithmetic takes thirty times as long for a convolution in float16 as for this.
+    """
+
+    SLOW = frozenset(
+        (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear)
+    )
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        if func not in self.SLOW or any(one.dtype != torch.float16 for one in given):  # mixed: torch refuses it
+            return func(*args, **kwargs)
+        args, kwargs = tree_map_only(Tensor, Tensor.float, (args, kwargs))
+        return func(*args, **kwargs).half()
+
+
 class Half(nn.Module):
-    """A network that computes in float16, or in bfloat16, and is called, and answers, in float32."""
+    """A network that computes in float16, or in bfloat16, and is called, and answers, in float32.
+
+    On a CPU without float16 arithmetic sums are of float32 numbers, as `InFloat32` says; what is exported is float16.
+    """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
         super().__init__()
@@ -54,5 +85,11 @@ class Half(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """y, of x (n, ...)."""
-        y: Tensor = self.model(x.to(self.dtype)).float()
+        with InFloat32() if self._emulated(x) else nullcontext():
+            y: Tensor = self.model(x.to(self.dtype)).float()
         return y
+
+    def _emulated(self, x: Tensor) -> bool:
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        slow = x.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+        return self.dtype == torch.float16 and slow and not traced

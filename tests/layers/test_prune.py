@@ -154,6 +154,29 @@ def test_half_answers_in_float32_what_float16_computes():
     assert {p.dtype for p in half.parameters()} == {torch.float16}
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(3, 8, 3), nn.Linear(6, 8)])
+def test_a_cpu_without_float16_arithmetic_rounds_every_layer_to_float16(layer, monkeypatch):
+    layer = copy.deepcopy(layer)
+    x = torch.randn(2, 3, 6, 6)
+    half = Half(nn.Sequential(layer, nn.Identity()))
+    monkeypatch.setattr(half, "_emulated", lambda x: True)
+    got = half(x)
+    summed = layer.float()(x.half().float())  # float16 numbers, float32 sums
+    assert torch.equal(got, summed.half().float())
+    layer.half()
+    monkeypatch.setattr(half, "_emulated", lambda x: False)
+    torch.testing.assert_close(got, half(x), rtol=2**-9, atol=2**-10)
+
+
+def test_half_is_exported_in_float16_whatever_this_cpu_has():
+    half = Half(LeNet()).eval()
+    graph = torch.export.export(half, (torch.randn(2, 1, 32, 32),)).graph
+    convolutions = [node for node in graph.nodes if "conv2d" in str(node.target)]
+    assert convolutions
+    assert {node.meta["val"].dtype for node in convolutions} == {torch.float16}
+    assert {node.args[0].meta["val"].dtype for node in convolutions} == {torch.float16}
+
+
 QUICK = "--max-epochs 2 --finetune-epochs 1 --rep --no-track --latency-batches 1"
 
 
