@@ -247,6 +247,21 @@ def test_a_table_of_a_page_is_made_of_its_results(thesis):
         tables.filled(text.replace("svd: ", "ht: "))
 
 
+def test_a_table_has_columns_of_several_metrics_beside_dense_of_the_same_seed(thesis):
+    dense = {"top1": Number.of([90.0, 80.0]), "bytes": Number.of([200.0, 200.0])}
+    half = {"top1": Number.of([88.0, 79.0]), "bytes": Number.of([100.0, 102.0])}
+    result.write(made(seeds=(0, 1), numbers={"dense": {"1": dense}, "half": {"1": half}}))
+    place = "<!-- results toy title='what' rows='half 1: halves' columns='top1 -top1 /bytes latency_64_ms /ms' -->"
+    got = tables.filled(f"{place}\n<!-- end of results -->\n")
+    heads = "what | top-1, % | top-1 less dense's | file, % of dense's | "
+    assert heads in got
+    assert "| halves | 83.50 ± 6.36 | -1.50 ± 0.71 | 50.5 ± 0.7 |  |  |" in got
+    with pytest.raises(ValueError, match=r"toy.json: numbers.half must be one of 1, got '2'"):
+        tables.filled(got.replace("half 1:", "half 2:"))
+    with pytest.raises(ValueError, match=r"place of results toy must be with title, rows, columns, got .*'levels'"):
+        tables.filled(got.replace("columns=", "levels="))
+
+
 @pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)
 def test_the_tables_of_the_pages_are_those_of_the_results(path):
     text = path.read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 A table, and the line that says how it was made, stand between two comments, `<!-- results ENTRY METRIC title='..'
 rows='ROW: words; ..' levels='0.25 0.5' -->` and `<!-- end of results -->`; a row may be a peer of reporting/peers.py.
+With `columns='top1 -top1 /bytes'` instead of a metric and levels, rows are `ROW LEVEL: words`, and columns metrics:
+as it is, less the dense network's (-), or as a share of the dense network's (/).
 """
 
 import re
@@ -16,7 +18,7 @@ from ..reporting.peers import PEERS
 from ..reporting.provenance import provenance
 from ..reporting.tables import Table, markdown
 from .metrics import THESIS, metrics
-from .result import Result, path_of, read
+from .result import Number, Result, path_of, read
 
 ROOT = THESIS.parent
 PLACE = re.compile(r"(<!-- results (.*?) -->)\n(.*?)(<!-- end of results -->)", re.DOTALL)
@@ -24,13 +26,14 @@ UNMARKED = re.compile(r"^\|[ :|-]*---[ :|-]*\|$", re.MULTILINE)
 
 
 class Wanted(NamedTuple):
-    """What a place asks for: one metric of an entry, rows with the words for readers, and levels."""
+    """What a place asks for: rows with words for readers, and levels of one metric, or several metrics of an entry."""
 
     entry: str
     metric: str
     title: str
     rows: Mapping[str, str]
-    levels: tuple[str, ...]
+    levels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, words: str) -> "Wanted":
@@ -39,17 +42,24 @@ class Wanted(NamedTuple):
         >>> Wanted.parse("toy top1 title='top-1 at MACs kept' rows='cp: CP alone' levels='0.25 0.5'").rows
         {'cp': 'CP alone'}
         """
-        entry, metric, *options = shlex.split(words)
+        entry, *options = shlex.split(words)
+        metric = "" if "=" in options[0] else options.pop(0)
         given = dict(option.split("=", 1) for option in options)
-        asked = ("title", "rows", "levels")
+        last = "levels" if metric else "columns"
+        asked = ("title", "rows", last)
         require(tuple(given) == asked, f"place of results {entry}", sorted(given), f"with {', '.join(asked)}")
         rows = dict(row.strip().split(": ", 1) for row in given["rows"].split(";"))
-        return cls(entry, metric, given["title"], rows, tuple(given["levels"].split()))
+        return cls(entry, metric, given["title"], rows, **{last: tuple(given[last].split())})
 
 
 def table(result: Result, wanted: Wanted) -> Table:
     """Return a line for each row and a column for each level, mean and spread over seeds; ValueError names a hole."""
     lines = []
+    if wanted.columns:
+        for at, words in wanted.rows.items():
+            row, level = at.split()
+            lines.append([words, *(_cell(result, row, level, column) for column in wanted.columns)])
+        return Table([wanted.title, *map(_heading, wanted.columns)], lines)
     for row, words in wanted.rows.items():
         peer = _peer(result, row) if row not in result.numbers else None
         if peer is not None:
@@ -60,6 +70,28 @@ def table(result: Result, wanted: Wanted) -> Table:
         numbers = (result.number(row, level, wanted.metric) for level in wanted.levels)
         lines.append([words, *(metrics()[wanted.metric].words(number.mean, number.std) for number in numbers)])
     return Table([wanted.title, *map(_share, wanted.levels)], lines)
+
+
+def _heading(column: str) -> str:
+    metric = metrics()[column.lstrip("-/")]
+    return {"-": f"{metric.title} less dense's", "/": f"{metric.title}, % of dense's"}.get(column[0], metric.heading)
+
+
+def _cell(result: Result, row: str, level: str, column: str) -> str:
+    """Write a number, or what it is to the dense network's of the same seed; nothing where it was not measured."""
+    name = column.lstrip("-/")
+    needed = [(row, level)] if column == name else [(row, level), ("dense", "1")]
+    if any(name not in result.numbers.get(at, {}).get(of, {name: None}) for at, of in needed):
+        return ""  # a time of a busy machine
+    own, metric = result.number(row, level, name), metrics()[name]
+    if column == name:
+        return metric.words(own.mean, own.std)
+    pairs = list(zip(own.values, result.number("dense", "1", name).values, strict=True))
+    if column[0] == "-":
+        less = Number.of([value - dense for value, dense in pairs])
+        return metric.words(less.mean, less.std)
+    share = Number.of([100 * value / dense for value, dense in pairs])
+    return metric._replace(decimals=1).words(share.mean, share.std)
 
 
 def _peer(result: Result, name: str) -> dict[float, float] | None:
