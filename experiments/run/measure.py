@@ -66,7 +66,7 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
             shown = Accuracy(*(getattr(last, key) for key in Accuracy._fields))
         if ladder is not None:
             right[name] = ladder.right()
-        counts = scale(model, example[:1])._replace(bytes=_file_bytes(job, name)) if last is None else last
+        counts = scale(model, example[:1], size=_file_bytes(job, name)) if last is None else last
         row = {
             "network": name,
             **_origin(job.rows.get(name, ())),

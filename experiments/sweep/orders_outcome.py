@@ -11,8 +11,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from checks import require
-from layers.costs import scale
-from layers.network import write_text
+from layers.network import network_bytes, write_text
 
 from ..lab.evaluation.evaluate import accuracy
 from ..lab.recipes.job import Job
@@ -79,7 +78,7 @@ def write(sweep: Sweep, job: Job, study: Study, folder: Path) -> None:
     left_out = [trial.user_attrs["left out"] for trial in study.trials if "left out" in trial.user_attrs]
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     require(bool(complete), "compress", sweep.curves.compress, f"lists that can be made ({'; '.join(left_out[:1])})")
-    dense_bytes = scale(job.model, job.example[:1]).bytes
+    dense_bytes = len(network_bytes(job.model))
     test, batch = job.dataset.test(), min(job.config.measurement.latency_batches)
     dense, table = accuracy(job.model, test, job.dataset, job.device).top1, frame(study, dense_bytes, batch)
     write_text(folder / "orders.csv", table.to_csv(index=False))

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import brotli
 from torch import Tensor, nn
 
-from ..network import network_bytes, pack
+from ..network import compress_bytes, network_bytes, pack
 from .cost import cost
 from .file import file_cost
 
@@ -28,7 +27,14 @@ class Scale(NamedTuple):
     compressed: int  # of the same, compressed by brotli
 
 
-def scale(model: nn.Module, x: Tensor, kept: nn.Module | None = None) -> Scale:
+def scale(
+    model: nn.Module,
+    x: Tensor,
+    kept: nn.Module | None = None,
+    *,
+    size: int | None = None,
+    compressed: int | None = None,
+) -> Scale:
     """Count what a network has, computes and takes on the disk.
 
     An .onnx file's network, which has its `content`, is counted in the file.
@@ -37,6 +43,8 @@ def scale(model: nn.Module, x: Tensor, kept: nn.Module | None = None) -> Scale:
         model: any network; it runs once, on a copy of x.
         x: one input batch (n, ...).
         kept: the network that is saved, where that is another: of float16, where the model takes float32.
+        size: bytes of its file, where that is written already; else they are found by making it.
+        compressed: the same of the file that brotli compressed, which takes longest.
 
     Returns:
         The counts; `peak_memory` and `latency` measure the rest.
@@ -52,14 +60,15 @@ def scale(model: nn.Module, x: Tensor, kept: nn.Module | None = None) -> Scale:
     content = getattr(model, "content", None)
     if isinstance(content, bytes):
         file = file_cost(content)
-        small = len(brotli.compress(content))
+        small = len(compress_bytes(content)) if compressed is None else compressed
         return Scale(file.params, file.nonzeros, file.macs, file.bits, file.bytes, small)
     counted, saved = cost(model, x), model if kept is None else kept
     numbers = list(saved.parameters())
     held = sum(part.nbytes for p in numbers for part in pack(p).tensors.values())
     nonzeros = sum(int(p.count_nonzero()) for p in numbers)
-    files = (len(network_bytes(saved, compressed)) for compressed in (False, True))
-    return Scale(counted.params, nonzeros, counted.macs, 8 * held / max(1, counted.params), *files)
+    size = len(network_bytes(saved)) if size is None else size
+    compressed = len(network_bytes(saved, compressed=True)) if compressed is None else compressed
+    return Scale(counted.params, nonzeros, counted.macs, 8 * held / max(1, counted.params), size, compressed)
 
 
 class Score(NamedTuple):

@@ -30,7 +30,11 @@ from .modes import (
     observing as observing,
     writes_input as writes_input,
 )
-from .packed import network_bytes as network_bytes, write_network as write_network
+from .packed import (
+    compress_bytes as compress_bytes,
+    network_bytes as network_bytes,
+    write_network as write_network,
+)
 from .packing import compressed_size_of as compressed_size_of, pack as pack, size_of as size_of
 from .refusals import check_numbers as check_numbers, check_visible as check_visible
 from .surgery import check_untied as check_untied, obstacles as obstacles, replace as replace

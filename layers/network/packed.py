@@ -52,9 +52,15 @@ def network_bytes(model: nn.Module, compressed: bool = False) -> bytes:
     data: bytes = safetensors.torch.save(parts, facts or None)
     if not compressed:
         return data
-    quality = BEST if len(data) < LARGE else FAST
-    stream = bytearray(brotli.compress(data, quality=quality, lgwin=WINDOW))
+    stream = bytearray(compress_bytes(data))
     return safetensors.torch.save({"": torch.frombuffer(stream, dtype=torch.uint8)}, {BROTLI: str(len(data))})
+
+
+def compress_bytes(data: bytes) -> bytes:
+    """Compress by brotli, at its best setting where that takes seconds at most."""
+    quality = BEST if len(data) < LARGE else FAST
+    small: bytes = brotli.compress(data, quality=quality, lgwin=WINDOW)
+    return small
 
 
 def write_network(model: nn.Module, path: str | os.PathLike[str], compressed: bool = False) -> None:

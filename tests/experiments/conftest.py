@@ -3,7 +3,7 @@
 import pytest
 from kills import pack_fast
 
-from experiments.lab.evaluation import hands
+from experiments.lab.evaluation import evaluate, hands
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -11,6 +11,14 @@ def packed_fast():
     """Count compressed bytes by a brotli that is quick, here and in processes that are killed."""
     with pytest.MonkeyPatch.context() as patch:
         pack_fast(patch.setattr)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def timed_shortly():
+    """Time networks in five rounds instead of thirty: no test of a run asks how fast a network is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.latencies, "__defaults__", (5,))
         yield
 
 

@@ -182,6 +182,6 @@ def measured(job: Job, state: State, words: str, size: int, seconds: float) -> t
     judged = judge(network, job.dataset.test(), job.dataset, job.device)
     test, right = Accuracy.of(judged), packed(judged.first)
     val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1 if job.validated else None
-    counts = scale(network, job.example[:1].to(job.device), state.kept())
-    counts = counts._replace(bytes=size, compressed=size if state.compact else counts.compressed)
+    one, compressed = job.example[:1].to(job.device), size if state.compact else None
+    counts = scale(network, one, state.kept(), size=size, compressed=compressed)
     return Rung(step=words, **test._asdict(), val_top1=val, **counts._asdict(), seconds=seconds), right
