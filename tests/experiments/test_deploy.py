@@ -36,6 +36,7 @@ ROW = {
     "latency_1_noisy": False,
 }
 DENSE = {**ROW, "network": "dense"}
+PROBED = (1, (1, 32, 32), 1, False)  # batch, shape of an image, threads, channels_last
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +49,22 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployed(folder):
-    """(exit code, deploy.json); dense has the load time and memory of svd: a process for each takes seconds."""
+    """(exit code, deploy.json); every file has the load time and memory of one: a process for each takes seconds."""
     words = ["--runtimes", "torch", "onnxruntime", "--precisions", "32", "int8", "--batches", "1", "--tolerance", "100"]
-    real = functools.cache(measure.probed)
+    probe = measure.probed
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "probed", lambda cell, _, *rest: real(cell, folder / "deploy" / "svd", *rest))
+        one = functools.cache(lambda: probe(Cell("onnxruntime", "int8"), folder / "deploy" / "svd", *PROBED))
+        patch.setattr(measure, "probed", lambda *_: one())
         code = main([str(folder), *words])
     return code, json.loads((folder / "deploy" / "deploy.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [Cell("torch", "32"), Cell("onnxruntime", "32")], ids=str)
+def test_a_process_of_its_own_tells_how_a_file_loads(cell, folder, deployed):
+    told = measure.probed(cell, folder / "deploy" / "svd", *PROBED)
+    assert told["load_seconds"] > 0
+    assert told["peak_memory"] > 0
 
 
 def test_every_file_answers_as_torch_does(folder, deployed):

@@ -165,7 +165,9 @@ def study(tmp_path_factory):
     return found, arguments
 
 
+@pytest.mark.slow
 def test_its_page_in_a_browser(study, chromium):
+    """Made by the template of the pages in test_pages.py, of tables and figures as there."""
     look_over(chromium, study[0] / "report.html")
 
 

@@ -92,7 +92,9 @@ def check_compiled(name, backend):
         check_close([fast(X)], [model(X)], 1e-5)  # no decoded weight is baked into the graph
 
 
-@pytest.mark.parametrize("name", ["factored", "coded", pytest.param("frequency", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["factored", *(pytest.param(name, marks=pytest.mark.slow) for name in ("coded", "frequency"))]
+)
 def test_compiles_to_one_graph(name):
     check_compiled(name, "aot_eager")
 
