@@ -1,5 +1,6 @@
 """Hypothesis profiles: `dev` by default, HYPOTHESIS_PROFILE=ci for the long, derandomised run; a machine offline."""
 
+import gc
 import os
 import urllib.error
 import urllib.request
@@ -13,6 +14,8 @@ import torch
 from browser import launched
 from hypothesis import settings
 
+gc.disable()  # collecting tests imports all there is, which stays: looking through it for rubbish takes seconds
+
 collect_ignore = ["support", "layers/saved"]  # helpers and data: nothing in them is an example to run
 
 settings.register_profile("dev", max_examples=30, deadline=None, derandomize=True)
@@ -21,6 +24,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 pytest.register_assert_rewrite("refusals", "kills", "compiled")  # so that what fails there says so in full
 torch.set_num_threads(1)  # the test processes already fill the cores
+
+
+def pytest_collection_finish():
+    """From here on only what tests make is looked through."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # libraries complain at the end of what was not taken apart
 
 
 @pytest.fixture(scope="module")
