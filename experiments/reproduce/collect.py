@@ -12,9 +12,17 @@ from ..lab.runs import record
 from .measured import Key, Measured, Source
 from .read_others import BEST, ERRORS, FOUND, POINTS, of_search, of_study, of_sweep, of_tune
 from .read_run import of_run
+from .read_served import CELLS, of_served
 
 READERS: dict[str, Callable[[Path], Source]]  # file of a complete folder -> what reads the folder; the last one counts
-READERS = {record.COMPLETE: of_run, POINTS: of_sweep, FOUND: of_search, ERRORS: of_study, BEST: of_tune}
+READERS = {
+    record.COMPLETE: of_run,
+    POINTS: of_sweep,
+    FOUND: of_search,
+    ERRORS: of_study,
+    BEST: of_tune,
+    CELLS: of_served,
+}
 
 
 def of_folder(folder: Path) -> list[Source]:

@@ -21,6 +21,7 @@ from .measured import Source
 
 LEDGER = "ledger.json"  # seconds that a command has taken, in all, and the day on which it ended
 SEVERAL = {"run"}  # verbs that take --seeds
+UNSEEDED = {"bench"}  # that draw nothing
 FORCE = {"run", "sweep", "study"}
 EXECUTOR = {"run", "sweep", "search"}
 TRACKED = {"run"}
@@ -35,6 +36,8 @@ def folder_of(entry: Entry, command: str, out: Path) -> Path:
 def lines(command: str, seeds: tuple[int, ...], places: Mapping[str, str]) -> list[list[str]]:
     """Return the words of each process that a command takes; a verb that knows only --seed takes one for each seed."""
     verb, *options = words(command, places)
+    if verb in UNSEEDED:
+        return [[verb, *options]]
     if verb in SEVERAL and len(seeds) > 1:
         return [[verb, *options, "--seeds", *map(str, seeds)]]
     return [[verb, *options, "--seed", str(seed)] for seed in seeds]
@@ -56,7 +59,8 @@ def carry_out(
             ledger = folder / f"{number}-{LEDGER}"
             if _done(ledger) and not force:
                 continue
-            given = ["--out", str(folder), *["--force"] * (force and verb in FORCE)]
+            place = ["--work", str(folder / "cells")] if verb in UNSEEDED else ["--out", str(folder)]
+            given = [*place, *["--force"] * (force and verb in FORCE)]
             given += ["--no-track"] * (verb in TRACKED) + ["--executor", executor] * (verb in EXECUTOR)
             line = [sys.executable, "-m", f"experiments.{verb}", *options, *given]
             log(f"{entry.name}: {shlex.join(['python', *line[1:]])}")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,6 +123,33 @@ def test_every_network_on_the_way_of_a_list_is_a_row(tmp_path):
     assert numbers["svd+finetune"]["0.5"]["peak_memory"].mean == 1500000  # measured of the last network alone
     with pytest.raises(ValueError, match=r"toy.json: dense 1 must be measured with every seed, got 'none of seed"):
         gathered(of_folder(tmp_path), (0, 1), "toy.json")
+
+
+def test_cells_of_a_bench_are_levels_and_busy_ones_have_no_time(tmp_path, thesis):
+    def cell(way, runtime, small, **more):
+        times = {"dense": [0.4, 0.3, 0.5, False], "small": [small, small, small, more.pop("busy", False)]}
+        return {"cell": ["resnet18", way, runtime, "32"], "environment": ENVIRONMENT, **times, **more}
+
+    rows = [cell("svd", "torch", 0.2), cell("svd", "openvino", 0.1, busy=True), cell("spatial", "torch", 0.1)]
+    none = {"cell": ["resnet18", "latency", "torch", "32"], "environment": ENVIRONMENT, "why": "no plan is so fast"}
+    (tmp_path / "cells").mkdir()
+    path = tmp_path / "cells" / "cells.jsonl"
+    path.write_text('{"cell": ["resn\n' + "".join(f"{json.dumps(row)}\n" for row in [*rows, none]))
+    numbers, _ = gathered(of_folder(tmp_path), (0,), "toy.json")
+    told = {name: {level: set(found) for level, found in levels.items()} for name, levels in numbers.items()}
+    both = {"ms", "speedup"}
+    assert told == {
+        "svd": {"torch-32": both, "openvino-32": set()},
+        "spatial": {"torch-32": both},
+        "latency": {"torch-32": set()},
+        "dense": {"torch-32": {"ms"}, "openvino-32": set()},
+    }
+    assert (numbers["dense"]["torch-32"]["ms"].mean, numbers["svd"]["torch-32"]["speedup"].mean) == (400, 2)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows, {**none, "environment": {"commit": "other"}}]))
+    with pytest.raises(ValueError, match=r"cells.jsonl must be measured by one .*, got 'cells of several commits"):
+        of_folder(tmp_path)
+    bench = replace(thesis, commands=("bench served --threads 2",), seeds=(0,))
+    assert execute.lines(bench.commands[0], bench.seeds, {}) == [["bench", "served", "--threads", "2"]]
 
 
 def test_points_of_a_sweep_are_rows_and_calibration_tells_them_apart(tmp_path):

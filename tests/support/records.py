@@ -9,6 +9,7 @@ from experiments.lab.results.metrics import metrics
 from experiments.lab.results.result import Number, Result
 from experiments.lab.steps.language import parse
 from experiments.reproduce.names import place
+from layers.checkpoint.serving import HAS
 
 LAYERS = ["conv1", "conv2", "fc1"]
 MACS = {"macs": 4e5, "params": 6e4, "bytes": 2.4e5, "compressed": 2e5, "nonzeros": 6e4}
@@ -70,9 +71,12 @@ def places_of(entry):
     """(row, level) of every network that the commands of an entry of runs.toml measure."""
     found = [("dense", "1")]
     for verb, *options in map(words, entry.commands):
-        given = _given(options)
+        given = _given(options[verb == "bench" :])  # after the name of what is measured
         if verb == "search":
             found += [(plan, "0.35") for plan in ("loss", "search")]
+        elif verb == "bench":
+            cells = [f"{runtime}-{precision}" for runtime in given["runtimes"] for precision in HAS[runtime]]
+            found += product(("dense", *given["ways"]), cells)
         elif verb == "tune":
             found.append(("tuned", "1"))
         elif verb == "study":

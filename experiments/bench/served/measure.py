@@ -13,7 +13,7 @@ from layers import Plan, Serving, Timing, cost, interleaved
 from layers.checkpoint.serving import HAS, has_bf16, missing
 
 from ...lab.progress import Pace, log
-from ...lab.runs.record import processor
+from ...lab.runs.record import environment, processor
 from . import networks
 from .config import ServedBench
 
@@ -73,10 +73,10 @@ def measured(bench: ServedBench) -> Iterator[dict[Cell, dict[str, Any]]]:
     bench.work.mkdir(parents=True, exist_ok=True)
     known, wanted = kept(bench), cells(bench)
     left = [cell for cell in wanted if cell not in known]
-    pace = Pace(len(wanted), len(wanted) - len(left))
+    pace, here = Pace(len(wanted), len(wanted) - len(left)), {**environment(), "threads": bench.threads}
     yield known
     for done, cell in enumerate(left, len(wanted) - len(left) + 1):
-        row = {"cell": cell, "conditions": conditions(bench), **_measure(bench, cell)}
+        row = {"cell": cell, "conditions": conditions(bench), "environment": here, **_measure(bench, cell)}
         with (bench.work / CELLS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         known[cell] = row

@@ -67,8 +67,7 @@ def table(result: Result, wanted: Wanted) -> Table:
                 [words, *(f"{peer[float(level)]:.1f}" if float(level) in peer else "" for level in wanted.levels)]
             )
             continue
-        numbers = (result.number(row, level, wanted.metric) for level in wanted.levels)
-        lines.append([words, *(metrics()[wanted.metric].words(number.mean, number.std) for number in numbers)])
+        lines.append([words, *(_cell(result, row, level, wanted.metric) for level in wanted.levels)])
     return Table([wanted.title, *map(_share, wanted.levels)], lines)
 
 

@@ -1,0 +1,39 @@
+"""Read what `bench served` measured: each way of making a network smaller, in each runtime and precision."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from checks import require
+
+from .measured import Measured, Source
+from .names import DENSE
+
+CELLS = "cells.jsonl"
+
+
+def of_served(folder: Path) -> Source:
+    """Return milliseconds, and how many times as fast as dense beside it, of every cell that the machine left in peace.
+
+    The row is the way, the level the cell, as `openvino-int8`; the dense network's milliseconds are of the first way.
+    A line that was torn by a kill counts for nothing, as for the bench, which then measured its cell again.
+    """
+    path, found = folder / CELLS, list[Measured]()
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    environments = [row.get("environment") for row in rows]
+    told = bool(environments) and all(environments)
+    require(told, str(path), "a cell without it", "with the environment of each cell")
+    same = all(one == environments[0] for one in environments)
+    require(same, str(path), "cells of several commits or machines", "measured by one (repeat it in a new folder)")
+    for row in rows:
+        network, way, runtime, precision = row["cell"]
+        level, words = f"{runtime}-{precision}", f"{network}, {runtime} {precision}"
+        small, dense = (row.get(name, (None, None, None, True)) for name in ("small", DENSE))
+        peace = not (small[3] or dense[3])
+        numbers = {"ms": 1000 * small[0], "speedup": dense[0] / small[0]} if peace else {}
+        found.append(Measured((way, level), f"{way}, {words}", numbers, {}))
+        found.append(Measured((DENSE, level), words, {"ms": 1000 * dense[0]} if peace else {}, {}))
+    return Source(0, environments[0], found)
