@@ -10,7 +10,7 @@ from ..lab.results.metrics import metrics
 from ..lab.results.result import Number, Numbers
 from ..lab.runs import record
 from .measured import Key, Measured, Source
-from .read_others import BEST, ERRORS, FOUND, POINTS, of_search, of_study, of_sweep, of_tune
+from .read_others import BEST, ERRORS, FOUND, ORDERS, POINTS, of_orders, of_search, of_study, of_sweep, of_tune
 from .read_run import of_run
 from .read_served import CELLS, of_served
 
@@ -18,6 +18,7 @@ READERS: dict[str, Callable[[Path], Source]]  # file of a complete folder -> wha
 READERS = {
     record.COMPLETE: of_run,
     POINTS: of_sweep,
+    ORDERS: of_orders,
     FOUND: of_search,
     ERRORS: of_study,
     BEST: of_tune,

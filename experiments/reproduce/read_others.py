@@ -6,12 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from ..lab.results.metrics import metrics
 from ..lab.runs import record
+from ..lab.steps.language import parse
 from .measured import Measured, Source, read_json
-from .names import ALL, DENSE
+from .names import ALL, DENSE, place
 
-# files of a sweep, a search, a study, a search for settings
-POINTS, FOUND, ERRORS, BEST = "points.json", "found.json", "errors.csv", "best.json"
+# files of a sweep, of one of lists, a search, a study, a search for settings
+POINTS, ORDERS, FOUND, ERRORS, BEST = "points.json", "orders.json", "found.json", "errors.csv", "best.json"
 
 
 def of_sweep(folder: Path) -> Source:
@@ -36,6 +38,18 @@ def _sample(config: Mapping[str, Any]) -> str:
     if (root := config.get("calibration_root")) is not None:
         parts.append(f"-images-of={Path(root).name}")
     return "".join(parts)
+
+
+def of_orders(folder: Path) -> Source:
+    """Read a sweep of lists: the network of each; how many times as fast as dense it is, if nothing disturbed that."""
+    facts, table = read_json(folder / ORDERS), pd.read_csv(folder / "orders.csv")
+    found = [Measured((DENSE, ALL), DENSE, facts["dense"], {})]
+    time = f"latency_{facts['latency_batch']}"
+    known = [name for name in metrics() if name in table and name != "seconds"]
+    for row in table.to_dict("records"):
+        numbers = {name: row[name] for name in known} | ({} if row[f"{time}_noisy"] else {"speedup": 1 / row[time]})
+        found.append(Measured(place(parse(row["list"])), row["list"], numbers, {}))
+    return Source(facts["seed"], facts["environment"], found)
 
 
 def of_search(folder: Path) -> Source:

@@ -96,6 +96,7 @@ def objective(job: Job, folder: Path, log: Callable[[str], None] = say) -> Calla
             val = accuracy(network, job.dataset.val(), job.dataset, job.device).top1
         timing = latencies({"dense": job.model, name: network}, job.example.to(job.device), sizes)
         times = {f"latency_{n}": timing[n][name].median / timing[n]["dense"].median for n in sizes}
+        times |= {f"latency_{n}_noisy": any(timed.busy for timed in timing[n].values()) for n in sizes}
         facts = {"order": order(steps), "list": ", ".join(map(written, steps)), **rung._asdict(), **times}
         for key, value in {**facts, "environment": record.environment()}.items():
             trial.set_user_attr(key, value)

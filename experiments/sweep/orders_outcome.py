@@ -19,6 +19,7 @@ from ..lab.reporting.canvas import canvas, save, styled
 from ..lab.reporting.provenance import machine
 from ..lab.reporting.style import GREY, line_style
 from ..lab.reporting.tables import Table, markdown
+from ..lab.runs.record import write_json
 from .config import Sweep
 
 STORED, TIME = "stored bytes / dense", "latency / dense"
@@ -83,6 +84,8 @@ def write(sweep: Sweep, job: Job, study: Study, folder: Path) -> None:
     dense, table = accuracy(job.model, test, job.dataset, job.device).top1, frame(study, dense_bytes, batch)
     write_text(folder / "orders.csv", table.to_csv(index=False))
     environment = complete[0].user_attrs["environment"]
+    facts = {"seed": sweep.training.seed, "environment": environment, "latency_batch": batch}
+    write_json(folder / "orders.json", {**facts, "dense": {"top1": dense, "bytes": dense_bytes}})
     said = [
         f"{sweep.network.model} on {sweep.data.dataset}: top-1 of {len(test.labels):,} test images, dense {dense:.2f}."
         " Of each order the list of the highest validation accuracy that keeps at most so much of the dense network's "

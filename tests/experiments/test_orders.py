@@ -9,8 +9,10 @@ from kills import exit_code, kill_at
 from safetensors.torch import save_file
 
 from experiments.lab.models.lenet import LeNet
+from experiments.lab.runs.record import commit
 from experiments.lab.steps.finetune import Finetune
 from experiments.lab.steps.weights import Weights
+from experiments.reproduce.read_others import of_orders
 from experiments.sweep import orders
 from experiments.sweep.__main__ import main
 from experiments.sweep.orders_outcome import STORED, TIME, at_levels, best
@@ -48,6 +50,11 @@ def test_a_study_that_is_killed_goes_on_and_makes_every_list_once(words, tmp_pat
     printed = capsys.readouterr()
     assert "Left out: 1, the first since budget must be within reach" in " ".join(printed.out.split())
     assert (folder / "orders.png").is_file()
+    source = of_orders(folder)
+    keys = [("dense", "1"), ("svd-selector=energy+weights-0.5", "params=0.7"), ("weights+finetune", "0.5")]
+    assert {*keys, ("svd-selector=energy+weights-0.5", "params=0.9")} == {one.key for one in source.measured}
+    assert all({"top1", "bytes"} <= set(one.numbers) for one in source.measured)
+    assert (source.seed, source.environment["commit"]) == (0, commit())
     states = {path.parent.name for path in (folder / "states").glob("*/network")}
     assert len(states) == 6  # what lists have in common at their beginning is there once
     assert json.loads((folder / "states" / "weights-0.5" / "network" / "state.json").read_text())["rung"]["top1"] >= 0
