@@ -82,7 +82,7 @@ def places_of(entry):
         elif verb == "study":
             parts = product(STUDIED, ("trained", "shuffled", "sorted", "random", "random+sorted"), ("0.5", "0.25"))
             found += [(f"{kernel}-{condition}-conv", share) for kernel, condition, share in parts]
-        elif verb == "sweep":
+        elif verb == "sweep" and "kernel" in given:
             usual, metric = given["selector"][0], given.get("metric", ["macs"])[0]
             sample = "-refit=no" if "no-refit" in given else ""
             sample += "".join(f"-images={count}" for count in given.get("calibration-images", ()))
