@@ -41,6 +41,7 @@ class Observer:
         self.images = 0  # of the batch
         self.last: tuple[str, Tensor, Tensor] | None = None  # the Linear layer called last: name, rows and output
         self.scores = ""  # the layer whose output the network's is
+        self.waiting = ExitStack()  # what takes a batch's gradients off its outputs
         self.norms: dict[str, str] | None = None  # layer -> the BatchNorm after it, once a batch has shown it
 
     def run(self, batches: Iterable[Tensor]) -> Sums:
@@ -49,15 +50,21 @@ class Observer:
             for name, layer in self.layers.items():
                 hooks.callback(layer.register_forward_hook(self._adder(name, layer), with_kwargs=True).remove)
             for x in batches:
-                self.images, self.last, self.scores = len(x), None, ""
-                self.sums[IMAGES] += len(x)
-                if self.loss_aware and self.norms is None:
-                    scores, self.norms = self._first_pass(x)
-                else:
-                    scores = answer(self.model, x, gradients=self.loss_aware)
-                if self.loss_aware:
-                    self._add_gradients(scores)
+                # an output holds what waits for its gradient, which holds this batch: no collector sees that circle
+                with self.waiting:
+                    self._add(x)
+                self.last = None
         return self.sums
+
+    def _add(self, x: Tensor) -> None:
+        self.images, self.last, self.scores = len(x), None, ""
+        self.sums[IMAGES] += len(x)
+        if self.loss_aware and self.norms is None:
+            scores, self.norms = self._first_pass(x)
+        else:
+            scores = answer(self.model, x, gradients=self.loss_aware)
+        if self.loss_aware:
+            self._add_gradients(scores)
 
     def _first_pass(self, x: Tensor) -> tuple[Any, dict[str, str]]:
         """Return the network's answer, and which BatchNorms follow which layers in it."""
@@ -101,7 +108,7 @@ class Observer:
                 if squares is not None and len(drawn) == self.draws:
                     sums[name, "squares"] += squares(*drawn) / self.draws
 
-            y.register_hook(back)
+            self.waiting.callback(y.register_hook(back).remove)
 
         return add
 

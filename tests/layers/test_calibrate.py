@@ -1,7 +1,9 @@
 """calibrate: the moments of unfolded patches, and those of gradients by one backward pass per image."""
 
 import copy
+import gc
 import sys
+import weakref
 
 import pytest
 import torch
@@ -149,6 +151,16 @@ def test_two_processes_with_parts_equal_one_with_all(net, images, tmp_path, monk
             torch.testing.assert_close(tuple(moments), seen[:3])
             torch.testing.assert_close(eigen, found[0][name][-1], rtol=0, atol=0)  # the same in every process
             assert eigen[-1] == 3  # of 4 and 2 images
+
+
+def test_nothing_of_a_batch_outlives_it(net, images):
+    outputs = []
+    for name in LAYERS:
+        net.get_submodule(name).register_forward_hook(lambda _, args, y: outputs.append(weakref.ref(y)))
+    calibrate(net, images.split(2))
+    gc.collect()
+    assert len(outputs) > len(LAYERS)
+    assert not [output() for output in outputs if output() is not None]
 
 
 def test_wide_layers_are_kept_in_blocks_of_whole_channels(net, images, monkeypatch):
