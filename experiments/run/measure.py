@@ -86,14 +86,9 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
             row["ladder"] = with_refits(row["ladder"], job.rows[name], evidence.read(job.folder).get(name, {}))
         rows.append(row)
     results = {
-        "version": record.VERSION,
-        "config": job.config.flat(),
-        "environment": record.environment(),
+        **_circumstances(job),
         "inputs": kept.inputs() or {},
         "test_images": len(test.labels),
-        "classes": len(job.dataset.classes),
-        **({"class_names": list(job.dataset.classes)} if len(job.dataset.classes) <= MANY else {}),
-        "preprocessing": job.dataset.preprocessing.record(),
         "latency_batches": sizes,
         "rows": rows,
         "right": right,
@@ -106,6 +101,19 @@ def measure(job: Job, models: dict[str, nn.Module], tracker: Tracker) -> None:
     for name in job.rows:
         tracker.files(f"{name}/plan.json", network=name)
     kept.end()
+
+
+def _circumstances(job: Job) -> dict[str, Any]:
+    """Return what a reader needs to judge or repeat the run, and what the classes are called."""
+    classes = job.dataset.classes
+    return {
+        "version": record.VERSION,
+        "config": job.config.flat(),
+        "environment": record.environment(),
+        "classes": len(classes),
+        **({"class_names": list(classes)} if len(classes) <= MANY else {}),
+        "preprocessing": job.dataset.preprocessing.record(),
+    }
 
 
 def with_refits(rungs: list[dict[str, Any]], steps: Steps, known: Mapping[str, Any]) -> list[dict[str, Any]]:

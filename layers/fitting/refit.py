@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from checks import require
 
 from ..calibration import (
+    LayerStats,
     Stats,
     blocks,
     check_stats,
@@ -129,10 +130,7 @@ def refit(
             moments = None if stats is None else stats.layers.get(name)
             norm = "" if moments is None or dense.bias is not None else moments.norm
             if isinstance(part, nn.Sequential):
-                gradients = None
-                if moments is not None:
-                    gradients = shrunk(moments.outputs, shrinkage(moments.outputs, moments.rows))
-                change = _refit_factors(dense, part, sums, gradients, norm)
+                change = _refit_factors(dense, part, sums, moments, norm)
             else:
                 change = _refit_plain(part, sums, norm)
             if norm:
@@ -142,18 +140,20 @@ def refit(
                 after.running_mean.copy_(mean + change)
             progress(name)
             trim()
-    if not aside:
-        return small
     scores = stats is not None and stats.loss_aware
-    was, now = (distance(network, model, aside, scores) for network in (given, small))
-    if now <= was:
-        return small
-    log.warning(
-        "the refit is not kept: farther from the dense network on images held out, %.4g, than without it, %.4g",
-        now,
-        was,
-    )
-    return copy_of(given)
+    return small if not aside or _no_farther(small, given, model, aside, scores) else copy_of(given)
+
+
+def _no_farther(refitted: nn.Module, given: nn.Module, model: nn.Module, aside: list[Tensor], scores: bool) -> bool:
+    """Whether the refitted network is no farther from the dense one on images held out than it was; say so if it is."""
+    was, now = (distance(network, model, aside, scores) for network in (given, refitted))
+    if now > was:
+        log.warning(
+            "the refit is not kept: farther from the dense network on images held out, %.4g, than without it, %.4g",
+            now,
+            was,
+        )
+    return now <= was
 
 
 def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> dict[str, nn.Module]:
@@ -187,8 +187,8 @@ def _solved(layer: Any, part: Any) -> Any:
     return layer if blocks(layer) == 1 else part[-1]
 
 
-def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: Tensor | None, norm: str) -> Tensor:
-    """Fit in place: W* and the factors nearest to it in the metric of x and `gradients`; the bias takes the rest.
+def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, seen: LayerStats | None, norm: str) -> Tensor:
+    """Fit in place: W* and the factors nearest to it in the metric of x and of gradients; the bias takes the rest.
 
     Return by how much the mean output, but for a bias, is above the dense layer's: without a bias, `norm` takes it.
     """
@@ -196,8 +196,10 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, gradients: 
     solved = _solved(layer, factors)
     xx, target = _solution(solved, sums, takes_mean(layer, norm))
     if solved is layer:
-        if gradients is None:
+        if seen is None:
             gradients = torch.eye(target.shape[1], dtype=target.dtype).expand(len(target), -1, -1)
+        else:
+            gradients = shrunk(seen.outputs, shrinkage(seen.outputs, seen.rows))
         shapes = [_shape(part) for part in parts]
         weights = [part.weight.detach().double() for part in parts]
         weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(target.device), None))
