@@ -34,8 +34,8 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class PlannerBench:
-    """Measure top-1 on the whole test set at 0.70, 0.50, 0.35 and 0.25 of the MACs without a gradient step, before and after
-    the refit; the time that takes; and how well the predicted rise of the loss ranks random plans."""
+    """Measure top-1 on the whole test set at 0.70, 0.50, 0.35 and 0.25 of the MACs without a gradient step, before and
+    after the refit; the time that takes; and how well the predicted rise of the loss ranks random plans."""
 
     network: Network = field(default_factory=lambda: Network("resnet20"))
     data: Data = field(default_factory=lambda: Data("folder"))
