@@ -100,7 +100,9 @@ def swept(checkpoint, tmp_path_factory):
     return folder, arguments, *(stream.getvalue() for stream in streams)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_sweep_in_a_browser(swept, chromium):
+    """Made by the template of the pages in test_pages.py."""
     look_over(chromium, swept[0] / "report.html")
 
 
