@@ -45,7 +45,7 @@ def missing(runtime: str) -> str | None:
 
 def has_bf16() -> bool:
     """Whether torch computes in bfloat16 on this CPU."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @dataclass(frozen=True)

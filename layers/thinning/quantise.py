@@ -91,5 +91,5 @@ class Half(nn.Module):
 
     def _emulated(self, x: Tensor) -> bool:
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        slow = x.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
-        return self.dtype == torch.float16 and slow and not traced
+        fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_fp16_supported()
+        return self.dtype == torch.float16 and x.device.type == "cpu" and not fast and not traced

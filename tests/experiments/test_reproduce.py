@@ -288,6 +288,8 @@ def test_a_table_has_columns_of_several_metrics_beside_dense_of_the_same_seed(th
         tables.filled(got.replace("half 1:", "half 2:"))
     with pytest.raises(ValueError, match=r"place of results toy must be with title, rows, columns, got .*'levels'"):
         tables.filled(got.replace("columns=", "levels="))
+    with pytest.raises(ValueError, match=r"place of results toy must be of metrics, which are top1, .*, got .*'-topp'"):
+        tables.filled(got.replace("-top1", "-topp"))
 
 
 @pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)

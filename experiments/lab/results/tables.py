@@ -48,6 +48,10 @@ class Wanted(NamedTuple):
         last = "levels" if metric else "columns"
         asked = ("title", "rows", last)
         require(tuple(given) == asked, f"place of results {entry}", sorted(given), f"with {', '.join(asked)}")
+        unknown = [
+            name for name in (metric, *given.get("columns", "").split()) if name.lstrip("-/") not in {"", *metrics()}
+        ]
+        require(not unknown, f"place of results {entry}", unknown[:1], f"of metrics, which are {', '.join(metrics())}")
         rows = dict(row.strip().split(": ", 1) for row in given["rows"].split(";"))
         return cls(entry, metric, given["title"], rows, **{last: tuple(given[last].split())})
 
