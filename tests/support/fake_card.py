@@ -23,6 +23,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 import stage3_torch
 from contract import KERNELS, leaves
 from layers import FrequencyConv2d, FrequencyLinear, calibrate, code
+from layers.calibration import LayerStats
 from layers.coded import Coded
 from layers.fitting.refit import _refit_factors
 from layers.planning import METHODS
@@ -177,7 +178,8 @@ def refitted() -> None:
         "y": torch.empty(1, 12, **double),
         "rows": 100,
     }
-    _refit_factors(layer, parts, sums, torch.empty(1, 12, 12, **double), "")
+    outputs = torch.empty(1, 12, 12, **double)
+    _refit_factors(layer, parts, sums, LayerStats(sums["xx"][None], sums["x"], outputs, 100), "")
     check(*parts.parameters())
 
 
