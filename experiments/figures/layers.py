@@ -60,6 +60,8 @@ def shares(wanted: Wanted, records: Mapping[str, Result]) -> Figure:
         for number, (shown, style) in enumerate(zip(panel.shown, styles)):
             parts = [_mean(series(records, shown, name)) for name in wanted.y]
             heights = parts[0] if len(parts) == 1 else [part / whole for part, whole in zip(*parts)]
+            where = f"{shown.of}.json: series.{shown.row}.{shown.level}"
+            require(len(heights) == len(names) > 0, where, heights, f"a number for each of the layers {names}")
             places = [place + width * (number - (len(panel.rows) - 1) / 2) for place in range(len(names))]
             ax.bar(places, heights, width, label=shown.name, **style)
         ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0, fontsize=6.5)

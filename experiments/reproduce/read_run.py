@@ -28,7 +28,7 @@ def of_run(folder: Path) -> Source:
                 numbers = {**_numbers(rung, batches), **{k: v for k, v in last.items() if k != "seconds"}}
                 series = _curves(epochs, name) | _layers(folder / name) if count == len(steps) else {}
                 if series and any(isinstance(step, Weights) for step in steps):
-                    series["layer_zeros"] = zeros(folder / name)
+                    series |= zeros(folder / name)
                 words = ", ".join(map(written, steps[:count])) or DENSE
                 found.append(Measured(place(steps[:count]), words, numbers, series))
         else:
@@ -85,18 +85,20 @@ def _layers(folder: Path) -> dict[str, list[Any]]:
     }
 
 
-def zeros(folder: Path) -> list[float]:
-    """Return the share of zeros among the weights of each layer of a saved network, its factors together."""
+def zeros(folder: Path) -> dict[str, list[Any]]:
+    """Return the layers of a saved network and the share of zeros among the weights of each, its factors together."""
     from layers import Plan
     from layers.loader import read
 
     plan, shares = Plan.load(folder / "plan.json"), []
     tensors = read(folder / "model.safetensors", 2**20 + 16 * max(plan.before.bytes, plan.before.params))
-    for layer in plan.layers:
-        parts = [value for key, value in tensors.items() if key.startswith(f"{layer.name}.") and value.ndim > 1]
+    weighted = {key: value for key, value in tensors.items() if value.ndim > 1}
+    names = [layer.name for layer in plan.layers] or [key.removesuffix(".weight") for key in weighted]
+    for name in names:
+        parts = [value for key, value in weighted.items() if key.startswith(f"{name}.")]
         weights = sum(part.numel() for part in parts)
         shares.append(sum(int((part == 0).sum()) for part in parts) / weights if weights else 0.0)
-    return shares
+    return {"layer": names, "layer_zeros": shares}
 
 
 def _curves(epochs: Sequence[Mapping[str, Any]], network: str) -> dict[str, list[Any]]:

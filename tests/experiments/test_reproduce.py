@@ -320,4 +320,7 @@ def test_trials_of_a_search_for_settings_and_zeros_of_layers_are_series(tmp_path
     model[0].weight.data[:, :, 0] = 0  # a third, at full rank: no kernel pays
     plan = make_plan(model, Budget(params=1.0), kernels=["svd"], selector="energy", example=torch.rand(1, 1, 4, 4))
     save(compress(model, plan), plan, tmp_path / "net")
-    assert zeros(tmp_path / "net") == pytest.approx([1 / 3, 0.0])
+    told = {"layer": ["0", "2"], "layer_zeros": pytest.approx([1 / 3, 0.0])}
+    assert zeros(tmp_path / "net") == told
+    save(compress(model, plan), replace(plan, layers=()), tmp_path / "plain")  # as a network that is only pruned
+    assert zeros(tmp_path / "plain") == told
