@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 from layers import Budget, compress, cost, export, make_plan, on_grid
 from layers.checkpoint import OnnxNetwork, check_int8, export_int8
 from layers.checkpoint.int8 import METHODS, compensated_network, quantise, ranges, rounding
-from layers.checkpoint.int8.graph import activation_bytes, check_operators, check_quantised, layers_of
+from layers.checkpoint.int8.graph import PRODUCTS, activation_bytes, check_operators, check_quantised, layers_of
 from layers.costs import FileCost, file_cost, peak_memory
 from layers.thinning import steps
 
@@ -215,6 +215,25 @@ def test_factors_are_quantised_as_layers_are(tmp_path):
     with torch.no_grad():
         want = small(X)
     assert (OnnxNetwork(tmp_path / "net.onnx")(X) - want).norm() < 0.05 * want.norm()
+
+
+def test_a_layer_that_is_called_twice_has_two_operators_of_two_names(tmp_path):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3 * 64, 4)
+
+        def forward(self, x):
+            return self.head(self.conv(self.conv(x).relu()).flatten(1))
+
+    torch.manual_seed(0)
+    model = Twice().eval()
+    export_int8(model, [X], tmp_path / "twice.onnx")
+    names = [node.name for node in onnx.load(tmp_path / "twice.onnx").graph.node if node.op_type in PRODUCTS]
+    assert names == ["conv", "conv/2", "head"]
+    with torch.no_grad():
+        wanted, got = model(X), OnnxNetwork((tmp_path / "twice.onnx").read_bytes())(X)
+    assert (got - wanted).abs().max() < 0.05 * wanted.abs().max()
 
 
 def test_what_an_int8_network_costs(files):

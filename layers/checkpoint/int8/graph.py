@@ -4,6 +4,7 @@ import ast
 import itertools
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,15 @@ def tidied(model: Any, layers: Mapping[str, str]) -> Any:
     ends = {entry.name for entry in (*graph.input, *graph.output)}
     short = _short_names({*ends, *weights.values()})
     names: dict[str, str] = {name: name for name in (*ends, "")} | weights
+    calls: Counter[str] = Counter()
     for node in graph.node:
         layer = layers.get(node.name, "") if node.op_type in PRODUCTS else ""
         for place, name in enumerate(node.input):
             node.input[place] = _renamed(kept.get(name, name), names, short)
         for place, name in enumerate(node.output):
             node.output[place] = _renamed(name, names, short)
-        node.name, node.doc_string = layer, ""
+        calls[layer] += 1  # a layer may have several operators, or be called again; no two may have one name
+        node.name, node.doc_string = layer if calls[layer] == 1 or not layer else f"{layer}/{calls[layer]}", ""
         node.ClearField("metadata_props")
     for tensor in graph.initializer:
         tensor.name, tensor.doc_string = _renamed(tensor.name, names, short), ""
