@@ -22,7 +22,7 @@ from experiments.bench import __main__ as bench
 from experiments.bench.planner import table as planner_table
 from experiments.bench.planner.alone import Alone, show
 from experiments.bench.planner.random_plans import Ranking
-from experiments.bench.planner.trials import Trial
+from experiments.bench.planner.trials import FRACTIONS, Trial
 from experiments.lab.evaluation.evaluate import Accuracy
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.reporting.peers import CIFAR10, PEERS, peers
@@ -217,18 +217,18 @@ def test_what_falls_short_is_bold_and_fails():
     good, bad = Accuracy(88.5, 99.0, 0.4), Accuracy(80.0, 99.0, 0.7)
 
     def table(top, predicted, seconds):
-        trials = [Trial(s, f, f, bad, top, seconds, 1, 1, 1) for s in (0, 1) for f in (0.7, 0.5, 0.35)]
+        trials = [Trial(s, f, f, bad, top, seconds, 1, 1, 1) for s in (0, 1) for f in FRACTIONS]
         ranking = Ranking(predicted, [0.1, 0.2, 0.3], 10)
         return planner_table.lines("resnet20", sorted(CIFAR10), 88.28, trials, [], ranking), trials
 
     rows, trials = table(good, [1.0, 2.0, 3.0], 10.0)
-    assert [row.asked for row in rows if row.asked] == ["88", "86.8", "84", "<= 60", "0.9"]
-    assert [row.reached for row in rows if row.asked] == [True] * 5
+    assert [row.asked for row in rows if row.asked] == ["88.2", "87.6", "86.6", "84.5", "<= 15", "0.9"]
+    assert [row.reached for row in rows if row.asked] == [True] * 6
     assert rows[1].others == "BALF 83.3, plain SVD 59.9"
     assert rows[1].measured == "88.50 ± 0.00"
     assert planner_table.show(rows, "a caption", None, trials)
     rows, trials = table(bad, [3.0, 2.0, 1.0], 70.0)
-    assert [row.reached for row in rows if row.asked] == [False] * 5
+    assert [row.reached for row in rows if row.asked] == [False] * 6
     assert not planner_table.show(rows, "a caption", None, trials)
 
 
