@@ -5,16 +5,14 @@ import pytest
 import torch
 
 from experiments.bench.__main__ import main
-from experiments.bench.int8 import trials
 from experiments.bench.int8.trials import installed
 from experiments.lab.models import build
 from experiments.lab.runs.record import processor
 from layers.network import write_tensors
 
 
-@pytest.mark.parametrize("runtimes", [["onnxruntime"], pytest.param(installed(), marks=pytest.mark.slow)], ids=" ".join)
-def test_the_bench_measures_every_file(runtimes, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trials, "installed", lambda: runtimes)
+@pytest.mark.slow  # beside tests/layers/test_int8.py and tests/experiments/test_int8_step.py
+def test_the_bench_measures_every_file(tmp_path, capsys):
     torch.manual_seed(0)
     write_tensors(build("lenet", 10, 1, 8), tmp_path / "lenet.safetensors")
     words = "--model lenet --dataset digits --calibration-images 64 --methods minmax --batches 1 --rounds 2"
@@ -22,7 +20,7 @@ def test_the_bench_measures_every_file(runtimes, tmp_path, monkeypatch, capsys):
     assert main(["int8", *words.split()]) == 0
     table = pd.read_csv(tmp_path / "t.csv")
     files = [(network, file) for network in ("dense", "params=0.5") for file in ("float32", "minmax")]
-    assert sorted(zip(table.network, table.file)) == sorted(files * len(runtimes))
+    assert sorted(zip(table.network, table.file)) == sorted(files * len(installed()))
     assert (table.images == 360).all()
     assert (table.agreement[table.file == "float32"] > 99).all()
     assert (table.agreement > 80).all()

@@ -44,6 +44,7 @@ def test_every_figure_can_be_drawn_and_says_of_which_run_it_is(name):
     assert figure.axes
 
 
+@pytest.mark.slow  # beside the thesis of another process, in which all figures are
 def test_the_same_figure_is_the_same_bytes_in_every_process(results, tmp_path):
     code = (
         "import pathlib, sys\nfrom experiments.lab.results import result\nresult.RESULTS = pathlib.Path(sys.argv[1])\n"

@@ -81,7 +81,9 @@ def test_dark_is_what_the_system_says_until_the_button_says_otherwise(view):
     assert view.get_by_role("button", name="Change to dark colours").count() == 1
 
 
-@pytest.mark.parametrize("name", ["report.html", pytest.param("compare.html", marks=pytest.mark.slow), "inspect.html"])
+@pytest.mark.parametrize(
+    "name", ["report.html", *(pytest.param(name, marks=pytest.mark.slow) for name in ("compare.html", "inspect.html"))]
+)
 def test_a_page_draws_all_it_has_can_be_read_by_all_and_asks_for_nothing(folder, name, chromium):
     look_over(chromium, folder / name, afresh=name == "report.html")
 

@@ -65,6 +65,7 @@ def test_means_and_deviations_by_hand():
     assert [line["batch 64, ms"].endswith(" busy") for line in cells] == [False, True]
 
 
+@pytest.mark.slow  # beside tests/layers/test_export.py
 def test_every_network_is_exported_with_named_ends_also_of_a_complete_run(tmp_path, capsys):
     words = ["--kernel", "svd", "dct", *QUICK, "--out", str(tmp_path)]
     assert run(words) == 0

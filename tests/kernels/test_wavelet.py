@@ -269,7 +269,9 @@ def test_half_precision_goes_by_float32(dtype, n):
 
 
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex")  # only slower
-@pytest.mark.parametrize("n", [SHORT // 8, 2 * SHORT + 2])  # long signals take another path
+@pytest.mark.parametrize(
+    "n", [SHORT // 8, pytest.param(2 * SHORT + 2, marks=pytest.mark.slow)]
+)  # long signals take another path
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])  # compiles C++
 def test_compiles_without_graph_breaks(n, backend):
     def there_and_back(x):
