@@ -181,14 +181,14 @@ def test_the_bench_measures_every_budget_and_ranks_random_plans(checkpoint, tmp_
         Image.fromarray(noise).resize((50, 40)).save(tmp_path / "photos" / "any" / f"{number}.png")
     assert bench.main(["planner", *options.split()]) == 0
     table = pd.read_csv(tmp_path / "t.csv")
-    assert list(zip(table.seed, table.fraction)) == [(seed, part) for seed in (0, 1) for part in (0.7, 0.5, 0.35)]
+    assert list(zip(table.seed, table.fraction)) == [(seed, part) for seed in (0, 1) for part in FRACTIONS]
     assert (table.kept <= table.fraction).all()
     assert (table[["top1_plain", "top1_refitted"]] > 50).all(axis=None)
     assert np.allclose(table.seconds, table[["calibrate", "plan", "compress", "refit"]].sum(axis=1))
     assert (tmp_path / "t.png").stat().st_size > 5000
     printed = capsys.readouterr().out
     assert "Spearman" in printed
-    assert printed.count("foreign") - printed.count("--foreign") == 3  # the command names it too
+    assert printed.count("foreign") - printed.count("--foreign") == len(FRACTIONS)  # the command names it too
 
 
 def test_the_bench_compares_what_is_foreseen_of_single_layers(checkpoint, tmp_path, capsys):
