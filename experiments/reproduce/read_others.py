@@ -41,13 +41,17 @@ def _sample(config: Mapping[str, Any]) -> str:
 
 
 def of_orders(folder: Path) -> Source:
-    """Read a sweep of lists: the network of each; how many times as fast as dense it is, if nothing disturbed that."""
+    """Read a sweep of lists: the network of each; how many times as fast as dense it is, if that was measured in peace.
+
+    Points of before that was noted tell no speed.
+    """
     facts, table = read_json(folder / ORDERS), pd.read_csv(folder / "orders.csv")
     found = [Measured((DENSE, ALL), DENSE, facts["dense"], {})]
     time = f"latency_{facts['latency_batch']}"
     known = [name for name in metrics() if name in table and name != "seconds"]
     for row in table.to_dict("records"):
-        numbers = {name: row[name] for name in known} | ({} if row[f"{time}_noisy"] else {"speedup": 1 / row[time]})
+        peace = row.get(f"{time}_noisy") is False
+        numbers = {name: row[name] for name in known} | ({"speedup": 1 / row[time]} if peace else {})
         found.append(Measured(place(parse(row["list"])), row["list"], numbers, {}))
     return Source(facts["seed"], facts["environment"], found)
 

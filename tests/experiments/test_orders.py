@@ -54,6 +54,12 @@ def test_a_study_that_is_killed_goes_on_and_makes_every_list_once(words, tmp_pat
     keys = [("dense", "1"), ("svd-selector=energy+weights-0.5", "params=0.7"), ("weights+finetune", "0.5")]
     assert {*keys, ("svd-selector=energy+weights-0.5", "params=0.9")} == {one.key for one in source.measured}
     assert all({"top1", "bytes"} <= set(one.numbers) for one in source.measured)
+    told = pd.read_csv(folder / "orders.csv").assign(latency_1_noisy=[False, True, False])
+    told.to_csv(folder / "orders.csv", index=False)
+    speeds = [one.numbers.get("speedup") for one in of_orders(folder).measured]
+    assert speeds == [None, 1 / told.latency_1[0], None, 1 / told.latency_1[2]]
+    told.drop(columns="latency_1_noisy").to_csv(folder / "orders.csv", index=False)
+    assert not any("speedup" in one.numbers for one in of_orders(folder).measured)
     assert (source.seed, source.environment["commit"]) == (0, commit())
     states = {path.parent.name for path in (folder / "states").glob("*/network")}
     assert len(states) == 6  # what lists have in common at their beginning is there once

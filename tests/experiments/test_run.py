@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from experiments.lab.config import Compression, Config, Network, Output, Training
+from experiments.lab.data.folders import inner
 from experiments.lab.models.cifar_resnet import resnet20
 from experiments.lab.models.lenet import LeNet
 from experiments.lab.training.classifier import Classifier
@@ -120,7 +121,8 @@ def test_a_folder_of_images_with_a_checkpoint_and_no_training(images, tmp_path, 
     out = tmp_path / "runs"
     command = f"--dataset folder --model resnet20 --checkpoint {tmp_path}/a.safetensors --max-epochs 0 --kernel spatial"
     arguments = f"{command} --budget macs=0.7 --layers conv --calibration-images 32 --latency-batches 1"
-    arguments += f" --no-track --out {out} --data-root {images.parent}"  # above it: an archive would unpack there
+    assert inner(images) == inner(images.parent) == images  # the tree, and above it, where an archive would unpack
+    arguments += f" --no-track --out {out} --data-root {images.parent}"
     assert main(arguments.split()) == 0
     (folder,) = out.iterdir()
     dense, small = results(folder)["rows"]

@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
         {'cp': 'CP alone'}
         """
         entry, *options = shlex.split(words)
-        metric = "" if "=" in options[0] else options.pop(0)
+        metric = options.pop(0) if options and "=" not in options[0] else ""
         given = dict(option.split("=", 1) for option in options)
         last = "levels" if metric else "columns"
         asked = ("title", "rows", last)
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
 
 
 def table(result: Result, wanted: Wanted) -> Table:
-    """Return a line for each row and a column for each level, mean and spread over seeds; ValueError names a hole."""
+    """Return a line for each row and a column for each level or metric; ValueError names a row that is not there."""
     lines = []
     if wanted.columns:
         for at, words in wanted.rows.items():
@@ -81,11 +81,14 @@ def _heading(column: str) -> str:
 
 
 def _cell(result: Result, row: str, level: str, column: str) -> str:
-    """Write a number, or what it is to the dense network's of the same seed; nothing where it was not measured."""
+    """Write mean and spread over seeds of a number, or of what it is to the dense network's of the same seed.
+
+    Nothing where a network that is there has no such number, as times of a busy machine.
+    """
     name = column.lstrip("-/")
     needed = [(row, level)] if column == name else [(row, level), ("dense", "1")]
     if any(name not in result.numbers.get(at, {}).get(of, {name: None}) for at, of in needed):
-        return ""  # a time of a busy machine
+        return ""
     own, metric = result.number(row, level, name), metrics()[name]
     if column == name:
         return metric.words(own.mean, own.std)
