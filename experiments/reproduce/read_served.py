@@ -3,13 +3,14 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from checks import require
 
 from .measured import Measured, Source
 from .names import DENSE
 
-CELLS = "cells.jsonl"
+CELLS, ASKED = "cells.jsonl", "asked.json"
 
 
 def of_served(folder: Path) -> Source:
@@ -18,11 +19,7 @@ def of_served(folder: Path) -> Source:
     The row is the way, the level the cell, as `openvino-int8`; the dense network's milliseconds are of the first way.
     A line that was torn by a kill counts for nothing, as for the bench, which then measured its cell again.
     """
-    path, found = folder / CELLS, list[Measured]()
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):
-            rows.append(json.loads(line))
+    path, found, rows = folder / CELLS, list[Measured](), _rows(folder)
     environments = [row.get("environment") for row in rows]
     told = bool(environments) and all(environments)
     require(told, str(path), "a cell without it", "with the environment of each cell")
@@ -37,3 +34,20 @@ def of_served(folder: Path) -> Source:
         found.append(Measured((way, level), f"{way}, {words}", numbers, {}))
         found.append(Measured((DENSE, level), words, {"ms": 1000 * dense[0]} if peace else {}, {}))
     return Source(0, environments[0], found)
+
+
+def all_measured(folder: Path) -> bool:
+    """Say whether every cell that the bench was asked for is measured."""
+    asked = folder / ASKED
+    if not asked.is_file():
+        return False
+    known = [row["cell"] for row in _rows(folder)]
+    return all(cell in known for cell in json.loads(asked.read_text(encoding="utf-8")))
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    path, rows = folder / CELLS, list[dict[str, Any]]()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows

@@ -93,6 +93,29 @@ def test_what_is_finished_is_not_run_again_and_seconds_add_up(tmp_path, thesis, 
     assert (found.commit, found.device, found.seeds) == ("abc", "CPU", (0, 1, 2))
 
 
+def test_a_bench_that_tells_of_a_missed_goal_is_a_result_and_one_that_breaks_off_is_not(tmp_path, thesis, monkeypatch):
+    bench = replace(thesis, commands=("bench served --ways latency",), seeds=(0,))
+    cells = [["resnet18", "latency", runtime, "32"] for runtime in ("torch", "openvino")]
+    work = execute.folder_of(bench, bench.commands[0], tmp_path) / "cells"
+    measured = []
+
+    def run(line, **_):
+        measured.append({"cell": cells[len(measured)], "environment": ENVIRONMENT, "why": "no plan is so fast"})
+        work.mkdir(exist_ok=True)
+        record.write_json(work / "asked.json", cells)
+        (work / "cells.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in measured))
+        return execute.subprocess.CompletedProcess(line, 1)
+
+    monkeypatch.setattr(execute.subprocess, "run", run)
+    given = (bench, tmp_path, {}, lambda words: None, False, "auto")
+    with pytest.raises(ValueError, match=r"command must be one that succeeds \(it ended with 1"):
+        execute.carry_out(*given)
+    found = execute.carry_out(*given)
+    assert set(found.numbers["latency"]) == {"torch-32", "openvino-32"}
+    assert execute.carry_out(*given) == found
+    assert len(measured) == 2  # the third time it was finished
+
+
 def test_a_command_that_was_interrupted_is_not_done(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -13,11 +13,12 @@ from layers import Plan, Serving, Timing, cost, interleaved
 from layers.checkpoint.serving import HAS, has_bf16, missing
 
 from ...lab.progress import Pace, log
-from ...lab.runs.record import environment, processor
+from ...lab.runs.record import environment, processor, write_json
 from . import networks
 from .config import ServedBench
 
 CELLS = "cells.jsonl"
+ASKED = "asked.json"  # the cells of the last call: who reads the folder knows whether all are there
 ROUNDS = 30
 
 
@@ -72,6 +73,7 @@ def measured(bench: ServedBench) -> Iterator[dict[Cell, dict[str, Any]]]:
     """Measure every cell that is not kept yet; yield all that is known after each."""
     bench.work.mkdir(parents=True, exist_ok=True)
     known, wanted = kept(bench), cells(bench)
+    write_json(bench.work / ASKED, wanted)
     left = [cell for cell in wanted if cell not in known]
     pace, here = Pace(len(wanted), len(wanted) - len(left)), {**environment(), "threads": bench.threads}
     yield known
