@@ -3,7 +3,7 @@
 Layers' savings do not add up: what they save one by one is not what the whole network saves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -19,7 +19,8 @@ from .plan import Plan, Seconds
 from .prices import Clock, Here, Server, noise
 
 CLOSE = 0.06  # of the time asked for: a network that takes at most so much less of it is what was asked for
-TRIES = 5  # networks measured
+TRIES = 6  # networks measured
+MIDDLE = 0.2, 0.8  # of the way between two tries, where the next one lies: neither end is tried twice
 ROUNDS = 15
 
 
@@ -39,8 +40,7 @@ def nearest(budget: Budget, choose: Callable[[Budget], Plan], measure: Callable[
     that was measured, and what the table had foreseen.
     """
     asked, aim, least = budget.fraction, budget.fraction, 0.0
-    measured: list[tuple[float, Plan]] = []
-    foreseen = {}
+    measured, tried, foreseen = list[tuple[float, Plan]](), list[tuple[float, float]](), {}
     for _ in range(TRIES):
         try:
             plan = choose(Budget(latency=aim))
@@ -56,11 +56,28 @@ def nearest(budget: Budget, choose: Callable[[Budget], Plan], measure: Callable[
         foreseen[share] = expected.after / expected.before if expected else aim
         if (1 - CLOSE) * asked <= share <= asked or (share < asked and aim == 1) or (share > asked and aim == least):
             break
-        aim = min(1.0, max(aim + (1 - CLOSE / 2) * asked - share, aim / 4, least))
+        tried.append((aim, share))
+        aim = min(1.0, max(_closer(tried, (1 - CLOSE / 2) * asked), least))
     lowest = min(share for share, _ in measured)
     reach = f"within reach, which measured at least latency={lowest:.4g}, {foreseen[lowest]:.4g} by the layers' times"
     require(lowest <= asked, "budget", str(budget), reach)
     return max((pair for pair in measured if pair[0] <= asked), key=lambda pair: pair[0])[1]
+
+
+def _closer(tried: Sequence[tuple[float, float]], goal: float) -> float:
+    """Return the next aim, on the line through the tries nearest to the goal on either side of it.
+
+    tried: aims and what was measured, the last at the end.  While all lie on one side, or where who aimed lower measured
+    more, the last aim is moved by what it missed.  A time may jump where a layer changes its form: moved so far each
+    time, aims would go back and forth across the jump.
+    """
+    aim, share = tried[-1]
+    low = max((pair for pair in tried if pair[1] <= goal), key=lambda pair: pair[1], default=None)
+    high = min((pair for pair in tried if pair[1] > goal), key=lambda pair: pair[1], default=None)
+    if low is None or high is None or low[0] >= high[0]:
+        return max(aim + goal - share, aim / 4)
+    part = (goal - low[1]) / (high[1] - low[1])
+    return low[0] + min(max(part, MIDDLE[0]), MIDDLE[1]) * (high[0] - low[0])
 
 
 class Stopwatch:

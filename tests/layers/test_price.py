@@ -159,7 +159,14 @@ def network():
 
 
 @pytest.mark.parametrize(
-    "truth", [lambda table: 0.8 * table, lambda table: 0.2 + 0.8 * table, lambda table: table**0.7]
+    "truth",
+    [
+        lambda table: 0.8 * table,
+        lambda table: 0.2 + 0.8 * table,
+        lambda table: table**0.7,
+        lambda table: max(0.1, 0.58 + 3 * (table - 0.4)),
+        lambda table: 0.6 * table if table < 0.4 else table + 0.17,
+    ],
 )
 def test_the_clock_has_the_last_word(network, truth, tmp_path):
     """Whatever a network of so many weights really takes, the plan's takes what was asked for."""
