@@ -10,7 +10,8 @@ is what makes the sum right, not the layer alone: targets.py.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +54,10 @@ from .targets import Sums, Targets, sums_of
 
 log = logging.getLogger(__name__)
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
+# On CPUs activations of more images than that are blocks so large that the C library asks the system for each anew and
+# gives it back: two fifths of a refit's time went into that.
+FEWEST, PIXELS = 16, 2**17  # images, or pixels of them, at once
+MUCH = 2**28  # bytes: what is left of so much is given back after a layer
 
 
 def refit(
@@ -107,7 +112,7 @@ def refit(
         check_visible(network)
         check_numbers(network)
     given, small = small, copy_of(small)
-    images, aside = set_aside([images_of(batch, model) for batch in batches], held_out)
+    images, aside = set_aside([part for batch in batches for part in _parts(images_of(batch, model))], held_out)
     require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
@@ -139,9 +144,16 @@ def refit(
                 mean = before.running_mean[left[name].to(change.device)] if name in left else before.running_mean
                 after.running_mean.copy_(mean + change)
             progress(name)
-            trim()
+            if sum(x.nbytes for x in inputs) >= MUCH:
+                trim()
     scores = stats is not None and stats.loss_aware
     return small if not aside or _no_farther(small, given, model, aside, scores) else copy_of(given)
+
+
+def _parts(images: Tensor) -> Sequence[Tensor]:
+    """Split a batch on a CPU into parts whose activations stay small."""
+    pixels = math.prod(images.shape[2:])
+    return [images] if images.device.type != "cpu" else images.split(max(FEWEST, PIXELS // max(1, pixels)))
 
 
 def _no_farther(refitted: nn.Module, given: nn.Module, model: nn.Module, aside: list[Tensor], scores: bool) -> bool:
