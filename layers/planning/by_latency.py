@@ -67,9 +67,9 @@ def nearest(budget: Budget, choose: Callable[[Budget], Plan], measure: Callable[
 def _closer(tried: Sequence[tuple[float, float]], goal: float) -> float:
     """Return the next aim, on the line through the tries nearest to the goal on either side of it.
 
-    tried: aims and what was measured, the last at the end.  While all lie on one side, or where who aimed lower measured
-    more, the last aim is moved by what it missed.  A time may jump where a layer changes its form: moved so far each
-    time, aims would go back and forth across the jump.
+    tried: aims and what was measured, the last at the end.  While all lie on one side, or where a lower aim measured
+    more, the last aim is moved by what it missed.  Times jump where a layer changes its form: moved so each time, aims
+    would go back and forth across the jump.
     """
     aim, share = tried[-1]
     low = max((pair for pair in tried if pair[1] <= goal), key=lambda pair: pair[1], default=None)
