@@ -20,7 +20,7 @@ def of_served(folder: Path) -> Source:
     A line that was torn by a kill counts for nothing, as for the bench, which then measured its cell again.
     """
     path, found, rows = folder / CELLS, list[Measured](), _rows(folder)
-    environments = [row.get("environment") for row in rows]
+    environments = [row.get("environment", {}) for row in rows]
     told = bool(environments) and all(environments)
     require(told, str(path), "a cell without it", "with the environment of each cell")
     same = all(one == environments[0] for one in environments)
