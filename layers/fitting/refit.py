@@ -139,10 +139,7 @@ def refit(
             else:
                 change = _refit_plain(part, sums, norm)
             if norm:
-                before: Any = model.get_submodule(norm)
-                after: Any = small.get_submodule(norm)
-                mean = before.running_mean[left[name].to(change.device)] if name in left else before.running_mean
-                after.running_mean.copy_(mean + change)
+                _shift(small.get_submodule(norm), model.get_submodule(norm), left.get(name), change)
             progress(name)
             if sum(x.nbytes for x in inputs) >= MUCH:
                 trim()
@@ -229,6 +226,12 @@ def _refit_plain(layer: Any, sums: Sums, norm: str) -> Tensor:
     change = _above(target, sums)
     set_weights(nn.Sequential(layer), [target], None if layer.bias is None else -change)
     return change
+
+
+def _shift(after: Any, before: Any, left: Tensor | None, change: Tensor) -> None:
+    """Let a BatchNorm take away what the mean of its input, of which the outputs `left` are left, has risen by."""
+    mean = before.running_mean if left is None else before.running_mean[left.to(change.device)]
+    after.running_mean.copy_(mean + change)
 
 
 def _solution(solved: Layer, sums: Sums, absorbed: bool) -> tuple[Tensor, Tensor]:
