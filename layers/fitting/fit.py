@@ -16,6 +16,7 @@ from .whitening import Whitening
 # of L-BFGS.  On the layers of a trained ResNet-20 the loss that is left is then a quarter above that of 40 steps, in a
 # third of their time; with the last factor among the unknowns 20 steps took twice as long and left 16 % more.
 STEPS = 12
+HISTORY = 20  # of L-BFGS: as many as there are steps leave 0.4 % less of the loss after 80, in a third more time
 
 
 def whitened(scheme: Scheme, layer: Layer, metric: Metric) -> tuple[Layer, Whitening]:
@@ -64,7 +65,12 @@ def fit(
     nearest = metric.nearest(target, single=layer.weight.numel() >= LARGE and layer.weight.dtype != torch.float64)
     scale = metric.fitted(target).clamp_min(torch.finfo(torch.float64).tiny)
     solver = torch.optim.LBFGS(
-        free, max_iter=steps, history_size=steps, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
+        free,
+        max_iter=steps,
+        history_size=min(steps, HISTORY),
+        line_search_fn="strong_wolfe",
+        tolerance_grad=0,
+        tolerance_change=0,
     )
 
     def product() -> Tensor:

@@ -54,6 +54,9 @@ from .targets import Sums, Targets, sums_of
 
 log = logging.getLogger(__name__)
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
+# Of a fit, from where `compress` left off.  On images that were not fitted ResNet-20's divergence from the dense answers
+# is 0.154, 0.122 and 0.114 after 12, 80 and 160 steps at 0.25 of the MACs, 0.070 and 0.053 after 12 and 80 at 0.35.
+STEPS = 80
 # On CPUs activations of more images than that are blocks so large that the C library asks the system for each anew and
 # gives it back: two fifths of a refit's time went into that.
 FEWEST, PIXELS = 16, 2**17  # images, or pixels of them, at once
@@ -211,7 +214,7 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, seen: Layer
             gradients = shrunk(seen.outputs, shrinkage(seen.outputs, seen.rows))
         shapes = [_shape(part) for part in parts]
         weights = [part.weight.detach().double() for part in parts]
-        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(target.device), None))
+        weights = fit(weights, shapes, layer, target, Metric(xx[:, None], gradients.to(target.device), None), STEPS)
         target = compose(weights, [shape.groups for shape in shapes])
     else:
         weights = [*(part.weight.detach() for part in parts[:-1]), target]
