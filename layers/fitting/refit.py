@@ -54,7 +54,7 @@ from .targets import Sums, Targets, sums_of
 
 log = logging.getLogger(__name__)
 RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
-# Of a fit, from where `compress` left off.  On images that were not fitted ResNet-20's divergence from the dense answers
+# Of a fit, from where `compress` left off.  On images not fitted ResNet-20's divergence from the dense answers
 # is 0.154, 0.122 and 0.114 after 12, 80 and 160 steps at 0.25 of the MACs, 0.070 and 0.053 after 12 and 80 at 0.35.
 STEPS = 80
 # On CPUs activations of more images than that are blocks so large that the C library asks the system for each anew and
