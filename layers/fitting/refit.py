@@ -72,11 +72,13 @@ def refit(
     seed: int = 0,
     progress: Progress = ignored,
     held_out: int = 10,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Fit the layers of a copy of `small` to what the same layers of the dense `model` put out.
 
-    Fitted are factored layers and, where `prune_channels` has made `small` of `model`, the plain ones that read what
-    is left; of those, layers whose second moments take several blocks, or whose weight is tied, stay as they are.
+    Fitted are factored layers, those with a mask and, where `prune_channels` has made `small` of `model`, the plain
+    ones that read what is left; of plain ones, those whose second moments take several blocks, or whose weight is tied,
+    stay as they are.
 
     One pass of each network: all batches of the compressed one wait before a layer while it is fitted, so memory holds
     what is alive there of all images; rows of the dense outputs, at positions drawn with `seed`, wait in a temporary
@@ -92,6 +94,7 @@ def refit(
         held_out: One image in so many is not fitted; 0 for none.  On these the new network must not be farther from
             the dense one than `small` is: in its answers' Kullback-Leibler divergence where `stats` know the loss, else
             in their squares.
+        masks: 0 where a weight of `small` stays zero, by layer (`layers.thinning.masks`): the others make up for them.
 
     Returns:
         A new network like `small` with other weights, or with the same ones where others are no better.
@@ -119,8 +122,8 @@ def refit(
     require(bool(images), "batches", "none", "at least one batch of images")
     if stats is not None:
         check_stats(stats, model)
-    left = outputs_left(small, model)
-    stops = _stops(small, model, left)
+    left, masks = outputs_left(small, model), masks or {}
+    stops = _stops(small, model, left, masks)
     with observing(model), observing(small), spool() as put:
         norms = {} if stats is None else {name: seen.norm for name, seen in stats.layers.items() if seen.norm}
         targets = Targets(model, list(stops), left, norms, put)
@@ -140,7 +143,7 @@ def refit(
             if isinstance(part, nn.Sequential):
                 change = _refit_factors(dense, part, sums, moments, norm)
             else:
-                change = _refit_plain(part, sums, norm)
+                change = _refit_plain(part, sums, norm, masks.get(name))
             if norm:
                 _shift(small.get_submodule(norm), model.get_submodule(norm), left.get(name), change)
             progress(name)
@@ -168,7 +171,9 @@ def _no_farther(refitted: nn.Module, given: nn.Module, model: nn.Module, aside: 
     return now <= was
 
 
-def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+def _stops(
+    small: nn.Module, model: nn.Module, left: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+) -> dict[str, nn.Module]:
     """Return what is fitted by name, or the last factor of it: what its inputs are read before."""
     parts, stops, fixed = dict(small.named_modules()), {}, obstacles(small)
     for name, layer in model.named_modules():
@@ -184,7 +189,7 @@ def _stops(small: nn.Module, model: nn.Module, left: Mapping[str, Tensor]) -> di
             got = f"a layer {name!r} of {len(part.weight)} outputs"
             allowed = f"with {outputs}, as prune_channels left it: a checkpoint does not tell which were taken out"
             require(len(part.weight) == outputs, "small", got, allowed)
-            if left and blocks(part) == 1 and name not in fixed:
+            if (left or name in masks) and blocks(part) == 1 and name not in fixed:
                 stops[name] = part
     return stops
 
@@ -223,12 +228,28 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, seen: Layer
     return change
 
 
-def _refit_plain(layer: Any, sums: Sums, norm: str) -> Tensor:
-    """Set W* and its bias in place; return as `_refit_factors` does."""
-    target = _solution(layer, sums, takes_mean(layer, norm))[1]
+def _refit_plain(layer: Any, sums: Sums, norm: str, mask: Tensor | None) -> Tensor:
+    """Set W* in place, or what is nearest to it under the mask, and its bias; return as `_refit_factors` does."""
+    xx, target = _solution(layer, sums, takes_mean(layer, norm))
+    if mask is not None:
+        target = _on_support(xx, target, mask.reshape(target.shape) != 0)
     change = _above(target, sums)
     set_weights(nn.Sequential(layer), [target], None if layer.bias is None else -change)
     return change
+
+
+def _on_support(xx: Tensor, target: Tensor, kept: Tensor) -> Tensor:
+    """argmin |(W - T) L|_F, L L^T = A = xx (g, k, k) + ridge, over the W (g, o, i, h, w) that are 0 but where `kept`.
+
+    Row by row the normal equations of the entries S that it keeps: W_S = (T A)_S (A_SS)^-1.
+    """
+    xx, rows, solved = ridge(xx, RIDGE), target.flatten(2), torch.zeros_like(target).flatten(2)
+    wanted = rows @ xx
+    for group, output in kept.flatten(2).any(-1).nonzero().tolist():
+        at = kept[group, output].flatten().nonzero()[:, 0]
+        factor = torch.linalg.cholesky(xx[group][at[:, None], at])
+        solved[group, output, at] = torch.cholesky_solve(wanted[group, output, at][:, None], factor)[:, 0]
+    return solved.reshape(target.shape)
 
 
 def _shift(after: Any, before: Any, left: Tensor | None, change: Tensor) -> None:

@@ -9,6 +9,7 @@ from experiments.lab.steps.language import parse, row_name, written
 LISTS = [
     "channels 0.3, spatial macs=0.6, finetune 3, half",
     "auto",
+    "weights 0.7 per-layer refit",
     "weights 0.5, int8 method=minmax images=64",
     "svd bytes=0.4 selector=energy layers=conv refit=no, weights 0.9 score=lamp, finetune 10, bf16",
     "channels 0.25 layers=conv, batchnorm, binary",
@@ -28,6 +29,7 @@ REFUSED = {
     "channels 0.3 score=best": "score of channels must be one of l1, l2, taylor, loss, got 'best'",
     "channels 0.3 round=0": "round of channels must be at least 1, got 0",
     "weights 0.5 gradual": "step after weights 0.5 gradual must be finetune, over whose .*, got 'nothing'",
+    "weights 0.5 gradual refit, finetune 3": "refit of weights must be left out with weights that go gradually, got",
     "weights 0.5 gradual, half": "step after weights 0.5 gradual must be finetune, .*, got 'half'",
     "channels 0.3 0.4": "option of channels must be one of .*, got '0.4'",
     "half 2": "option of half must be left out: it has none, got '2'",

@@ -21,6 +21,7 @@ LISTS = [
     "channels 0.3, svd params=0.6 selector=energy",
     "channels 0.2, svd params=0.8 selector=energy, channels 0.3, finetune 1, weights 0.5",
     "weights 0.5, finetune 1",
+    "svd params=0.6 selector=energy, weights 0.5 refit, weights 0.7 refit, finetune 1",
     "weights 0.5 score=lamp layers=linear, finetune 1, weights 0.8, finetune 1",
     "svd params=0.6 selector=energy, weights 0.5, binary, finetune 1",
     "binary, finetune 1, half",
@@ -78,6 +79,22 @@ def test_a_network_that_was_stored_goes_on_as_one_that_was_not(words, shop, tmp_
         assert torch.allclose(read, b.network().eval()(IMAGE), atol=0.05 if b.form else 1e-6)
         elsewhere = loader(tmp_path / "first")(tmp_path / "first", LeNet(2)).eval()
         assert torch.equal(elsewhere(IMAGE), read)
+
+
+def test_a_refit_moves_the_weights_that_are_left_and_no_others(shop):
+    (plain,), (fitted,) = (
+        climbed(parse(words), shop) for words in ("weights 0.7 layers=conv", "weights 0.7 refit layers=conv")
+    )
+    assert plain.masks.keys() == fitted.masks.keys() == {"conv1", "conv2"}
+    for name, mask in fitted.masks.items():
+        before, after = (state.plain().get_submodule(name).weight for state in (plain, fitted))
+        assert torch.equal(mask, plain.masks[name])
+        assert not after[mask == 0].any()
+        assert not torch.equal(before, after)
+    with pytest.raises(
+        ValueError, match="refit of weights must be left out where weights have two values, as those of"
+    ):
+        parse("weights 0.5 refit")[0].check(climbed(parse("binary"), shop)[0], shop)
 
 
 def test_what_is_held_stays_through_training(shop):

@@ -1,5 +1,6 @@
 """Refit: nearer to the dense network, without a gradient and without touching what was given."""
 
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from experiments.lab.models.lenet import LeNet
 from layers import Budget, Cost, Plan, calibrate, compress, make_plan, refit
 from layers.fitting.held_out import set_aside
 from layers.planning import LayerPlan
+from layers.thinning import masks
 
 NONE = Cost(0, 0, 0)
 
@@ -117,6 +119,36 @@ def test_wide_layers_are_refitted_in_their_last_factor(digits, monkeypatch):
     assert torch.equal(before[0].weight, after[0].weight)
     assert not torch.equal(before[1].weight, after[1].weight)
     assert apart(again, model, images[:128]) < apart(small, model, images[:128])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_is_left_under_a_mask_is_the_least_squares_solution_on_it(groups):
+    torch.manual_seed(0)
+    mix = torch.randn(6, 6, dtype=torch.float64)  # inputs that know of one another
+    model = nn.Sequential(nn.Conv2d(6, 4, 1, groups=groups)).double()
+    images = torch.einsum("ij,njhw->nihw", mix, torch.randn(4000, 6, 1, 1, dtype=torch.float64))
+    chosen = masks(model, 0.5)
+    small = copy.deepcopy(model)
+    small[0].weight.data *= chosen["0"]
+    again = refit(small, model, images.split(500), masks=chosen, held_out=0)
+    rows, wanted = images.flatten(1) - images.flatten(1).mean(0), model[0].weight.detach().flatten(1)
+    for output, (kept, fitted) in enumerate(zip(chosen["0"].flatten(1) != 0, again[0].weight.detach().flatten(1))):
+        mine = rows[:, (6 // groups) * (output * groups // 4) :][:, : 6 // groups]
+        best = torch.linalg.lstsq(mine[:, kept], mine @ wanted[output]).solution
+        torch.testing.assert_close(fitted[kept], best, rtol=0.02, atol=0.005)  # the ridge, and positions drawn
+        assert not fitted[~kept].any()
+    assert apart(again, model, images) < apart(small, model, images)
+
+
+def test_a_pruned_network_comes_nearer_on_images_that_were_not_seen(digits):
+    model, images = digits
+    chosen = masks(model, 0.8)
+    small = copy.deepcopy(model)
+    for name, kept in chosen.items():
+        small.get_submodule(name).weight.data *= kept
+    again = refit(small, model, images[:128].split(32), masks=chosen)
+    assert apart(again, model, images[128:]) < 0.5 * apart(small, model, images[128:])
+    assert all(not again.get_submodule(name).weight[kept == 0].any() for name, kept in chosen.items())
 
 
 def test_a_shared_layer_is_refitted_once_and_stays_shared():

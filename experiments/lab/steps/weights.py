@@ -4,9 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from checks import require
+from layers import refit
 from layers.thinning import masks
 
 from ..evaluation.workshop import Workshop
+from ..progress import stage
+from ..training.distributed import rank
 from ..training.gradual import Gradual
 from .state import KINDS, Layers, State
 
@@ -23,6 +26,7 @@ class Weights:
         layers: whose weights.
         per_layer: of the weights of each layer instead.
         gradual: not at once but over the first epochs of the fine-tuning that must come next.
+        refit: let the weights that are left make up for them, on the calibration images.
     """
 
     share: float
@@ -30,19 +34,28 @@ class Weights:
     layers: Layers = "all"
     per_layer: bool = False
     gradual: bool = False
-    images = False
+    refit: bool = False
 
     def __post_init__(self) -> None:
         require(0 < self.share < 1, "share of weights", self.share, "above 0 and below 1")
+        require(not (self.gradual and self.refit), "refit of weights", "yes", f"left out with {WORDS}")
+
+    @property
+    def images(self) -> bool:
+        """Whether it takes calibration images."""
+        return self.refit
 
     def said(self, images: int) -> list[str]:
         """Say which share, and by which score."""
         which = f"{self.share:.0%} of the weights{' of each layer' * self.per_layer}"
         when = ", a few in each of the first epochs of what follows," * self.gradual
-        return [f"{which} set to zero by {self.score}{when} and held there"]
+        fitted = [f"the others refitted on {images:,} training images"] if self.refit else []
+        return [f"{which} set to zero by {self.score}{when} and held there", *fitted]
 
     def check(self, state: State, shop: Workshop) -> State:
         """Choose masks: of each layer's own weights where the numbers will be others, which leave every layer some."""
+        two = f"left out where weights have two values, as those of layer {next(iter(state.binary), '')!r}"
+        require(not (self.refit and state.binary), "refit of weights", "yes", two)
         stopping = shop.training.patience
         require(
             not self.gradual or stopping is None, "patience", stopping, f"left out with {WORDS}: it may stop too early"
@@ -53,8 +66,27 @@ class Weights:
         return replace(tried, masks=state.masks, growing=self) if self.gradual else tried
 
     def apply(self, state: State, shop: Workshop) -> State:
-        """Return the same network with masks; of equal weights the same ones."""
-        return replace(state, growing=self) if self.gradual else self._masked(state, self.per_layer)
+        """Return the same network with masks, of equal weights the same ones; the first process alone refits it."""
+        if self.gradual:
+            return replace(state, growing=self)
+        masked = self._masked(state, self.per_layer)
+        if not self.refit:
+            return masked
+        images = shop.images(state.plain(), state.done)
+        stats = images.stats  # by all processes together
+        if rank():
+            return state
+        with stage("refit, layer", len(masked.masks)) as sign:
+            model = refit(
+                masked.plain(),
+                state.plain(),
+                images.batches,
+                stats=stats,
+                seed=images.seed,
+                progress=sign.finish,
+                masks=masked.masks,
+            )
+        return replace(masked, model=model)
 
     def callback(self, epochs: int) -> Gradual:
         """Return what sets the weights to zero in a training of so many epochs."""
