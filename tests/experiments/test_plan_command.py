@@ -224,7 +224,7 @@ def test_what_falls_short_is_bold_and_fails():
     rows, trials = table(good, [1.0, 2.0, 3.0], 10.0)
     assert [row.asked for row in rows if row.asked] == ["88.2", "87.6", "86.6", "84.5", "<= 15", "0.9"]
     assert [row.reached for row in rows if row.asked] == [True] * 6
-    assert rows[1].others == "BALF 83.3, plain SVD 59.9"
+    assert rows[1].others == "BALF 83.18, plain SVD 59.9"
     assert rows[1].measured == "88.50 ± 0.00"
     assert planner_table.show(rows, "a caption", None, trials)
     rows, trials = table(bad, [3.0, 2.0, 1.0], 70.0)
