@@ -24,14 +24,12 @@ from ..calibration import (
     Stats,
     blocks,
     check_stats,
-    covariance,
     observed,
-    ridge,
     shrinkage,
     shrunk,
     takes_mean,
 )
-from ..factored import Shape, compose, grouped_weight, set_weights
+from ..factored import Shape, compose, set_weights
 from ..network import (
     Layer,
     Progress,
@@ -47,13 +45,13 @@ from ..network import (
 from ..thinning import outputs_left
 from .fit import fit
 from .held_out import distance, set_aside
+from .least_squares import above, on_support, solution
 from .lockstep import in_lockstep
 from .metric import Metric
 from .spool import spool
 from .targets import Sums, Targets, sums_of
 
 log = logging.getLogger(__name__)
-RIDGE = 1e-3  # towards the dense weight, of the mean power of an input
 # Of a fit, from where `compress` left off.  On images not fitted ResNet-20's divergence from the dense answers
 # is 0.154, 0.122 and 0.114 after 12, 80 and 160 steps at 0.25 of the MACs, 0.070 and 0.053 after 12 and 80 at 0.35.
 STEPS = 80
@@ -123,6 +121,7 @@ def refit(
     if stats is not None:
         check_stats(stats, model)
     left, masks = outputs_left(small, model), masks or {}
+    _check_masks(masks, small)
     stops = _stops(small, model, left, masks)
     with observing(model), observing(small), spool() as put:
         norms = {} if stats is None else {name: seen.norm for name, seen in stats.layers.items() if seen.norm}
@@ -151,6 +150,19 @@ def refit(
                 trim()
     scores = stats is not None and stats.loss_aware
     return small if not aside or _no_farther(small, given, model, aside, scores) else copy_of(given)
+
+
+def _check_masks(masks: Mapping[str, Tensor], small: nn.Module) -> None:
+    """Refuse a mask of no plain layer or of another shape, and one under which a weight is not zero."""
+    modules = dict(small.named_modules())
+    for name, mask in masks.items():
+        layer: Any = modules.get(name)
+        plain = layer is not None and observed(layer)
+        shape = tuple(layer.weight.shape) if plain else "no weight"
+        allowed = f"of the shape of its weight, {shape}" if plain else "of a plain Conv2d or Linear layer of small"
+        require(plain and tuple(mask.shape) == shape, f"mask of layer {name!r}", tuple(mask.shape), allowed)
+        free = bool(layer.weight[mask == 0].any())
+        require(not free, f"weight of layer {name!r}", "numbers under its mask", "zero where the mask is")
 
 
 def _parts(images: Tensor) -> Sequence[Tensor]:
@@ -211,7 +223,7 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, seen: Layer
     """
     parts: list[Any] = list(factors.children())
     solved = _solved(layer, factors)
-    xx, target = _solution(solved, sums, takes_mean(layer, norm))
+    xx, target = solution(solved, sums, takes_mean(layer, norm))
     if solved is layer:
         if seen is None:
             gradients = torch.eye(target.shape[1], dtype=target.dtype).expand(len(target), -1, -1)
@@ -223,61 +235,25 @@ def _refit_factors(layer: Layer, factors: nn.Sequential, sums: Sums, seen: Layer
         target = compose(weights, [shape.groups for shape in shapes])
     else:
         weights = [*(part.weight.detach() for part in parts[:-1]), target]
-    change = _above(target, sums)
+    change = above(target, sums)
     set_weights(nn.Sequential(*parts), weights, None if layer.bias is None else -change)
     return change
 
 
 def _refit_plain(layer: Any, sums: Sums, norm: str, mask: Tensor | None) -> Tensor:
     """Set W* in place, or what is nearest to it under the mask, and its bias; return as `_refit_factors` does."""
-    xx, target = _solution(layer, sums, takes_mean(layer, norm))
+    xx, target = solution(layer, sums, takes_mean(layer, norm))
     if mask is not None:
-        target = _on_support(xx, target, mask.reshape(target.shape) != 0)
-    change = _above(target, sums)
+        target = on_support(xx, target, mask.reshape(target.shape) != 0)
+    change = above(target, sums)
     set_weights(nn.Sequential(layer), [target], None if layer.bias is None else -change)
     return change
-
-
-def _on_support(xx: Tensor, target: Tensor, kept: Tensor) -> Tensor:
-    """argmin |(W - T) L|_F, L L^T = A = xx (g, k, k) + ridge, over the W (g, o, i, h, w) that are 0 but where `kept`.
-
-    Row by row the normal equations of the entries S that it keeps: W_S = (T A)_S (A_SS)^-1.
-    """
-    xx, rows, solved = ridge(xx, RIDGE), target.flatten(2), torch.zeros_like(target).flatten(2)
-    wanted = rows @ xx
-    for group, output in kept.flatten(2).any(-1).nonzero().tolist():
-        at = kept[group, output].flatten().nonzero()[:, 0]
-        factor = torch.linalg.cholesky(xx[group][at[:, None], at])
-        solved[group, output, at] = torch.cholesky_solve(wanted[group, output, at][:, None], factor)[:, 0]
-    return solved.reshape(target.shape)
 
 
 def _shift(after: Any, before: Any, left: Tensor | None, change: Tensor) -> None:
     """Let a BatchNorm take away what the mean of its input, of which the outputs `left` are left, has risen by."""
     mean = before.running_mean if left is None else before.running_mean[left.to(change.device)]
     after.running_mean.copy_(mean + change)
-
-
-def _solution(solved: Layer, sums: Sums, absorbed: bool) -> tuple[Tensor, Tensor]:
-    """E[x x^T] (g, k, k), of x less its mean where that is absorbed, and W* (g, o, i, h, w): near the weight it has."""
-    xx, yx, x, y = (sums[key] / sums["rows"] for key in ("xx", "yx", "x", "y"))
-    if absorbed:
-        xx, yx = covariance(xx, x), yx - y[:, :, None] * x[:, None, :]
-    w = grouped_weight(solved)
-    share = shrinkage(xx, sums["rows"])  # of inputs that are taken for white, and for right as they are
-    step = (1 - share) * (yx - w.flatten(2) @ xx)
-    xx = shrunk(xx, share)
-    power = xx.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    identity = torch.eye(xx.shape[-1], dtype=xx.dtype, device=xx.device)
-    solvable = torch.where(power > 0, ridge(xx, RIDGE), identity)  # no input: nothing to learn from it
-    step = torch.cholesky_solve(step.mT, torch.linalg.cholesky(solvable)).mT
-    return xx, w + step.reshape(w.shape)
-
-
-def _above(weight: Tensor, sums: Sums) -> Tensor:
-    """W E[x] - E[y], flat."""
-    x, y = sums["x"] / sums["rows"], sums["y"] / sums["rows"]
-    return ((weight.flatten(2) @ x[:, :, None])[..., 0] - y).flatten()
 
 
 def _shape(part: Any) -> Shape:

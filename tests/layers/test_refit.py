@@ -1,6 +1,7 @@
 """Refit: nearer to the dense network, without a gradient and without touching what was given."""
 
 import copy
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,20 @@ def test_what_is_left_under_a_mask_is_the_least_squares_solution_on_it(groups):
         torch.testing.assert_close(fitted[kept], best, rtol=0.02, atol=0.005)  # the ridge, and positions drawn
         assert not fitted[~kept].any()
     assert apart(again, model, images) < apart(small, model, images)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("1", (4, 6), "mask of layer '1' must be of a plain Conv2d or Linear layer of small, got"),
+        ("0", (6, 4), "mask of layer '0' must be of the shape of its weight, "),
+        ("0", (4, 6), "weight of layer '0' must be zero where the mask is, got 'numbers under its mask'"),
+    ],
+)
+def test_a_mask_of_another_network_is_refused(name, shape, words):
+    model = nn.Sequential(nn.Linear(6, 4))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        refit(model, model, [torch.randn(8, 6)], masks={name: torch.zeros(shape)})
 
 
 def test_a_pruned_network_comes_nearer_on_images_that_were_not_seen(digits):
