@@ -211,7 +211,7 @@ PLANTED: dict[str, tuple[AbstractContextManager, Callable[[], None]]] = {  # one
         lambda: kernel("dct", 8),
     ),
     "sums": (
-        patch("layers.fitting.least_squares.grouped_weight", lambda _: torch.empty(1, 12, 8, 3, 3, dtype=torch.float64)),
+        patch("layers.fitting.least_squares.grouped_weight", lambda _: torch.empty(1, 12, 8, 3, 3).double()),
         refitted,
     ),
 }
