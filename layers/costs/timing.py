@@ -76,6 +76,7 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time every function in turn: a b c, b c a, c a b, ...
 
+    Each round begins after a rest, and with a call of its first function that does not count.
     A round in which any function took more than 1 + `noise` of the lower quartile of its times was disturbed: it is
     left out for all of them and measured again, up to `rounds` times in all; where fewer than three rounds stay, none
     is left out.  Work that slows every round down alike shows in a reference product, timed several times in each
@@ -119,6 +120,9 @@ def interleaved(
     def measure(number: int) -> dict[str, float]:
         turn = number % len(functions)  # each goes first in turn: what runs after what must not favour one
         order = [*functions.items()][turn:] + [*functions.items()][:turn]
+        if own_clock:
+            time.sleep(REST)
+            once(order[0][1])  # which would begin with empty caches
         return {name: once(function) for name, function in order}
 
     def probe() -> Products:
@@ -138,8 +142,6 @@ def interleaved(
             break
         measured.append(measure(warmup + len(measured)))
         products.append(probe())
-        if own_clock:
-            time.sleep(REST)
         progress()
     clean = _undisturbed(measured, noise)
     disturbed = len(measured) - len(clean)

@@ -9,7 +9,7 @@ from torch import nn
 from experiments.lab.evaluation.evaluate import latencies
 from layers import Timing, interleaved, latency
 from layers.costs import peak_memory
-from layers.costs.timing import event_seconds
+from layers.costs.timing import REST, event_seconds
 
 
 class Clock:
@@ -163,6 +163,16 @@ class Probe(nn.Module):
     def forward(self, x):
         self.seen.append((self.training, torch.is_grad_enabled(), len(x)))
         return self.layer(x)
+
+
+def test_a_round_begins_after_a_rest_and_with_a_call_that_does_not_count():
+    """Threads of the reference product wait actively for a while, and what comes after a rest has empty caches."""
+    calls = []
+    began = time.perf_counter()
+    timings = interleaved({name: (lambda name=name: calls.append(name)) for name in "ab"}, 4, warmup=0, noise=1e9)
+    assert "".join(calls) == "aab" + "bba" + "aab" + "bba"
+    assert time.perf_counter() - began > 4 * REST
+    assert timings["a"].rounds == 4
 
 
 def test_latencies_are_of_eval_mode_without_gradients_per_batch_size_and_interleaved():
