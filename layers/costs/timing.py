@@ -15,7 +15,7 @@ from ..network import evaluating, writes_input
 SIZE = 128  # of the reference's matrices: a product takes far less than a scheduler's slice of time, some milliseconds
 PRODUCTS = 24  # timed one by one in a round, about 2 ms in all
 LONGEST = 0.05  # seconds of a round that the products may take where they are slowed down
-REST = 0.01  # s after the reference product: threads of OpenMP spin for 4 ms, on processors that another runtime needs
+REST = 0.01  # s before a round: threads of OpenMP spin on after a product, on processors that another runtime needs
 SLOWED = 1 / 3  # of the rounds: with so many in which the reference was slowed down, the machine was busy
 
 

@@ -99,8 +99,8 @@ def refit(
 
     Raises:
         ValueError: Without an image, where one makes a layer's input or output NaN or infinite, for a `small` or
-            `stats` of another network, for one that does not call the same layers for every batch, and where the disk
-            is full.
+            `stats` of another network, for one that does not call the same layers for every batch, for a mask of no
+            plain layer of `small` or under which a weight is not zero, and where the disk is full.
 
     Example:
         >>> import torch

@@ -101,6 +101,13 @@ def test_a_refit_makes_up_for_weights_that_are_zero_and_stay_so(shop):
         parse("weights 0.5 refit")[0].check(climbed(parse("binary"), shop)[0], shop)
 
 
+@pytest.mark.parametrize("then", ["weights 0.6 refit", "weights 0.8 layers=conv", "weights 0.3"])
+def test_what_is_zero_stays_so_whatever_share_comes_next(then, shop):
+    before, after = climbed(parse(f"weights 0.5, {then}"), shop)
+    for name, mask in before.masks.items():
+        assert not after.plain().get_submodule(name).weight[mask == 0].any(), name
+
+
 def test_what_is_held_stays_through_training(shop):
     *_, pruned, tuned = climbed(parse("weights 0.7, finetune 1"), shop)
     for name, mask in pruned.masks.items():

@@ -102,5 +102,9 @@ class Weights:
         return Gradual(self.share, self.score, KINDS[self.layers], self.per_layer, epochs)
 
     def _masked(self, state: State, share: float, per_layer: bool) -> State:
+        """Return the state with masks that have grown: what was zero before stays so, in other layers too."""
         chosen = masks(state.plain(), share, self.score, KINDS[self.layers], per_layer=per_layer)
-        return replace(state, masks=dict(sorted(chosen.items())))
+        grown = {
+            name: keep * state.masks[name].to(keep) if name in state.masks else keep for name, keep in chosen.items()
+        }
+        return replace(state, masks=dict(sorted({**state.masks, **grown}.items())))
